@@ -1,0 +1,300 @@
+"""What a source, a sink and a store must offer. One folder per subject under `sources`, `sinks` and `stores` implements these.
+
+Endpoints do no I/O, know no clock and write no log: bytes in, records and values out.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from poller.model import (
+    Ask,
+    CheckpointKey,
+    DeadEvent,
+    DeadRecord,
+    Healing,
+    Held,
+    Keys,
+    Kind,
+    Limits,
+    Normal,
+    Page,
+    PageCommit,
+    Position,
+    Request,
+    SeenKey,
+    Segment,
+    Sighting,
+    Window,
+)
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+class Reading(Protocol):
+    """One answer while it is being read."""
+
+    offset: int | None
+    """The vendor's UTC offset in seconds as this answer shows it; None where it shows none (yet)."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The records that are complete now, each as JSON bytes. Raises BadAnswer, Denied or Refused."""
+        ...
+
+    def close(self) -> Page:
+        """The rest, once the body has ended. Raises BadAnswer where the answer was not whole."""
+        ...
+
+
+class Endpoint(Protocol):
+    """One list of one vendor. Pure."""
+
+    name: str
+    """`mor.user_calls`."""
+    kind: Kind
+    version: int
+    """Of the identity: raised whenever the id or the declared fields change."""
+    limits: Limits
+    asks: tuple[Ask, ...]
+    """Never empty; what is asked of each window, one checkpoint for each."""
+
+    def request(self, ask: Ask, window: Window, cursor: str | None) -> Request:
+        """The request for one page; `cursor` is None for the first one."""
+        ...
+
+    def reading(self, ask: Ask, window: Window, cursor: str | None) -> Reading:
+        """A parser for the answer to `request` with the same arguments."""
+        ...
+
+    def keys(self, record: bytes, offset: int | None) -> Keys:
+        """What identifies the record. Raises BadRecord. The hottest function of the program."""
+        ...
+
+    def normalise(self, record: bytes, offset: int | None) -> Normal:
+        """The record in the program's words. Raises BadRecord."""
+        ...
+
+
+class Token(Struct, frozen=True):
+    """A credential that was logged in for. `expires` in epoch seconds."""
+
+    headers: tuple[tuple[str, str], ...]
+    expires: float
+
+    def __repr__(self) -> str:
+        """Without the credential."""
+        return f"<Token until {self.expires:.0f}>"
+
+
+class Login(Protocol):
+    """How a source that needs a token gets one. Pure; the caller keeps one login in flight per source."""
+
+    def request(self) -> Request:
+        """The login request."""
+        ...
+
+    def token(self, body: bytes, now: float) -> Token:
+        """Reads the answer. Raises Denied or BadAnswer."""
+        ...
+
+
+class Media(Protocol):
+    """Where the file of a recording can be fetched. Pure."""
+
+    def find(self, recording_id: str, known: Mapping[str, object] | None) -> Request | None:
+        """A request whose answer helps to locate the file; None where the id is enough. `known`: the event's `data`, if any."""
+        ...
+
+    def files(self, recording_id: str, known: Mapping[str, object] | None, found: bytes | None) -> list["MediaFile"]:
+        """Candidates in the order to try. Raises Refused with a sentence where there cannot be a file."""
+        ...
+
+
+class MediaFile(Struct, frozen=True):
+    """One place to fetch a file from. `size`: expected bytes, where the vendor said so."""
+
+    request: Request
+    size: int | None = None
+
+
+class Source(Protocol):
+    """One configured vendor system."""
+
+    endpoints: Mapping[str, Endpoint]
+    """By their config key: `user_calls`."""
+    login: Login | None
+    media: Media | None
+
+
+# --- sinks -----------------------------------------------------------------------------------------------------------
+
+
+class Sent(Struct):
+    """The result of one `send`."""
+
+    position: Position
+    """Everything up to here is delivered, except `dead`."""
+    dead: list[DeadEvent]
+
+
+class Lane(Protocol):
+    """One shard's way into a sink, from taking it over until an error."""
+
+    progress: Position | None
+    """What this sink says was published, None where it keeps no progress or there is none."""
+    progress_at: float | None
+    """When that progress was written."""
+
+    def published(self, since: float | None) -> AsyncIterator["Published"]:
+        """Reads back what is in the sink (whole, or written at or after `since`), to heal a store."""
+        ...
+
+    async def send(self, segments: Sequence[Segment]) -> Sent:
+        """Delivers whole segments, all or nothing. Raises SinkFault; the lane is then of no more use."""
+        ...
+
+    async def note(self, position: Position) -> None:
+        """Writes `position` as progress without events (after a healing)."""
+        ...
+
+    async def close(self) -> None:
+        """Bounded; never raises."""
+        ...
+
+
+class Published(Struct, frozen=True):
+    """One event as found in a sink."""
+
+    id: str
+    seen: SeenKey | None
+    type: str
+    source: str
+    subject: str
+    time: str | None
+    key: str
+    body: bytes
+    at: float
+
+
+class Sink(Protocol):
+    """Where events go."""
+
+    name: str
+    keeps_progress: bool
+    """Whether a lane's `progress` decides what was delivered (exactly once)."""
+
+    async def lane(self, shard: int) -> Lane:
+        """Takes the shard over: fences an older sender and reads the progress. Raises SinkFault or SinkRefused."""
+        ...
+
+    async def close(self) -> None:
+        """Bounded; never raises."""
+        ...
+
+
+# --- stores ----------------------------------------------------------------------------------------------------------
+
+
+class Facts(Struct, kw_only=True):
+    """Figures for metrics and `poller status`."""
+
+    bytes: int
+    limit_bytes: int | None
+    seen_ids: int
+    dead_records: int
+    dead_events: int
+
+
+class Store(Protocol):
+    """Seen ids, event log, checkpoints, positions and dead letters. Raises StoreFault, StoreRefused, Outdated.
+
+    Every write for a shard compares `held` with what is stored and raises Outdated where they differ.
+    """
+
+    kind: str
+    shards: int
+
+    async def close(self) -> None:
+        """Bounded; never raises."""
+        ...
+
+    async def hold(self, shard: int) -> Held:
+        """What the store has for the shard; taking it over raises the epoch."""
+        ...
+
+    async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
+        """For each index whose key is not known exactly: the other states of its id under its day, the day before or after."""
+        ...
+
+    async def commit_page(self, held: Held, page: PageCommit) -> Held:
+        """One transaction: seen ids, events, checkpoints, dead records. Returns the new belief."""
+        ...
+
+    async def checkpoints(self, source: str | None = None) -> dict[CheckpointKey, bytes]:
+        """All checkpoints, or those of one source."""
+        ...
+
+    async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """Whole segments whose `last` is behind `seq`, oldest first, at least one where there is any."""
+        ...
+
+    async def holds(self, shard: int, position: Position) -> bool:
+        """Whether the log has a segment that ends with exactly this seq and chain, or `position` is the beginning."""
+        ...
+
+    async def find_event(self, shard: int, key: SeenKey) -> Segment | None:
+        """The segment in which the id of `key` (its state is ignored) was published first, while it is kept."""
+        ...
+
+    async def position(self, sink: str, shard: int) -> Position | None:
+        """Where a sink is; None: it has none yet."""
+        ...
+
+    async def positions(self) -> dict[tuple[str, int], Position]:
+        """All positions by (sink, shard), those of removed sinks included."""
+        ...
+
+    async def delivered(self, held: Held, sink: str, position: Position, dead: Sequence[DeadEvent] = ()) -> None:
+        """Moves a sink's position; its dead letters are written in the same transaction."""
+        ...
+
+    async def heal(self, held: Held, healing: Healing) -> Held:
+        """Applies a healing in one transaction."""
+        ...
+
+    async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
+        """How many events lie behind `seq`, and when the oldest of them was committed."""
+        ...
+
+    async def expire(self, *, log_before: float, seen_before_day: int, limit: int) -> int:
+        """Deletes segments that every sink has passed and seen days below the horizon, at most `limit` rows; how many went."""
+        ...
+
+    async def dead_records(self) -> list[DeadRecord]:
+        """All dead records, oldest first."""
+        ...
+
+    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
+        """All dead events, oldest first."""
+        ...
+
+    async def forget_sink(self, sink: str) -> bool:
+        """Removes a sink's positions and dead letters; False where there is no such sink."""
+        ...
+
+    async def forget_source(self, source: str) -> bool:
+        """Removes a source's checkpoints (so that its seen days may expire); False where there are none."""
+        ...
+
+    async def get_meta(self, name: str) -> str | None:
+        """A small fact kept under a name (transactional id and progress topic of a sink, identity versions)."""
+        ...
+
+    async def put_meta(self, name: str, value: str | None) -> None:
+        """Writes or (None) removes such a fact."""
+        ...
+
+    async def facts(self) -> Facts:
+        """Figures; must not be slow on a large store (counts may be estimates)."""
+        ...

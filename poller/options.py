@@ -1,0 +1,268 @@
+"""The value types and the shared keys of the configuration. Folders of sources, sinks and stores build their models on these."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_DURATION = r"^([0-9]+(\.[0-9]+)?)(ms|s|m|h|d|w)$"
+_SIZE = r"^([0-9]+(\.[0-9]+)?)(B|KiB|MiB|GiB|KB|MB|GB)$"
+
+
+def _duration(value: object) -> float:
+    match = re.match(_DURATION, value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(
+            f"{value!r} is no duration: write a number with its unit (ms, s, m, h, d, w), such as 60s or 5m"
+        )
+    return float(match[1]) * _UNITS[match[3]]
+
+
+def _size(value: object) -> int:
+    match = re.match(_SIZE, value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is no size: write a number with its unit (B, KiB, MiB, GiB), such as 64MiB")
+    return int(float(match[1]) * _SIZES[match[3]])
+
+
+def show_duration(seconds: float) -> str:
+    """Seconds as the configuration writes them: 300.0 → `5m`."""
+    for unit, factor in sorted(_UNITS.items(), key=lambda item: -item[1]):
+        if seconds >= factor and seconds % factor == 0:
+            return f"{seconds / factor:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+def show_size(size: int) -> str:
+    """Bytes as the configuration writes them: 67108864 → `64MiB`."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    PlainSerializer(show_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["60s", "5m", "24h"]}),
+]
+"""Seconds; written with a unit."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    PlainSerializer(show_size, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _SIZE, "examples": ["64MiB", "2GiB"]}),
+]
+"""Bytes; written with a unit."""
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than nothing")
+    return seconds
+
+
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+
+
+class Secret:
+    """A secret from the environment or a file. Its value is in no repr, no error and no dump; only `reveal` gives it."""
+
+    __slots__ = ("_value", "origin")
+
+    def __init__(self, value: str, origin: Mapping[str, str]) -> None:
+        self._value = value
+        self.origin = dict(origin)
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        """Where it comes from, never what it is."""
+        return f"<Secret {self.origin}>"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 the library's own signature
+        """Validation by `_read_secret`; serialised as its origin."""
+        return core_schema.with_info_plain_validator_function(
+            _read_secret, serialization=core_schema.plain_serializer_function_ser_schema(lambda secret: secret.origin)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """`{env: NAME}` or `{file: PATH}`."""
+        return {
+            "type": "object",
+            "oneOf": [
+                {"properties": {"env": {"type": "string"}}, "required": ["env"], "additionalProperties": False},
+                {"properties": {"file": {"type": "string"}}, "required": ["file"], "additionalProperties": False},
+            ],
+        }
+
+
+def _read_secret(value: object, info: ValidationInfo) -> Secret:
+    """Reads through the validation context: `env` (a mapping), `folder` (relative files), `literals` (allowed in the demo only)."""
+    context: Mapping[str, Any] = info.context or {}
+    if isinstance(value, str) and context.get("literals"):
+        return Secret(value, {"literal": "…"})
+    if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in {"env", "file"}:
+        raise ValueError("a secret is written {env: NAME} or {file: PATH}, never as plain text")
+    ((kind, place),) = value.items()
+    if not isinstance(place, str):
+        raise ValueError(f"{kind} takes a name")  # noqa: TRY004 the model library collects ValueErrors
+    if kind == "env":
+        found = context.get("env", {}).get(place)
+        if not found:
+            raise ValueError(f"the environment variable {place} is not set")
+        return Secret(found, {kind: place})
+    try:
+        text = (Path(context.get("folder", ".")) / place).read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the secret file {place} cannot be read: {type(error).__name__}") from None
+    if not text:
+        raise ValueError(f"the secret file {place} is empty")
+    return Secret(text, {kind: place})
+
+
+class Options(BaseModel):
+    """Every model of the configuration: unknown keys are faults, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+
+class Rung(Options):
+    """One rung of the ladder: how far a pass reads back, and how often it is due."""
+
+    back: PositiveDuration
+    every: Literal["poll"] | PositiveDuration = "poll"
+
+    @property
+    def period(self) -> float:
+        """Seconds between passes; 0 for every poll."""
+        return 0.0 if self.every == "poll" else self.every
+
+
+LADDER = (
+    Rung.model_validate({"back": "5m", "every": "poll"}),
+    Rung.model_validate({"back": "30m", "every": "5m"}),
+    Rung.model_validate({"back": "3h", "every": "30m"}),
+    Rung.model_validate({"back": "48h", "every": "6h"}),
+)
+
+
+def _start(value: object) -> object:
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if value == "now":
+        return 0.0
+    if isinstance(value, str) and re.match(_DURATION, value):
+        return -_duration(value)
+    try:
+        return _start(datetime.fromisoformat(str(value)))
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is no start: write now, a duration such as 24h, or a date such as 2026-01-31"
+        ) from None
+
+
+Start = Annotated[
+    float,
+    BeforeValidator(_start),
+    PlainSerializer(
+        lambda at: show_duration(-at) if at < 0 else "now" if at == 0 else datetime.fromtimestamp(at, UTC).isoformat(),
+        return_type=str,
+    ),
+    WithJsonSchema({"type": "string", "examples": ["24h", "now", "2026-01-31"]}),
+]
+"""Epoch seconds when positive; seconds before the first pass when not."""
+
+
+class EndpointOptions(Options):
+    """The keys that every endpoint has."""
+
+    interval: PositiveDuration = Field(60.0, description="Time between the starts of two polls.")
+    start: Start = Field(
+        -86_400.0, description="Where the first pass begins: a duration back, `now`, or a date. Kept from then on."
+    )
+    settle: Duration = Field(10.0, description="How long before the vendor's present a pass ends.")
+    ladder: tuple[Rung, ...] = Field(
+        LADDER, min_length=1, description="How far back passes read and how often, shortest first."
+    )
+    dedupe_by: str = Field(
+        "id",
+        description="`id`: the thing's id; another state of it is an update. `row`: every distinct state is a new event.",
+    )
+    on_change: Literal["publish", "ignore"] = Field(
+        "publish", description="What happens with another state of a known id."
+    )
+    timeout: PositiveDuration = Field(60.0, description="Longest time to wait for one answer.")
+    max_body: Size = Field(64 << 20, description="Largest answer, counted after decompression.")
+
+    @model_validator(mode="after")
+    def _ladder_climbs(self) -> Self:
+        backs = [rung.back for rung in self.ladder]
+        periods = [rung.period for rung in self.ladder]
+        if backs != sorted(set(backs)) or periods != sorted(periods):
+            raise ValueError("ladder: each rung must reach further back than the one before and be due no more often")
+        if periods[0]:
+            raise ValueError("ladder: the first rung is due at every poll (`every: poll`)")
+        return self
+
+
+class Tls(Options):
+    """How a server's certificate is checked."""
+
+    ca_file: Path | None = Field(None, description="PEM file with the issuers to trust instead of the system's.")
+    verify: bool = Field(True, description="`false` accepts any certificate; said loudly at every start.")
+
+
+class SourceOptions(Options):
+    """The keys that every source has; a folder adds `kind`, its credentials and `endpoints`."""
+
+    id: str | None = Field(
+        None,
+        min_length=1,
+        description="What identities and checkpoints hang on; the name unless given. Keep the old one when renaming.",
+    )
+    base_url: str = Field(pattern=r"^https?://[^/\s]+", description="Without a trailing slash.")
+    tls: Tls = Tls()
+    max_requests_per_second: float | None = Field(None, gt=0, description="Limit for this source's host.")
+    concurrency: int = Field(1, ge=1, le=64, description="Requests at a time to this source's host.")
+    recordings_from_calls: bool = Field(
+        True, description="Whether a recording that a call mentions is published before the recordings list shows it."
+    )
+
+
+class SinkOptions(Options):
+    """The keys that every sink has."""
+
+    start_from: Start | Literal["earliest"] = Field(
+        0.0,
+        description="Where a new sink begins: `now`, `earliest` (the oldest event kept), a duration back or a time.",
+    )
+    renamed_from: str | None = Field(None, description="The sink's earlier name, whose position it takes over.")
+    max_pending: Size | None = Field(None, description="Largest backlog before the sink's own decision applies.")
+    vendor: Literal["include", "omit"] = Field("include", description="Whether events carry the vendor's raw record.")
+    mask_numbers: bool = Field(False, description="Whether all but the last three digits of phone numbers are masked.")

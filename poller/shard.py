@@ -14,6 +14,8 @@ class Shard:
         self.number = number
         self.lock = anyio.Lock()
         self.held = Held(number, 0, Position())
+        self.generation = 0
+        """Counts how often the belief was read anew: what was derived from an earlier one is void."""
         self.changed = anyio.Event()
         self.paused: set[str] = set()
         self._resumed = anyio.Event()
@@ -21,6 +23,7 @@ class Shard:
     async def believe(self) -> None:
         """Reads anew what the store has (at the start, and after Outdated). Call it under `lock`."""
         self.held = await self.store.hold(self.number)
+        self.generation += 1
         self.tell()
 
     def tell(self) -> None:

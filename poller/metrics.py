@@ -1,0 +1,352 @@
+"""Every metric, declared once. The names and labels are a contract with dashboards and alerts.
+
+What exists once per endpoint is kept in tables of our own: with 1,000 endpoints these are 45,000 lines, which the library
+takes a second of the interpreter to write. Histograms are few and the library's. Values change in the event loop only;
+`render` may run in a thread.
+"""
+
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+
+from poller.errors import PollerError
+
+POLL_OUTCOMES = (
+    "ok",
+    "unreachable",
+    "rate_limited",
+    "vendor_fault",
+    "not_the_api",
+    "denied",
+    "refused",
+    "bad_answer",
+    "store",
+    "error",
+)
+HTTP_OUTCOMES = (
+    "ok",
+    "unreachable",
+    "certificate",
+    "rate_limited",
+    "vendor_fault",
+    "redirect",
+    "denied",
+    "refused",
+    "timeout",
+    "bad_answer",
+)
+RECORD_RESULTS = ("new", "updated", "duplicate", "invalid", "filtered")
+EVENT_TYPES = (
+    "telephony.call.new",
+    "telephony.call.updated",
+    "telephony.recording.new",
+    "telephony.recording.updated",
+)
+
+_BAD_ANSWERS = dict.fromkeys(
+    (
+        "bad_answer",
+        "timeout",
+        "too_large",
+        "truncated",
+        "malformed",
+        "empty",
+        "incomplete",
+        "clock_change",
+        "filter_ignored",
+        "bad_record",
+    ),
+    "bad_answer",
+)
+# Ten outcomes per metric, so reasons that mean the same to whoever is woken up share one; the log has the exact one.
+_POLL_OUTCOME = _BAD_ANSWERS | {
+    "certificate": "unreachable",
+    "redirect": "not_the_api",
+    "store_full": "store",
+    "store_refused": "store",
+    "outdated": "store",
+}
+_HTTP_OUTCOME = _BAD_ANSWERS | {"timeout": "timeout", "not_the_api": "bad_answer"}
+
+_SLICE = 500
+_PAUSE = 0.0005
+
+
+def poll_outcome(error: PollerError | None) -> str:
+    """The `outcome` label of a poll that ended so; None: it went well."""
+    return _fold(error, _POLL_OUTCOME, POLL_OUTCOMES, "error")
+
+
+def http_outcome(error: PollerError | None) -> str:
+    """The `outcome` label of a request that ended so."""
+    return _fold(error, _HTTP_OUTCOME, HTTP_OUTCOMES, "vendor_fault")
+
+
+def _fold(error: PollerError | None, names: dict[str, str], known: tuple[str, ...], other: str) -> str:
+    if error is None:
+        return "ok"
+    name = names.get(error.reason, error.reason)
+    return name if name in known else other
+
+
+class Series:
+    """One line of a table. A value of None is not shown."""
+
+    __slots__ = ("head", "value")
+
+    def __init__(self, head: str, value: float | None) -> None:
+        self.head = head
+        self.value = value
+
+    def inc(self, count: float = 1) -> None:
+        """Adds to a counter."""
+        self.value = (self.value or 0) + count
+
+    def set(self, value: float | None) -> None:
+        """Sets a gauge; None takes the line away: absent is how "not known" is said."""
+        self.value = value
+
+
+class Table:
+    """One metric: a line per set of label values. `Table("x_total", "counter", "Help.", "source")["mor"].inc()`."""
+
+    def __init__(self, name: str, kind: Literal["counter", "gauge"], text: str, *labels: str) -> None:
+        self.name = name
+        self._head = f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+        self._labels = labels
+        self._first = 0 if kind == "counter" else None
+        self._series: dict[tuple[str, ...], Series] = {}
+        if not labels:
+            _ = self[()]
+
+    def __getitem__(self, values: str | tuple[str, ...]) -> Series:
+        """The line of these label values, new ones beginning at 0 (a counter) or absent (a gauge)."""
+        key = (values,) if isinstance(values, str) else values
+        found = self._series.get(key)
+        if found is None:
+            if len(key) != len(self._labels):
+                raise ValueError(f"{self.name} has the labels {self._labels}, not {len(key)} values")
+            pairs = ",".join(f'{name}="{_escape(value)}"' for name, value in zip(self._labels, key, strict=True))
+            found = self._series[key] = Series(f"{self.name}{{{pairs}}} " if pairs else f"{self.name} ", self._first)
+        return found
+
+    def inc(self, count: float = 1) -> None:
+        """Adds to a counter without labels."""
+        self[()].inc(count)
+
+    def set(self, value: float | None) -> None:
+        """Sets a gauge without labels."""
+        self[()].set(value)
+
+    def write(self) -> Iterator[str]:
+        """The text, in slices short enough not to hold the interpreter for long."""
+        yield self._head
+        series = list(self._series.values())
+        for at in range(0, len(series), _SLICE):
+            shown = ((one.head, one.value) for one in series[at : at + _SLICE])
+            yield "".join(f"{head}{value}\n" for head, value in shown if value is not None)
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+class Records:
+    """The five fates of a record of one endpoint, bound for the hot path: `.new.inc(7)`."""
+
+    __slots__ = RECORD_RESULTS
+
+    def __init__(self, table: Table, source: str, endpoint: str) -> None:
+        self.new = table[source, endpoint, "new"]
+        self.updated = table[source, endpoint, "updated"]
+        self.duplicate = table[source, endpoint, "duplicate"]
+        self.invalid = table[source, endpoint, "invalid"]
+        self.filtered = table[source, endpoint, "filtered"]
+
+
+class Metrics:
+    """All metrics of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._tables: list[Table] = []
+        self._endpoint_tables()
+        self._endpoint_kinds()
+        self._sink_tables()
+        self._process_tables()
+
+    # --- declarations --------------------------------------------------------------------------------------------
+
+    def _endpoint_tables(self) -> None:
+        labels = ("source", "endpoint")
+        self.polls = self._counter("poller_polls_total", "Passes by how they ended.", *labels, "outcome")
+        self._records = self._counter(
+            "poller_records_total", "Records read, by what became of them.", *labels, "result"
+        )
+        self.http_requests = self._counter(
+            "poller_http_requests_total", "Requests by how they ended.", *labels, "outcome"
+        )
+        self.last_success = self._gauge(
+            "poller_last_success_timestamp_seconds", "When a pass last ended well.", *labels
+        )
+        self.read_until = self._gauge(
+            "poller_read_until_timestamp_seconds", "End of the lowest rung's last pass.", *labels
+        )
+        self.complete_until = self._gauge(
+            "poller_complete_until_timestamp_seconds",
+            "Everything before it was seen, as far as the ladder promises.",
+            *labels,
+        )
+        self.suspicions = self._counter(
+            "poller_suspicions_total", "Answers that contradict themselves.", *labels, "reason"
+        )
+        self.overdue_rungs = self._gauge("poller_overdue_rungs", "Rungs whose pass is due and not done.", *labels)
+        self.open_gaps = self._gauge("poller_open_gaps", "Spans that could not be read yet.", *labels)
+        self.near_reach_rows = self._counter(
+            "poller_near_reach_rows_total", "Rows found close to the longest rung's reach.", *labels
+        )
+
+    def _endpoint_kinds(self) -> None:
+        self.poll_seconds = self._histogram(
+            "poller_poll_seconds",
+            "Time of one pass.",
+            (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+            "endpoint",
+        )
+        self.http_request_seconds = self._histogram(
+            "poller_http_request_seconds",
+            "Time spent waiting for one answer, its body included.",
+            (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+            "endpoint",
+        )
+        self.late_arrival_seconds = self._histogram(
+            "poller_late_arrival_seconds",
+            "How long after its own time a row was found in a span that had been read before.",
+            (10, 60, 300, 1800, 3600, 10800, 21600, 43200, 86400, 172800),
+            "endpoint",
+        )
+        self.response_bytes = self._histogram(
+            "poller_response_bytes",
+            "Size of one answer after decompression.",
+            (1 << 10, 1 << 13, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 28),
+            "endpoint",
+        )
+
+    def _sink_tables(self) -> None:
+        self.pending_events = self._gauge("poller_pending_events", "Events that wait for the sink.", "sink")
+        self.oldest_pending = self._gauge(
+            "poller_oldest_pending_timestamp_seconds", "When the oldest waiting event was committed.", "sink"
+        )
+        self.deliveries = self._counter(
+            "poller_deliveries_total", "Events by what the sink did with them.", "sink", "outcome", "reason"
+        )
+        self.delivery_seconds = self._histogram(
+            "poller_delivery_seconds",
+            "Time of one delivery.",
+            (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            "sink",
+        )
+        self.end_to_end_seconds = self._histogram(
+            "poller_end_to_end_seconds",
+            "From first seen to delivered.",
+            (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+            "sink",
+        )
+        self.delivery_dead_letters = self._counter(
+            "poller_delivery_dead_letters_total", "Events that the sink can never take.", "sink", "reason"
+        )
+        self.producer_rebuilds = self._counter(
+            "poller_producer_rebuilds_total", "Lanes opened anew after a fault.", "sink"
+        )
+
+    def _process_tables(self) -> None:
+        self.events = self._counter("poller_events_total", "Events committed.", "type")
+        self.record_dead_letters = self._counter(
+            "poller_record_dead_letters_total", "Records that could not be understood.", "endpoint", "reason"
+        )
+        self.store_commit_seconds = self._histogram(
+            "poller_store_commit_seconds",
+            "Time of one commit.",
+            (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+        )
+        self.store_bytes = self._gauge("poller_store_bytes", "Size of the store.")
+        self.store_limit_bytes = self._gauge("poller_store_limit_bytes", "Size at which polling pauses.")
+        self.seen_ids = self._gauge("poller_seen_ids", "Ids remembered.")
+        self.shards = self._gauge("poller_shards", "Shards of the store.")
+        self.polling_paused = self._gauge("poller_polling_paused", "1 while polling pauses for the reason.", "reason")
+        self.store_rollbacks = self._counter(
+            "poller_store_rollbacks_total", "Times the store was not as it had been left."
+        )
+        self.schedule_lateness_seconds = self._histogram(
+            "poller_schedule_lateness_seconds",
+            "How late polls start.",
+            (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 300),
+        )
+        self.loop_lag_seconds = self._histogram(
+            "poller_loop_lag_seconds",
+            "How late the event loop wakes.",
+            (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+        )
+        self.clock_skew = self._gauge("poller_clock_skew_seconds", "The vendor's clock minus ours.", "source")
+        build = self._gauge("poller_build_info", "The running program.", "version", "python")
+        build[version("poller"), platform.python_version()].set(1)
+        for kind in EVENT_TYPES:
+            _ = self.events[kind]
+
+    def _counter(self, name: str, text: str, *labels: str) -> Table:
+        self._tables.append(Table(name, "counter", text, *labels))
+        return self._tables[-1]
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Table:
+        self._tables.append(Table(name, "gauge", text, *labels))
+        return self._tables[-1]
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    # --- use -----------------------------------------------------------------------------------------------------
+
+    def declare(self, source: str, endpoint: str) -> None:
+        """Shows everything that is known from the configuration at 0; what is not known yet stays absent."""
+        for outcome in POLL_OUTCOMES:
+            _ = self.polls[source, endpoint, outcome]
+        self.declare_requests(source, endpoint)
+        self.records(source, endpoint)
+        _ = self.near_reach_rows[source, endpoint]
+        self.overdue_rungs[source, endpoint].set(0)
+        self.open_gaps[source, endpoint].set(0)
+        for histogram in (self.poll_seconds, self.late_arrival_seconds):
+            histogram.labels(endpoint)
+
+    def declare_requests(self, source: str, endpoint: str) -> None:
+        """The same for requests alone (a login is no endpoint, yet it asks)."""
+        for outcome in HTTP_OUTCOMES:
+            _ = self.http_requests[source, endpoint, outcome]
+        for histogram in (self.http_request_seconds, self.response_bytes):
+            histogram.labels(endpoint)
+
+    def declare_sink(self, sink: str) -> None:
+        """The same for a sink."""
+        self.pending_events[sink].set(0)
+        _ = self.deliveries[sink, "delivered", ""]
+        _ = self.producer_rebuilds[sink]
+        self.delivery_seconds.labels(sink)
+        self.end_to_end_seconds.labels(sink)
+
+    def records(self, source: str, endpoint: str) -> Records:
+        """The record counters of one endpoint; keep the object."""
+        return Records(self._records, source, endpoint)
+
+    def render(self) -> bytes:
+        """The text exposition format, version 0.0.4. Call it in a thread: it sleeps between slices to let the loop run."""
+        parts = [generate_latest(self.registry)]
+        for table in self._tables:
+            for text in table.write():
+                parts.append(text.encode())
+                time.sleep(_PAUSE)
+        return b"".join(parts)

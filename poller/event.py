@@ -1,0 +1,77 @@
+"""Pure: a normalised record as a CloudEvent, encoded once for every sink."""
+
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from poller.identity import event_id
+from poller.model import CallData, Event, Kind, Normal, RecordingData, SeenKey
+
+SCHEMAS = {"call": "urn:telephony:schema:call:1", "recording": "urn:telephony:schema:recording:1"}
+CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
+
+
+class CloudEvent(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The structured form. Absent attributes are left out; `data` keeps its nulls."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    datacontenttype: str
+    dataschema: str
+    partitionkey: str
+    recordedtime: str
+    sequence: str
+    data: CallData | RecordingData
+    subject: str | None = None
+    time: str | None = None
+    dataref: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def sequence(seq: int) -> str:
+    """The log's number, zero-padded so that text sorts as numbers do."""
+    return f"{seq:020d}"
+
+
+def instant(at: float) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(at % 1 * 1000):03d}Z"
+
+
+class Encoder:
+    """Encodes the events of one source and kind."""
+
+    def __init__(self, source: str, kind: Kind) -> None:
+        self._source = f"/poller/{source}/{kind}s"
+        self._types = (f"telephony.{kind}.updated", f"telephony.{kind}.new")
+        self._schema = SCHEMAS[kind]
+
+    def event(self, normal: Normal, key: SeenKey, *, new: bool, seq: int, recorded: str) -> Event:
+        """One entry of the log. `seq` is the one that it will have; `recorded` is when we first saw it."""
+        data = normal.data
+        identifier = event_id(key, new=new)
+        time = normal.time.isoformat().replace("+00:00", "Z") if normal.time is not None else None
+        kind = self._types[new]
+        body = _encode(
+            CloudEvent(
+                specversion="1.0",
+                id=identifier,
+                source=self._source,
+                type=kind,
+                datacontenttype="application/json",
+                dataschema=self._schema,
+                partitionkey=normal.partition_key,
+                recordedtime=recorded,
+                sequence=sequence(seq),
+                data=data,
+                subject=normal.subject,
+                time=time,
+                dataref=data.media_url if isinstance(data, RecordingData) else None,
+            )
+        )
+        return Event(identifier, kind, self._source, normal.subject, time, normal.partition_key, key, body)

@@ -1,0 +1,327 @@
+"""What a poll read becomes events: keys, look-up, normalise only what is unseen, one commit.
+
+Known records are the common case, ten or more for each new one: for them nothing happens but `keys` and the look-up.
+"""
+
+from collections import Counter
+from hashlib import blake2b
+
+from msgspec import Struct, field
+
+from poller import segment
+from poller.clock import Clock
+from poller.errors import BadRecord, PollerError
+from poller.event import Encoder, instant
+from poller.identity import Identity, thing
+from poller.metrics import Metrics
+from poller.model import (
+    CheckpointKey,
+    DeadRecord,
+    Event,
+    Keys,
+    Mention,
+    Normal,
+    PageCommit,
+    SeenKey,
+    Window,
+)
+from poller.options import EndpointOptions
+from poller.protocols import Endpoint
+from poller.shard import Shard
+
+NEAR_REACH = 0.8
+"""Rows later than this share of the longest rung's reach are counted and warned about."""
+
+
+class Walk(Struct):
+    """One window while it is read, page by page: what is known when it begins, and what shows meanwhile."""
+
+    ask: str
+    asked: Window
+    tolerance: int
+    """Seconds by which a record may lie outside `asked` without suspicion."""
+    horizon: int
+    """Records with own time before it are never new."""
+    read_until: int | None
+    complete_until: int | None
+    reach: int
+    """`back` of the longest rung."""
+    offset: int | None = None
+    """The vendor's UTC offset as its answers show it."""
+    ordinals: Counter[str] = field(default_factory=Counter)
+    inside: int = 0
+    outside: int = 0
+
+
+class Tally(Struct):
+    """What became of the records of a poll. The five add up to what was fetched."""
+
+    new: int = 0
+    updated: int = 0
+    duplicate: int = 0
+    invalid: int = 0
+    filtered: int = 0
+    latest: float = 0.0
+    """The largest lateness found, in seconds."""
+
+    def add(self, other: "Tally") -> None:
+        """Adds another tally to this one."""
+        self.new += other.new
+        self.updated += other.updated
+        self.duplicate += other.duplicate
+        self.invalid += other.invalid
+        self.filtered += other.filtered
+        self.latest = max(self.latest, other.latest)
+
+
+class _Chunk(Struct):
+    """What one call of `keep` gathers."""
+
+    tally: Tally
+    commit: PageCommit
+
+
+class _Row(Struct, gc=False):
+    record: bytes
+    keys: Keys
+
+
+class _Fresh(Struct):
+    """One thing to publish."""
+
+    normal: Normal
+    key: SeenKey
+    states: int
+
+
+class Keeper:
+    """Keeps what is unseen of one endpoint of one source."""
+
+    def __init__(
+        self,
+        source: str,
+        endpoint: Endpoint,
+        options: EndpointOptions,
+        shard: Shard,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+        mentions: bool,
+        name: str,
+    ) -> None:
+        self._source = source
+        self._endpoint = endpoint
+        self._options = options
+        self._shard = shard
+        self._metrics = metrics
+        self._clock = clock
+        self._mentions = mentions
+        self._counters = metrics.records(name, endpoint.name)
+        self._near = metrics.near_reach_rows[name, endpoint.name]
+        self._late = metrics.late_arrival_seconds.labels(endpoint.name)
+        self._encoder = Encoder(source, endpoint.kind)
+        self._recordings = (Identity(source, "recording"), Encoder(source, "recording"))
+        self._reported: set[str] = set()
+        self.identities: list[tuple[int, Identity]] = [(0, self.identity(options.dedupe_by))]
+
+    def identity(self, dedupe_by: str) -> Identity:
+        """How ids are hashed under a `dedupe_by`."""
+        return Identity(self._source, self._endpoint.kind, rows=dedupe_by == "row")
+
+    async def keep(
+        self,
+        records: list[bytes],
+        walk: Walk,
+        checkpoint: tuple[CheckpointKey, bytes] | None = None,
+        closes: tuple[str, ...] = (),
+    ) -> Tally:
+        """Commits what is unseen among `records`, and the checkpoint where one is given: one transaction, or none where nothing changes.
+
+        `closes`: dead letters that this commit ends. Raises StoreFault and Outdated; nothing is counted then.
+        """
+        chunk = _Chunk(Tally(), PageCommit(closes=closes))
+        rows, keys = self._keys(records, walk, chunk)
+        commit = chunk.commit
+        async with self._shard.lock:
+            fresh = await self._unseen(rows, keys, walk, chunk)
+            mentioned = await self._mentioned(fresh)
+            events = self._events(fresh, mentioned, commit)
+            if checkpoint is not None:
+                commit.checkpoints = {checkpoint[0]: checkpoint[1]}
+            if events or commit.seen or commit.dead or checkpoint is not None or closes:
+                await self._commit(commit, events)
+        self._count(chunk.tally, events, commit)
+        return chunk.tally
+
+    def _keys(self, records: list[bytes], walk: Walk, chunk: _Chunk) -> tuple[list[_Row], list[SeenKey]]:
+        rows: list[_Row] = []
+        seen: list[SeenKey] = []
+        keys_of, horizon, offset = self._endpoint.keys, walk.horizon, walk.offset
+        low, high = walk.asked.begin - walk.tolerance, walk.asked.end + walk.tolerance
+        identities = self.identities
+        seen_key = identities[-1][1].seen_key
+        for record in records:
+            try:
+                keys = keys_of(record, offset)
+            except BadRecord as error:
+                self._bury(record, walk, error, chunk.commit)
+                chunk.tally.invalid += 1
+                continue
+            own = keys.own
+            if own is not None:
+                if low <= own <= high:
+                    walk.inside += 1
+                else:
+                    walk.outside += 1
+                if own < horizon:
+                    chunk.tally.filtered += 1
+                    continue
+            if len(identities) > 1:
+                seen_key = self._identity_at(keys).seen_key
+            seen.append(seen_key(keys, self._ordinal(keys, walk) if keys.counted else 0))
+            rows.append(_Row(record, keys))
+        return rows, seen
+
+    def _ordinal(self, keys: Keys, walk: Walk) -> int:
+        """Equal rows of one answer without a vendor id are different things: the first is 0, the next 1."""
+        text = thing(keys, 0, rows=self.identities[-1][1].rows)
+        ordinal = walk.ordinals[text]
+        walk.ordinals[text] += 1
+        return ordinal
+
+    def _identity_at(self, keys: Keys) -> Identity:
+        """A changed `dedupe_by` holds for records dated after the change."""
+        at = keys.own if keys.own is not None else (keys.day + 1) * 86_400 - 1
+        for since, identity in reversed(self.identities):
+            if at >= since:
+                return identity
+        return self.identities[0][1]
+
+    async def _unseen(self, rows: list[_Row], keys: list[SeenKey], walk: Walk, chunk: _Chunk) -> list[_Fresh]:
+        tally, commit = chunk.tally, chunk.commit
+        sightings = await self._shard.store.look_up(self._shard.number, keys) if keys else {}
+        tally.duplicate += len(rows) - len(sightings)
+        fresh: list[_Fresh] = []
+        here: dict[bytes, list[SeenKey]] = {}
+        for index, sighting in sorted(sightings.items()):
+            asked = keys[index]
+            among = here.get(asked.id, ())
+            if any(key.state == asked.state for key in among):
+                tally.duplicate += 1
+                continue
+            day = among[0].day if among else sighting.day
+            key = asked if day == asked.day else SeenKey(day, asked.id, asked.state)
+            states = sighting.states + len(among)
+            if states and self._options.on_change == "ignore":
+                commit.seen.append((key, 0))
+                tally.duplicate += 1
+            elif (normal := self._normalise(rows[index], walk, commit)) is None:
+                tally.invalid += 1
+                continue
+            else:
+                self._mark(normal, rows[index].keys, states, walk, tally)
+                fresh.append(_Fresh(normal, key, states))
+                tally.new += not states
+                tally.updated += bool(states)
+            here.setdefault(asked.id, []).append(key)
+        return fresh
+
+    def _normalise(self, row: _Row, walk: Walk, commit: PageCommit) -> Normal | None:
+        try:
+            return self._endpoint.normalise(row.record, walk.offset)
+        except BadRecord as error:
+            self._bury(row.record, walk, error, commit)
+            return None
+
+    def _mark(self, normal: Normal, keys: Keys, states: int, walk: Walk, tally: Tally) -> None:
+        """Revision and lateness. Late: the record's span had been claimed complete."""
+        normal.data.revision = states + 1
+        own = keys.own
+        if own is None or walk.read_until is None or own >= walk.read_until:
+            return
+        normal.data.late = walk.complete_until is not None and own < walk.complete_until
+        lateness = self._clock.now() - own
+        self._late.observe(lateness)
+        tally.latest = max(tally.latest, lateness)
+        if lateness > NEAR_REACH * walk.reach:
+            self._near.inc()
+
+    async def _mentioned(self, fresh: list[_Fresh]) -> list[tuple[Mention, SeenKey]]:
+        """The recordings that new or changed calls name and that no list and no other call has shown yet."""
+        if not self._mentions:
+            return []
+        identity = self._recordings[0]
+        found = {mention.id: mention for one in fresh for mention in one.normal.mentions}
+        if not found:
+            return []
+        mentions = list(found.values())
+        keys = [identity.mention_key(mention.id, mention.day) for mention in mentions]
+        sightings = await self._shard.store.look_up(self._shard.number, keys)
+        return [(mentions[index], keys[index]) for index, known in sorted(sightings.items()) if not known.states]
+
+    def _events(self, fresh: list[_Fresh], mentioned: list[tuple[Mention, SeenKey]], commit: PageCommit) -> list[Event]:
+        events: list[Event] = []
+        seq = self._shard.held.last.seq
+        recorded = instant(self._clock.now())
+        for one in fresh:
+            seq += 1
+            events.append(self._encoder.event(one.normal, one.key, new=not one.states, seq=seq, recorded=recorded))
+            commit.seen.append((one.key, seq))
+        for mention, key in mentioned:
+            seq += 1
+            normal = _as_normal(mention)
+            events.append(self._recordings[1].event(normal, key, new=True, seq=seq, recorded=recorded))
+            commit.seen.append((key, seq))
+        return events
+
+    async def _commit(self, commit: PageCommit, events: list[Event]) -> None:
+        shard, began = self._shard, self._clock.mono()
+        if events:
+            commit.segment = segment.pack(events, shard.held.last, self._clock.now())
+        shard.held = await shard.store.commit_page(shard.held, commit)
+        self._metrics.store_commit_seconds.observe(self._clock.mono() - began)
+        if events:
+            shard.tell()
+
+    def _bury(self, record: bytes, walk: Walk, error: PollerError, commit: PageCommit) -> None:
+        """A dead letter with the record's bytes, once: the store keeps one of the same id."""
+        name = self._endpoint.name
+        identifier = blake2b(f"{self._source}\0{name}\0".encode() + record, digest_size=16).hexdigest()
+        if identifier in self._reported:
+            return
+        commit.dead.append(
+            DeadRecord(
+                id=identifier,
+                source=self._source,
+                endpoint=name,
+                ask=ask,
+                reason=error.reason,
+                error=str(error),
+                raw=record,
+                offset=offset,
+                at=self._clock.now(),
+            )  # fmt: skip
+        )
+
+    def _count(self, tally: Tally, events: list[Event], commit: PageCommit) -> None:
+        """After the commit, so that a failed one counts nothing twice."""
+        counters = self._counters
+        for name in ("new", "updated", "duplicate", "invalid", "filtered"):
+            if count := getattr(tally, name):
+                getattr(counters, name).inc(count)
+        for kind, count in Counter(event.type for event in events).items():
+            self._metrics.events[kind].inc(count)
+        for dead in commit.dead:
+            if dead.id not in self._reported:
+                self._reported.add(dead.id)
+                self._metrics.record_dead_letters[dead.endpoint, dead.reason].inc()
+
+    def knows_dead(self, identifiers: set[str]) -> None:
+        """Dead letters that the store holds already."""
+        self._reported |= identifiers
+
+
+def _as_normal(mention: Mention) -> Normal:
+    data = mention.data
+    key = data.call_id or data.connection_id or data.uniqueid or mention.id
+    return Normal(data=data, subject=mention.id, time=data.started_at, partition_key=key)

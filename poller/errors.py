@@ -1,5 +1,6 @@
 """Every error of the program on one screen. `reason` is the metric label, the log field and the dead-letter reason."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -10,9 +11,13 @@ class PollerError(Exception):
 
 
 class ConfigError(PollerError):
-    """The configuration cannot be used; nothing was started."""
+    """The configuration cannot be used; nothing was started. `faults`: every one of them, as `path (line N): sentence`."""
 
     reason = "config"
+
+    def __init__(self, message: str, faults: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.faults = list(faults) or [message]
 
 
 class Transient(PollerError):

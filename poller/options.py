@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +16,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    StringConstraints,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
@@ -24,24 +26,34 @@ from pydantic_core import CoreSchema, core_schema
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_LONGEST = 100 * 365 * 86_400
+_LARGEST = 1 << 60
+_OLDEST = 946_684_800
+_LARGEST_SECRET = 64 << 10
 _DURATION = r"^([0-9]+(\.[0-9]+)?)(ms|s|m|h|d|w)$"
 _SIZE = r"^([0-9]+(\.[0-9]+)?)(B|KiB|MiB|GiB|KB|MB|GB)$"
 
 
 def _duration(value: object) -> float:
-    match = re.match(_DURATION, value) if isinstance(value, str) else None
+    match = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(
             f"{value!r} is no duration: write a number with its unit (ms, s, m, h, d, w), such as 60s or 5m"
         )
-    return float(match[1]) * _UNITS[match[3]]
+    seconds = float(match[1]) * _UNITS[match[3]]
+    if seconds > _LONGEST:
+        raise ValueError("is longer than 100 years")
+    return seconds
 
 
 def _size(value: object) -> int:
-    match = re.match(_SIZE, value) if isinstance(value, str) else None
+    match = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is no size: write a number with its unit (B, KiB, MiB, GiB), such as 64MiB")
-    return int(float(match[1]) * _SIZES[match[3]])
+    size = float(match[1]) * _SIZES[match[3]]
+    if size > _LARGEST:
+        raise ValueError("is more than 1024 PiB")
+    return int(size)
 
 
 def show_duration(seconds: float) -> str:
@@ -49,7 +61,7 @@ def show_duration(seconds: float) -> str:
     for unit, factor in sorted(_UNITS.items(), key=lambda item: -item[1]):
         if seconds >= factor and seconds % factor == 0:
             return f"{seconds / factor:.0f}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def show_size(size: int) -> str:
@@ -137,13 +149,54 @@ def _read_secret(value: object, info: ValidationInfo) -> Secret:
         if not found:
             raise ValueError(f"the environment variable {place} is not set")
         return Secret(found, {kind: place})
+    return Secret(_secret_file(Path(context.get("folder", ".")) / place), {kind: place})
+
+
+def _secret_file(path: Path) -> str:
     try:
-        text = (Path(context.get("folder", ".")) / place).read_text(encoding="utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the secret file {place} cannot be read: {type(error).__name__}") from None
+        if path.exists() and not path.is_file():
+            raise ValueError(f"the secret file {path} is no file")
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_SECRET + 1).decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"the secret file {path} is not UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"the secret file {path} cannot be read: {error.strerror or type(error).__name__}") from None
     if not text:
-        raise ValueError(f"the secret file {place} is empty")
-    return Secret(text, {kind: place})
+        raise ValueError(f"the secret file {path} is empty")
+    if len(text) > _LARGEST_SECRET:
+        raise ValueError(f"the secret file {path} is longer than {_LARGEST_SECRET >> 10} KiB: it is no secret")
+    return text
+
+
+def _from_folder(path: Path, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("folder", ".")) / path
+
+
+FilePath = Annotated[Path, AfterValidator(_from_folder)]
+"""A path; a relative one counts from the folder of the configuration file."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Goes into event sources, metric labels and transactional ids, so it is plain."""
+
+
+def _base_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        plain = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+    except ValueError:
+        plain = None
+    if not plain or any(character.isspace() for character in value):
+        raise ValueError("must be a URL such as https://pbx.example:8443/api")
+    if "@" in url.netloc:
+        raise ValueError("must not hold a user or password: they have keys of their own")
+    if url.query or url.fragment:
+        raise ValueError("must end with its path: no `?` and no `#`")
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+"""Where a vendor's API lives; without a trailing slash once it is read."""
 
 
 class Options(BaseModel):
@@ -174,17 +227,21 @@ LADDER = (
 
 def _start(value: object) -> object:
     if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        at = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        if at < _OLDEST:  # earlier instants would be read as `now` (0) or as a duration (negative)
+            raise ValueError("is before the year 2000: write a date from then on")
+        return at
     if value == "now":
         return 0.0
-    if isinstance(value, str) and re.match(_DURATION, value):
+    if isinstance(value, str) and re.fullmatch(_DURATION, value):
         return -_duration(value)
     try:
-        return _start(datetime.fromisoformat(str(value)))
+        date = datetime.fromisoformat(str(value))
     except ValueError:
         raise ValueError(
-            f"{value!r} is no start: write now, a duration such as 24h, or a date such as 2026-01-31"
+            f"{str(value)!r} is no start: write now, a duration such as 24h, or a date such as 2026-01-31"
         ) from None
+    return _start(date)
 
 
 Start = Annotated[
@@ -234,21 +291,22 @@ class EndpointOptions(Options):
 class Tls(Options):
     """How a server's certificate is checked."""
 
-    ca_file: Path | None = Field(None, description="PEM file with the issuers to trust instead of the system's.")
+    ca_file: FilePath | None = Field(None, description="PEM file with the issuers to trust instead of the system's.")
     verify: bool = Field(True, description="`false` accepts any certificate; said loudly at every start.")
 
 
 class SourceOptions(Options):
     """The keys that every source has; a folder adds `kind`, its credentials and `endpoints`."""
 
-    id: str | None = Field(
+    id: Name | None = Field(
         None,
-        min_length=1,
         description="What identities and checkpoints hang on; the name unless given. Keep the old one when renaming.",
     )
-    base_url: str = Field(pattern=r"^https?://[^/\s]+", description="Without a trailing slash.")
+    base_url: BaseUrl = Field(description="Where the vendor's API lives, such as `https://pbx.example:8443/api`.")
     tls: Tls = Tls()
-    max_requests_per_second: float | None = Field(None, gt=0, description="Limit for this source's host.")
+    max_requests_per_second: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Limit for this source's host."
+    )
     concurrency: int = Field(1, ge=1, le=64, description="Requests at a time to this source's host.")
     recordings_from_calls: bool = Field(
         True, description="Whether a recording that a call mentions is published before the recordings list shows it."
@@ -262,7 +320,7 @@ class SinkOptions(Options):
         0.0,
         description="Where a new sink begins: `now`, `earliest` (the oldest event kept), a duration back or a time.",
     )
-    renamed_from: str | None = Field(None, description="The sink's earlier name, whose position it takes over.")
+    renamed_from: Name | None = Field(None, description="The sink's earlier name, whose position it takes over.")
     max_pending: Size | None = Field(None, description="Largest backlog before the sink's own decision applies.")
     vendor: Literal["include", "omit"] = Field("include", description="Whether events carry the vendor's raw record.")
     mask_numbers: bool = Field(False, description="Whether all but the last three digits of phone numbers are masked.")

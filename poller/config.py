@@ -1,0 +1,274 @@
+"""YAML and environment to frozen settings: every fault at once, with its path and line."""
+
+import difflib
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, ValidationError
+
+from poller import yaml_file
+from poller.crosscheck import cross_faults
+from poller.errors import ConfigError
+from poller.kinds import KINDS, Kinds
+from poller.options import Duration, FilePath, Options, SinkOptions, SourceOptions
+from poller.yaml_file import Document, Place
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    """`127.0.0.1:9464` or `[::1]:9464` → host and port. Raises ValueError."""
+    host, colon, port = listen.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not colon or not bare or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{listen!r} is no address: write host:port, such as 127.0.0.1:9464")
+    if ":" in bare and bare == host:
+        raise ValueError(f"{listen!r} is no address: an IPv6 address stands in brackets, such as [::1]:9464")
+    return bare, int(port)
+
+
+def _listen(value: str) -> str:
+    split_address(value)
+    return value
+
+
+class Server(Options):
+    """Where `/metrics`, `/livez` and `/readyz` are served."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "127.0.0.1:9464", description="`host:port`; port 0 takes any free one."
+    )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return split_address(self.listen)
+
+
+class Admin(Options):
+    """How the command line reaches a running daemon."""
+
+    socket: FilePath = Field(
+        Path("/run/poller.sock"), description="Unix socket that only the daemon's user may open; the folder must exist."
+    )
+
+
+class Log(Options):
+    """What is written to standard error."""
+
+    format: Literal["json", "console"] = Field(
+        "json", description="`json`: one object per line; `console`: for people."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is written.")
+
+
+class Settings(Options):
+    """The whole configuration."""
+
+    store: SerializeAsAny[Options] = Field(description="Where seen ids, events and checkpoints are kept.")
+    retention: Duration = Field(604_800.0, gt=0, description="How long delivered events are kept.")
+    seen_ttl: Duration = Field(
+        2_592_000.0,
+        gt=0,
+        description="How long ids are remembered; at least 2 days more than the longest rung reaches.",
+    )
+    shutdown_grace: Duration = Field(30.0, description="Longest time from SIGTERM to the end.")
+    server: Server = Server()
+    admin: Admin = Admin()
+    log: Log = Log()
+    sinks: dict[str, SerializeAsAny[SinkOptions]] = Field(
+        default={}, description="Where events go, by a name of yours."
+    )
+    sources: dict[str, SerializeAsAny[SourceOptions]] = Field(
+        default={}, description="The phone systems that are asked, by a name of yours."
+    )
+
+
+def load(path: Path, env: Mapping[str, str], *, literals: bool = False, kinds: Kinds = KINDS) -> Settings:
+    """Reads and checks a configuration file. `literals`: secrets may be plain text (the demo's are). Raises ConfigError."""
+    document = yaml_file.read(path)
+    reader = _Reader(document, {"env": env, "folder": path.parent, "literals": literals}, kinds)
+    settings = reader.settings()
+    if reader.faults or settings is None:
+        raise _refusal(path, document, reader.faults)
+    return settings
+
+
+def _refusal(path: Path, document: Document, faults: list[tuple[Place, str]]) -> ConfigError:
+    found = sorted((document.line(place), show_place(place), sentence) for place, sentence in faults)
+    lines = list(dict.fromkeys(f"{place} (line {line}): {sentence}" for line, place, sentence in found))
+    count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+    return ConfigError("\n".join([f"{path}: {count}", *(f"  {line}" for line in lines)]), lines)
+
+
+def show_place(place: Place) -> str:
+    """`sources.mor.endpoints.user_calls.ladder[0].back`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return text.removeprefix(".") or "the file"
+
+
+class _Reader:
+    """Checks one document part by part, so that one wrong part does not hide the faults of the others."""
+
+    def __init__(self, document: Document, context: dict[str, Any], kinds: Kinds) -> None:
+        self.faults = list(document.faults)
+        self._value = document.value
+        self._context = context
+        self._kinds = kinds
+
+    def settings(self) -> Settings | None:
+        """The settings, or None where there are faults."""
+        values = dict(self._value)
+        sources = self._section("sources", self._kinds.sources)
+        sinks = self._section("sinks", self._kinds.sinks)
+        store = self._store()
+        for section in ("sources", "sinks"):
+            values.pop(section, None)
+        values["store"] = store or Options()
+        top = self._check(Settings, values, ())
+        seen_ttl = top.seen_ttl if isinstance(top, Settings) else None
+        self.faults += cross_faults(sources, sinks, seen_ttl)
+        if self.faults or not isinstance(top, Settings):
+            return None
+        return top.model_copy(update={"sources": sources, "sinks": sinks})
+
+    def _store(self) -> Options | None:
+        if "store" not in self._value:
+            self.faults.append((("store",), "is required, such as {kind: sqlite, path: /var/lib/poller/poller.db}"))
+            return None
+        return self._part(("store",), self._value["store"], self._kinds.stores)
+
+    def _section(self, section: str, package: str) -> dict[str, Any]:
+        """The parts of `sources` or `sinks` that are well."""
+        parts = self._value.get(section)
+        if parts is None:
+            return {}
+        if not isinstance(parts, dict):
+            self.faults.append(((section,), "must be a map by name: write `name:` with the keys below it, not a list"))
+            return {}
+        found = {name: self._part((section, name), value, package) for name, value in parts.items()}
+        return {name: part for name, part in found.items() if part is not None}
+
+    def _part(self, place: Place, value: object, package: str) -> Options | None:
+        """One source, sink or store, checked by the model of its kind."""
+        if not isinstance(value, dict):
+            self.faults.append((place, "must be a map of keys, `kind` among them"))
+            return None
+        kind = value.get("kind")
+        model = self._kinds.model(package, kind) if isinstance(kind, str) else None
+        if model is None:
+            known = ", ".join(self._kinds.names(package))
+            wrong = "is required" if kind is None else f"{kind!r} is unknown{_meant(str(kind), known.split(', '))}"
+            self.faults.append(((*place, "kind"), f"{wrong}: the kinds are {known}"))
+            return None
+        return self._check(model, self._spelt_out(place, value), place)
+
+    def _spelt_out(self, place: Place, value: dict[str, Any]) -> dict[str, Any]:
+        """An endpoint without a value could mean its defaults or that it is off: asked back, not guessed."""
+        endpoints = value.get("endpoints")
+        if not isinstance(endpoints, dict):
+            return value
+        empty = {name: {} for name, options in endpoints.items() if options is None}
+        for name in empty:
+            where = (*place, "endpoints", name)
+            self.faults.append((where, "is empty: write {} for the defaults, or remove it to leave it unread"))
+        return {**value, "endpoints": endpoints | empty}
+
+    def _check(self, model: type[Options], value: dict[str, Any], place: Place) -> Options | None:
+        try:
+            return model.model_validate(value, context=self._context)
+        except ValidationError as error:
+            known = {where for where, _ in self.faults}
+            self.faults += [fault for fault in _faults(error, model, value, place) if fault[0] not in known]
+            return None
+
+
+# --- the model library's errors in our words --------------------------------------------------------------------------
+
+_SENTENCES = {
+    "missing": "is required",
+    "model_type": "must be a map of keys",
+    "model_attributes_type": "must be a map of keys",
+    "dict_type": "must be a map of keys",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be text: put it into quotes",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "path_type": "must be a path",
+}
+
+
+def _faults(error: ValidationError, model: type[BaseModel], value: object, place: Place) -> Iterator[tuple[Place, str]]:
+    """One fault for each place: what the members of a union say about the same value is joined."""
+    found: dict[Place, list[str]] = {}
+    items = error.errors(include_url=False, include_input=False)
+    for item in items:
+        if item["type"] == "too_short" and any(_inside(other["loc"], item["loc"]) for other in items):
+            continue  # the library counts only the members that are well
+        where = _walk(value, item["loc"], missing=item["type"] == "missing")
+        sentences = found.setdefault(where, [])
+        sentence = _sentence(item["type"], item["msg"], item.get("ctx", {}), model, where)
+        if sentence not in sentences:
+            sentences.append(sentence)
+    for where, sentences in found.items():
+        yield (*place, *where), ", or ".join(sentences)
+
+
+def _inside(loc: Place, outer: Place) -> bool:
+    return len(loc) > len(outer) and loc[: len(outer)] == outer
+
+
+def _walk(value: Any, loc: Place, *, missing: bool) -> Place:  # noqa: ANN401 YAML holds any type
+    """`loc` without the names of union members and validators that the library puts between the keys."""
+    place: list[str | int] = []
+    for number, step in enumerate(loc):
+        inside = (isinstance(value, dict) and step in value) or (
+            isinstance(value, list) and isinstance(step, int) and step < len(value)
+        )
+        if inside:
+            value = value[step]
+            place.append(step)
+        elif missing and number == len(loc) - 1:
+            place.append(step)
+    return tuple(place)
+
+
+def _sentence(kind: str, message: str, ctx: Mapping[str, Any], model: type[BaseModel], place: Place) -> str:
+    if kind == "extra_forbidden":
+        return f"is no known key{_meant(str(place[-1]), _keys_at(model, place[:-1]))}"
+    if kind == "value_error":
+        return str(ctx["error"])
+    if kind == "literal_error":
+        return f"must be {ctx['expected']}"
+    if kind == "too_short":
+        return f"must have at least {ctx['min_length']}"
+    if kind == "string_pattern_mismatch":
+        return f"does not fit the pattern {ctx['pattern']}"
+    return _SENTENCES.get(kind) or message.replace("Input should", "should")
+
+
+def _meant(word: str, known: list[str]) -> str:
+    """` (did you mean `x`?)`, or nothing where no known word is near."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" (did you mean `{near[0]}`?)" if near else ""
+
+
+def _keys_at(model: type[BaseModel], place: Place) -> list[str]:
+    """The keys that the models at a place know."""
+    models = [model]
+    for step in place:
+        annotations = [each.model_fields[step].annotation for each in models if step in each.model_fields]
+        models = [inner for annotation in annotations for inner in _models_in(annotation)] or models
+    return [name for each in models for name in each.model_fields]
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]

@@ -1,0 +1,1 @@
+"""One folder for each vendor; a folder is a registration. No I/O, clock or log in here."""

@@ -1,0 +1,1 @@
+"""One module or folder for each kind of store; it is its registration."""

@@ -1,0 +1,143 @@
+"""A YAML file as plain values, with the line of every key, so that each fault can be shown where it stands."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from msgspec import Struct, field
+
+from poller.errors import ConfigError
+
+MAX_BYTES = 4 << 20
+MAX_VALUES = 200_000
+"""Counted after aliases are followed, which is what a bomb of aliases cannot pass."""
+MAX_DEPTH = 50
+
+Place = tuple[str | int, ...]
+"""Keys and list indexes from the top of the file."""
+
+
+class Document(Struct):
+    """What the file says. `lines` count from 1; `faults` are those that leave the rest of the file readable."""
+
+    value: dict[str, Any]
+    lines: dict[Place, int] = field(default_factory=dict)
+    faults: list[tuple[Place, str]] = field(default_factory=list)
+
+    def line(self, place: Place) -> int:
+        """The line of a place, or of the nearest one above it that the file has."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+
+def read(path: Path) -> Document:
+    """Reads one YAML mapping. Raises ConfigError where the file as a whole cannot be understood."""
+    text = _text(path)
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            raise ConfigError(f"{path}: the file is empty")
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{path} (line {_line(root)}): the file must be a map of keys (`store:`, `sources:`, …)")
+        return _Builder(loader).document(root)
+    except yaml.YAMLError as error:
+        raise ConfigError(_syntax(path, error)) from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply") from None
+    except _TooMuch as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES >> 20} MiB: this is no configuration file")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path} (line {line}): not UTF-8: save the file in that encoding") from None
+
+
+def _syntax(path: Path, error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{path}: has a control character (code {error.character}) that YAML does not allow"
+    mark = getattr(error, "problem_mark", None)
+    problem = str(getattr(error, "problem", None) or "cannot be understood")
+    if "'\\t'" in problem:
+        problem = "a tab: YAML is indented with spaces only"
+    return f"{path} (line {mark.line + 1}, column {mark.column + 1}): {problem}" if mark else f"{path}: {problem}"
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+class _TooMuch(Exception):
+    pass
+
+
+class _Builder:
+    """Turns nodes into values. Keys are their text as written, whatever YAML takes them for (`on`, `8`)."""
+
+    def __init__(self, loader: yaml.SafeLoader) -> None:
+        self._loader = loader
+        self._document = Document({})
+        self._values = 0
+
+    def document(self, root: yaml.MappingNode) -> Document:
+        self._document.value = self._mapping(root, ())
+        return self._document
+
+    def _value(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 YAML holds any type
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise _TooMuch(f"more than {MAX_VALUES} values once aliases are followed")
+        if len(place) > MAX_DEPTH:
+            raise _TooMuch("nested too deeply, or an alias within itself")
+        self._document.lines.setdefault(place, _line(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, (*place, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node, place)
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, key_node, value in self._pairs(node, place):
+            inner = (*place, key)
+            if key in found:
+                first = self._document.lines[inner]
+                self._fault(inner, f"is given twice (lines {first} and {_line(key_node)})")
+                continue
+            self._document.lines[inner] = _line(key_node)
+            found[key] = self._value(value, inner)
+        return found
+
+    def _pairs(self, node: yaml.MappingNode, place: Place) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._fault(place, f"the key in line {_line(key)} is no plain text")
+            elif key.tag == "tag:yaml.org,2002:merge":
+                self._fault(place, f"merge keys (`<<`, line {_line(key)}) are not supported: write the keys out")
+            else:
+                yield key.value, key, value
+
+    def _scalar(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 YAML holds any type
+        try:
+            return self._loader.construct_object(node)
+        except yaml.YAMLError:
+            self._fault(place, f"the tag {node.tag} is not supported")
+        except ValueError:
+            self._fault(place, "is no valid date or number: put text into quotes")
+        return None
+
+    def _fault(self, place: Place, sentence: str) -> None:
+        self._document.faults.append((place, sentence))

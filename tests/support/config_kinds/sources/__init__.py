@@ -1,0 +1,1 @@
+"""Small kinds for the tests of the configuration."""

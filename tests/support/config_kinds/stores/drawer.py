@@ -1,0 +1,1 @@
+"""Shared code: no kind, because it has no `Config`."""

@@ -294,13 +294,13 @@ class Keeper:
                 id=identifier,
                 source=self._source,
                 endpoint=name,
-                ask=ask,
+                ask=walk.ask,
                 reason=error.reason,
                 error=str(error),
                 raw=record,
-                offset=offset,
+                offset=walk.offset,
                 at=self._clock.now(),
-            )  # fmt: skip
+            )
         )
 
     def _count(self, tally: Tally, events: list[Event], commit: PageCommit) -> None:

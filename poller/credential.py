@@ -1,0 +1,61 @@
+"""The token of a source that needs one: one login in flight, however many requests wait."""
+
+import copy
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from poller.clock import Clock
+from poller.errors import PollerError
+from poller.protocols import Token
+
+_MARGIN = 30.0
+_FRESH = 60.0
+
+
+class Credential:
+    """Keeps the current token. `log_in` asks the vendor for one; it is bounded by its own deadline."""
+
+    def __init__(self, log_in: Callable[[], Awaitable[Token]], clock: Clock) -> None:
+        self._log_in = log_in
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._token: Token | None = None
+        self._since = 0.0
+        self._finished = 0
+        self._failure: PollerError | None = None
+
+    async def get(self, instead_of: Token | None = None) -> Token:
+        """The current token, or a new one where it expires soon or is the one that was refused.
+
+        Raises what the login raised; those who waited for a login that failed get its failure and do not ask again.
+        """
+        if self._usable(instead_of) and self._token is not None:
+            return self._token
+        finished = self._finished
+        async with self._lock:
+            if self._usable(instead_of) and self._token is not None:
+                return self._token
+            if self._finished != finished and self._failure is not None:
+                raise copy.copy(self._failure).with_traceback(None)
+            return await self._renew()
+
+    def replaceable(self, token: Token) -> bool:
+        """Whether a refused token is worth a login: one that is a minute old may have been ended, a new one lacks rights."""
+        return token is not self._token or self._clock.mono() - self._since >= _FRESH
+
+    def _usable(self, refused: Token | None) -> bool:
+        token = self._token
+        return token is not None and token is not refused and token.expires - _MARGIN > self._clock.now()
+
+    async def _renew(self) -> Token:
+        try:
+            self._token = await self._log_in()
+        except PollerError as error:
+            self._finished += 1
+            self._failure = error
+            raise
+        self._finished += 1
+        self._failure = None
+        self._since = self._clock.mono()
+        return self._token

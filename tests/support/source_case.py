@@ -4,6 +4,7 @@ CASES = [SourceCase(name="mor.user_calls", endpoint=..., window=..., page=..., e
 """
 
 import importlib.util
+import itertools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ def read(
     reading = case.endpoint.reading(case.ask, case.window, cursor)
     records: list[bytes] = []
     edges = [0, *sorted({min(max(cut, 0), len(body)) for cut in cuts}), len(body)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         records += reading.feed(body[begin:end])
     page = reading.close()
     return records + page.records, page, reading.offset

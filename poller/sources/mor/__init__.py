@@ -1,0 +1,33 @@
+"""Kolmisoft MOR (and its kin M2): calls, local calls and recordings."""
+
+from collections.abc import Mapping
+
+from poller.protocols import Endpoint, Login, Media
+from poller.sources.mor.config import Config
+from poller.sources.mor.user_calls import UserCalls
+
+__all__ = ["Config", "build"]
+
+
+class Mor:
+    """One configured MOR system; see poller.protocols.Source."""
+
+    login: Login | None = None
+    """The hash signs every request."""
+
+    def __init__(self, config: Config) -> None:
+        self.media: Media | None = None
+        self.endpoints: Mapping[str, Endpoint] = _endpoints(config)
+
+
+def _endpoints(config: Config) -> dict[str, Endpoint]:
+    chosen = config.endpoints
+    endpoints: dict[str, Endpoint] = {}
+    if chosen.user_calls is not None:
+        endpoints["user_calls"] = UserCalls(config, chosen.user_calls)
+    return endpoints
+
+
+def build(name: str, config: Config) -> Mor:
+    """The source that a configuration describes."""
+    return Mor(config)

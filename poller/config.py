@@ -1,16 +1,15 @@
 """YAML and environment to frozen settings: every fault at once, with its path and line."""
 
-import difflib
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, Field, SerializeAsAny, ValidationError
 
 from poller import yaml_file
 from poller.crosscheck import cross_faults
 from poller.errors import ConfigError
+from poller.faults import faults_of, meant
 from poller.kinds import KINDS, Kinds
 from poller.options import Duration, FilePath, Options, SinkOptions, SourceOptions
 from poller.yaml_file import Document, Place
@@ -158,7 +157,7 @@ class _Reader:
         model = self._kinds.model(package, kind) if isinstance(kind, str) else None
         if model is None:
             known = ", ".join(self._kinds.names(package))
-            wrong = "is required" if kind is None else f"{kind!r} is unknown{_meant(str(kind), known.split(', '))}"
+            wrong = "is required" if kind is None else f"{kind!r} is unknown{meant(str(kind), known.split(', '))}"
             self.faults.append(((*place, "kind"), f"{wrong}: the kinds are {known}"))
             return None
         return self._check(model, self._spelt_out(place, value), place)
@@ -168,7 +167,7 @@ class _Reader:
         endpoints = value.get("endpoints")
         if not isinstance(endpoints, dict):
             return value
-        empty = {name: {} for name, options in endpoints.items() if options is None}
+        empty: dict[str, Any] = {name: {} for name, options in endpoints.items() if options is None}
         for name in empty:
             where = (*place, "endpoints", name)
             self.faults.append((where, "is empty: write {} for the defaults, or remove it to leave it unread"))
@@ -179,96 +178,5 @@ class _Reader:
             return model.model_validate(value, context=self._context)
         except ValidationError as error:
             known = {where for where, _ in self.faults}
-            self.faults += [fault for fault in _faults(error, model, value, place) if fault[0] not in known]
+            self.faults += [fault for fault in faults_of(error, model, value, place) if fault[0] not in known]
             return None
-
-
-# --- the model library's errors in our words --------------------------------------------------------------------------
-
-_SENTENCES = {
-    "missing": "is required",
-    "model_type": "must be a map of keys",
-    "model_attributes_type": "must be a map of keys",
-    "dict_type": "must be a map of keys",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "string_type": "must be text: put it into quotes",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "path_type": "must be a path",
-}
-
-
-def _faults(error: ValidationError, model: type[BaseModel], value: object, place: Place) -> Iterator[tuple[Place, str]]:
-    """One fault for each place: what the members of a union say about the same value is joined."""
-    found: dict[Place, list[str]] = {}
-    items = error.errors(include_url=False, include_input=False)
-    for item in items:
-        if item["type"] == "too_short" and any(_inside(other["loc"], item["loc"]) for other in items):
-            continue  # the library counts only the members that are well
-        where = _walk(value, item["loc"], missing=item["type"] == "missing")
-        sentences = found.setdefault(where, [])
-        sentence = _sentence(item["type"], item["msg"], item.get("ctx", {}), model, where)
-        if sentence not in sentences:
-            sentences.append(sentence)
-    for where, sentences in found.items():
-        yield (*place, *where), ", or ".join(sentences)
-
-
-def _inside(loc: Place, outer: Place) -> bool:
-    return len(loc) > len(outer) and loc[: len(outer)] == outer
-
-
-def _walk(value: Any, loc: Place, *, missing: bool) -> Place:  # noqa: ANN401 YAML holds any type
-    """`loc` without the names of union members and validators that the library puts between the keys."""
-    place: list[str | int] = []
-    for number, step in enumerate(loc):
-        inside = (isinstance(value, dict) and step in value) or (
-            isinstance(value, list) and isinstance(step, int) and step < len(value)
-        )
-        if inside:
-            value = value[step]
-            place.append(step)
-        elif missing and number == len(loc) - 1:
-            place.append(step)
-    return tuple(place)
-
-
-def _sentence(kind: str, message: str, ctx: Mapping[str, Any], model: type[BaseModel], place: Place) -> str:
-    if kind == "extra_forbidden":
-        return f"is no known key{_meant(str(place[-1]), _keys_at(model, place[:-1]))}"
-    if kind == "value_error":
-        return str(ctx["error"])
-    if kind == "literal_error":
-        return f"must be {ctx['expected']}"
-    if kind == "too_short":
-        return f"must have at least {ctx['min_length']}"
-    if kind == "string_pattern_mismatch":
-        return f"does not fit the pattern {ctx['pattern']}"
-    return _SENTENCES.get(kind) or message.replace("Input should", "should")
-
-
-def _meant(word: str, known: list[str]) -> str:
-    """` (did you mean `x`?)`, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" (did you mean `{near[0]}`?)" if near else ""
-
-
-def _keys_at(model: type[BaseModel], place: Place) -> list[str]:
-    """The keys that the models at a place know."""
-    models = [model]
-    for step in place:
-        annotations = [each.model_fields[step].annotation for each in models if step in each.model_fields]
-        models = [inner for annotation in annotations for inner in _models_in(annotation)] or models
-    return [name for each in models for name in each.model_fields]
-
-
-def _models_in(annotation: object) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]

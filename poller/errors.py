@@ -36,6 +36,12 @@ class Permanent(PollerError):
     reason = "permanent"
 
 
+class Unknown(Permanent):
+    """Nothing has this name or id."""
+
+    reason = "unknown"
+
+
 # --- asking a vendor -------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +187,12 @@ class SinkFault(Transient):
     """The sink cannot take events right now."""
 
     reason = "sink"
+
+
+class Fenced(SinkFault):
+    """Another sender took this shard over, or the transaction took too long: the store says whose the shard is."""
+
+    reason = "fenced"
 
 
 class SinkRefused(Permanent):

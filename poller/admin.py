@@ -1,0 +1,163 @@
+"""The admin API on a unix socket that only the daemon's user may open. The command line is its one client."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import uvicorn
+from anyio.abc import TaskStatus
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from poller.admin_client import alive
+from poller.errors import ConfigError, PollerError, Unknown
+from poller.operations import Operations
+
+GRACE = 2
+"""Seconds that requests in flight get at the end."""
+
+
+class Retry(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /dead-letters/retry`."""
+
+    ids: list[str]
+
+
+class Rebuild(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /rebuild`."""
+
+    sink: str | None = None
+    accept_duplicates: bool = False
+
+
+def admin_app(operations: Operations) -> Starlette:
+    """The routes; each answers JSON. A refusal is `{"reason": …, "error": …}` with 404, 400 or 409."""
+
+    async def status(request: Request) -> Response:  # noqa: ARG001 the router passes it
+        return _json(await operations.status())
+
+    async def dead_letters(request: Request) -> Response:
+        query = request.query_params
+        return _json(await operations.dead_letters(source=query.get("source"), sink=query.get("sink")))
+
+    async def dead_letter(request: Request) -> Response:
+        return _json(await operations.dead_letter(request.path_params["id"]))
+
+    async def retry(request: Request) -> Response:
+        return _json(await operations.retry(msgspec.json.decode(await request.body(), type=Retry).ids))
+
+    async def forget_sink(request: Request) -> Response:
+        await operations.forget_sink(request.path_params["name"])
+        return _json(None)
+
+    async def forget_source(request: Request) -> Response:
+        await operations.forget_source(request.path_params["name"])
+        return _json(None)
+
+    async def rebuild(request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=Rebuild)
+        return _json(await operations.rebuild(sink=asked.sink, accept_duplicates=asked.accept_duplicates))
+
+    return Starlette(
+        routes=[
+            Route("/status", status),
+            Route("/dead-letters", dead_letters),
+            Route("/dead-letters/retry", retry, methods=["POST"]),
+            Route("/dead-letters/{id:path}", dead_letter),
+            Route("/sinks/{name:path}/forget", forget_sink, methods=["POST"]),
+            Route("/sources/{name:path}/forget", forget_source, methods=["POST"]),
+            Route("/rebuild", rebuild, methods=["POST"]),
+        ],
+        exception_handlers={PollerError: _refused, msgspec.MsgspecError: _misread},
+    )
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 the router passes it
+    reason = error.reason if isinstance(error, PollerError) else PollerError.reason
+    return _json({"reason": reason, "error": str(error)}, 404 if isinstance(error, Unknown) else 409)
+
+
+async def _misread(request: Request, error: Exception) -> Response:  # noqa: ARG001 the router passes it
+    return _json({"reason": PollerError.reason, "error": f"the request is not understood: {error}"}, 400)
+
+
+# --- the socket ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def admin_socket(path: Path) -> Iterator[socket.socket]:
+    """Listens on `path` with mode 0600; what a dead daemon left there is replaced. Raises ConfigError where one lives."""
+    if alive(path):
+        raise ConfigError(f"admin.socket: a daemon answers at {path} already: stop it, or give this one another path")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _bind(listener, path)
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        listener.close()
+
+
+def _bind(listener: socket.socket, path: Path) -> None:
+    try:
+        if path.is_socket():
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(0o600)  # before `listen`, so nobody can have connected
+        listener.listen(16)
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise ConfigError(
+            f"admin.socket: {path} cannot be listened on: {what}: set it to a path you may write"
+        ) from None
+    listener.setblocking(False)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the daemon's business."""
+        yield
+
+
+async def serve_admin(
+    operations: Operations, path: Path, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Serves until cancelled; requests in flight get GRACE seconds."""
+    config: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False}
+    server = _Server(uvicorn.Config(admin_app(operations), timeout_graceful_shutdown=GRACE, **config))
+    with admin_socket(path) as listener:
+        async with _stopping(server, task_status):
+            await server.serve(sockets=[listener])
+
+
+@asynccontextmanager
+async def _stopping(server: uvicorn.Server, task_status: TaskStatus[None]) -> AsyncIterator[None]:
+    """Turns a cancellation into the server's own orderly end, which is bounded."""
+
+    async def watch() -> None:
+        try:
+            while not server.started:  # noqa: ASYNC110 the server tells by this attribute only
+                await anyio.sleep(0.01)
+            task_status.started()
+            await anyio.sleep_forever()
+        finally:
+            server.should_exit = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch, name="admin: watch")
+        with anyio.CancelScope(shield=True):
+            yield
+        tasks.cancel_scope.cancel()

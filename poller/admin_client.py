@@ -1,0 +1,106 @@
+"""The daemon's operations through its unix socket."""
+
+import errno
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from poller.errors import PollerError, Transient, Unknown
+from poller.operations import DeadLetter, Retried, Status
+
+ANSWER = 60.0
+"""Seconds to wait for an answer."""
+REBUILD = 3600.0
+"""Seconds to wait for a rebuild, which reads topics back."""
+
+T = TypeVar("T")
+
+
+def alive(path: Path) -> bool:
+    """Whether somebody listens on the socket. Raises PollerError where that cannot be found out."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return False
+        except TimeoutError:
+            return True
+        except OSError as error:
+            if error.errno == errno.EAGAIN:  # its queue of connections is full
+                return True
+            raise PollerError(f"admin.socket: {path} cannot be used: {error.strerror or error}") from None
+    return True
+
+
+@asynccontextmanager
+async def connect(path: Path) -> AsyncIterator["Remote | None"]:
+    """The running daemon's operations, None when none runs."""
+    if not alive(path):
+        yield None
+        return
+    transport = httpx.AsyncHTTPTransport(uds=str(path))
+    async with httpx.AsyncClient(transport=transport, base_url="http://poller", trust_env=False) as client:
+        yield Remote(client, path)
+
+
+class Remote:
+    """`Operations` of another process."""
+
+    def __init__(self, client: httpx.AsyncClient, path: Path) -> None:
+        self._client = client
+        self._path = path
+
+    async def status(self) -> Status:
+        """See Operations."""
+        return await self._ask("GET", "/status", Status)
+
+    async def dead_letters(self, *, source: str | None = None, sink: str | None = None) -> list[DeadLetter]:
+        """See Operations."""
+        asked = {"source": source, "sink": sink}
+        params = {key: value for key, value in asked.items() if value is not None}
+        return await self._ask("GET", "/dead-letters", list[DeadLetter], params=params)
+
+    async def dead_letter(self, letter: str) -> DeadLetter:
+        """See Operations."""
+        return await self._ask("GET", f"/dead-letters/{quote(letter, safe='')}", DeadLetter)
+
+    async def retry(self, letters: Sequence[str]) -> list[Retried]:
+        """See Operations."""
+        return await self._ask("POST", "/dead-letters/retry", list[Retried], json={"ids": list(letters)})
+
+    async def forget_sink(self, name: str) -> None:
+        """See Operations."""
+        await self._ask("POST", f"/sinks/{quote(name, safe='')}/forget", type(None))
+
+    async def forget_source(self, source: str) -> None:
+        """See Operations."""
+        await self._ask("POST", f"/sources/{quote(source, safe='')}/forget", type(None))
+
+    async def rebuild(self, *, sink: str | None, accept_duplicates: bool) -> list[str]:
+        """See Operations."""
+        body = {"sink": sink, "accept_duplicates": accept_duplicates}
+        return await self._ask("POST", "/rebuild", list[str], patience=REBUILD, json=body)
+
+    async def _ask(self, method: str, path: str, wanted: type[T], *, patience: float = ANSWER, **more: Any) -> T:  # noqa: ANN401 passed on
+        try:
+            answer = await self._client.request(method, path, timeout=patience, **more)
+        except httpx.HTTPError as error:
+            raise Transient(f"the daemon at {self._path} did not answer: {type(error).__name__}") from None
+        if answer.status_code == 200:
+            return msgspec.json.decode(answer.content, type=wanted)
+        raise _refusal(answer)
+
+
+def _refusal(answer: httpx.Response) -> PollerError:
+    try:
+        said = str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        said = f"the daemon failed ({answer.status_code}): its log says why"
+    return Unknown(said) if answer.status_code == 404 else PollerError(said)

@@ -1,0 +1,109 @@
+"""What the command line asks of a daemon, or of the store itself when no daemon runs. Times are epoch seconds."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+
+class EndpointStatus(Struct, frozen=True, kw_only=True):
+    """One endpoint of one source."""
+
+    source: str
+    endpoint: str
+    read_until: float | None = None
+    """The lowest rung's last pass ended here."""
+    complete_until: float | None = None
+    """Everything up to here has been seen."""
+    last_success: float | None = None
+    open_gaps: int = 0
+    overdue_rungs: int = 0
+    configured: bool = True
+    error: str | None = None
+    """The last failure, None while all is well."""
+
+
+class SinkStatus(Struct, frozen=True, kw_only=True):
+    """One sink, configured or only remembered by the store."""
+
+    sink: str
+    kind: str | None = None
+    configured: bool = True
+    pending: int = 0
+    oldest_pending: float | None = None
+    dead_letters: int = 0
+    error: str | None = None
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The whole installation."""
+
+    version: str
+    running: bool
+    """False when no daemon runs and the store was asked directly."""
+    started_at: float | None = None
+    store: str
+    store_bytes: int
+    store_limit_bytes: int | None = None
+    seen_ids: int
+    paused: list[str] = []
+    """Why polling pauses; empty when it does not."""
+    endpoints: list[EndpointStatus] = []
+    sinks: list[SinkStatus] = []
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A record that could not be understood, or an event that a sink can never take."""
+
+    id: str
+    what: Literal["record", "event"]
+    source: str | None = None
+    endpoint: str | None = None
+    sink: str | None = None
+    reason: str
+    error: str
+    at: float
+    size: int
+    """Bytes of the body."""
+    body: bytes | None = None
+    """The record's raw bytes or the event as JSON; None in lists."""
+
+
+class Retried(Struct, frozen=True, kw_only=True):
+    """What became of one dead letter."""
+
+    id: str
+    done: bool
+    error: str | None = None
+
+
+class Operations(Protocol):
+    """Raises errors.Unknown for a name or id that does not exist, and PollerError for whatever else is refused."""
+
+    async def status(self) -> Status:
+        """How things stand."""
+        ...
+
+    async def dead_letters(self, *, source: str | None = None, sink: str | None = None) -> list[DeadLetter]:
+        """Without bodies, oldest first."""
+        ...
+
+    async def dead_letter(self, letter: str) -> DeadLetter:
+        """One with its body. `letter` is its id or an unambiguous beginning of it."""
+        ...
+
+    async def retry(self, letters: Sequence[str]) -> list[Retried]:
+        """Tries each again; one that succeeds is closed."""
+        ...
+
+    async def forget_sink(self, name: str) -> None:
+        """Removes the position and the dead letters of a sink that is not configured any more."""
+        ...
+
+    async def forget_source(self, source: str) -> None:
+        """Removes the checkpoints of a source that is not configured any more."""
+        ...
+
+    async def rebuild(self, *, sink: str | None, accept_duplicates: bool) -> list[str]:
+        """Goes on with a store that does not share its history with a sink; sentences that say what was done."""
+        ...

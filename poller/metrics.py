@@ -174,7 +174,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._tables: list[Table] = []
+        self.tables: list[Table] = []
         self._endpoint_tables()
         self._endpoint_kinds()
         self._sink_tables()
@@ -299,12 +299,12 @@ class Metrics:
             _ = self.events[kind]
 
     def _counter(self, name: str, text: str, *labels: str) -> Table:
-        self._tables.append(Table(name, "counter", text, *labels))
-        return self._tables[-1]
+        self.tables.append(Table(name, "counter", text, *labels))
+        return self.tables[-1]
 
     def _gauge(self, name: str, text: str, *labels: str) -> Table:
-        self._tables.append(Table(name, "gauge", text, *labels))
-        return self._tables[-1]
+        self.tables.append(Table(name, "gauge", text, *labels))
+        return self.tables[-1]
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
@@ -345,7 +345,7 @@ class Metrics:
     def render(self) -> bytes:
         """The text exposition format, version 0.0.4. Call it in a thread: it sleeps between slices to let the loop run."""
         parts = [generate_latest(self.registry)]
-        for table in self._tables:
+        for table in self.tables:
             for text in table.write():
                 parts.append(text.encode())
                 time.sleep(_PAUSE)

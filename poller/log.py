@@ -1,0 +1,161 @@
+"""The log: one JSON object (or one coloured line) per thing worth knowing, on stderr, without secrets."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from poller.clock import Clock
+from poller.errors import PollerError
+from poller.options import show_duration
+from poller.redact import Redactor, printable
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_QUIET = 60.0
+_REMEMBERED = 1000
+# The HTTP client's own lines carry whole URLs, and those carry hashes.
+_AT_LEAST_WARNING = ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "asyncio")
+_SECRET_KEYS = {"password", "secret", "api_secret", "token", "hash", "authorization", "api_key"}
+
+
+def get_logger() -> FilteringBoundLogger:
+    """A logger; `set_up` decides where its lines go, whenever it is called."""
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def set_up(
+    *,
+    form: Literal["json", "console"],
+    level: Level,
+    redact: Redactor,
+    stream: TextIO | None = None,
+    quiet: float = _QUIET,
+) -> None:
+    """Sets the process's log up. Libraries' loggers go the same way; of each of their lines, one in `quiet` seconds is shown."""
+    out = stream or sys.stderr
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        Redaction(redact),
+    ]
+    if form == "json":
+        processors.append(structlog.processors.JSONRenderer())
+    else:
+        processors.append(
+            structlog.dev.ConsoleRenderer(
+                colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+            )
+        )
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=max(threshold, logging.INFO), handlers=[LibraryLines(quiet)], force=True)
+    for name in _AT_LEAST_WARNING:
+        logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+class Redaction:
+    """The processor that no secret passes."""
+
+    def __init__(self, redact: Redactor) -> None:
+        self._redact = redact
+
+    def __call__(self, _: object, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        """The line with every text in it redacted."""
+        return {key: self._clean(key, value) for key, value in line.items()}
+
+    def _clean(self, key: str, value: object) -> object:
+        if key in _SECRET_KEYS:
+            return "***"
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, Mapping):
+            return {str(name): self._clean(str(name), one) for name, one in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [self._clean(key, one) for one in value]
+        return self._redact(printable(value) if isinstance(value, bytes) else str(value))
+
+
+class LibraryLines(logging.Handler):
+    """Takes the lines of libraries over. One that repeats (a Kafka client logs each failed connection) is shown once per
+    `quiet` seconds, with how many were left out.
+    """
+
+    def __init__(self, quiet: float, mono: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._quiet = quiet
+        self._mono = mono
+        self._shown: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line of a library."""
+        try:
+            repeated = self._repeated((record.name, str(record.msg)))
+            if repeated is None:
+                return
+            said: dict[str, object] = {"library": record.name}
+            if repeated:
+                said["left_out"] = repeated
+            if record.exc_info and record.exc_info[1] is not None:
+                said["exc_info"] = record.exc_info
+            get_logger().log(record.levelno, record.getMessage(), **said)
+        except Exception:  # noqa: BLE001 a library's broken log call must not break the library
+            self.handleError(record)
+
+    def _repeated(self, key: tuple[str, str]) -> int | None:
+        """How many such lines were left out since the last one; None: leave this one out too."""
+        now = self._mono()
+        at, left_out = self._shown.get(key, (-self._quiet, 0))
+        if now - at < self._quiet:
+            self._shown[key] = (at, left_out + 1)
+            return None
+        if len(self._shown) >= _REMEMBERED:  # texts that never repeat (an id in the format string)
+            self._shown.clear()
+        self._shown[key] = (now, 0)
+        return left_out
+
+
+class Outage:
+    """One line when something begins to fail, one for each further reason, one when it works again; the rest is counted."""
+
+    def __init__(self, log: FilteringBoundLogger, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._reasons: set[str] = set()
+        self._began = 0.0
+        self.attempts = 0
+        """Failures in a row: what `backoff.delay` asks for."""
+
+    def __bool__(self) -> bool:
+        """Whether it fails right now."""
+        return self.attempts > 0
+
+    def failed(self, error: PollerError) -> None:
+        """One more failure."""
+        if not self.attempts:
+            self._began = self._clock.mono()
+        self.attempts += 1
+        if error.reason not in self._reasons:
+            self._reasons.add(error.reason)
+            self._log.warning("failing", reason=error.reason, error=str(error))
+
+    def ended(self) -> None:
+        """It worked."""
+        if not self.attempts:
+            return
+        seconds = self._clock.mono() - self._began
+        self._log.info("works again", after=show_duration(round(seconds)), attempts=self.attempts)
+        self.attempts = 0
+        self._reasons.clear()

@@ -1,0 +1,170 @@
+"""What the outside may ask of the process: /metrics, /livez and /readyz."""
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import anyio
+import anyio.to_thread
+import uvicorn
+from anyio.abc import TaskStatus
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from poller.clock import Clock
+from poller.errors import ConfigError
+from poller.metrics import Metrics
+
+_BEAT = 0.25
+_RENDER = 10.0
+_GRACE = 2.0
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Heartbeat:
+    """A task that does nothing but wake up: how late it wakes is how long the event loop was held."""
+
+    def __init__(self, clock: Clock, metrics: Metrics, limit: float = 10.0) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._limit = limit
+        self._beat = clock.mono()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._clock.sleep(_BEAT)
+            now = self._clock.mono()
+            self._metrics.loop_lag_seconds.observe(max(0.0, now - self._beat - _BEAT))
+            self._beat = now
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last beat."""
+        return self._clock.mono() - self._beat
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is younger than the limit."""
+        return self.age < self._limit
+
+
+def pages(metrics: Metrics, heartbeat: Heartbeat, ready: Callable[[], Mapping[str, bool]]) -> Starlette:
+    """The application. `ready` says for each thing that must be there (configuration, store) whether it is."""
+    turn = anyio.CapacityLimiter(1)
+
+    async def show_metrics(_: Request) -> Response:
+        with anyio.move_on_after(_RENDER):
+            text = await anyio.to_thread.run_sync(metrics.render, limiter=turn, abandon_on_cancel=True)
+            return Response(text, headers={"content-type": METRICS_TYPE})
+        return JSONResponse({"error": "the metrics could not be written in time"}, status_code=503)
+
+    async def show_alive(_: Request) -> Response:
+        said = {"alive": heartbeat.alive, "heartbeat_age_seconds": round(heartbeat.age, 3)}
+        return JSONResponse(said, status_code=200 if heartbeat.alive else 503)
+
+    async def show_ready(_: Request) -> Response:
+        missing = [name for name, there in ready().items() if not there]
+        return JSONResponse({"ready": not missing, "waiting_for": missing}, status_code=503 if missing else 200)
+
+    return Starlette(
+        routes=[
+            Route("/metrics", show_metrics),
+            Route("/livez", show_alive),
+            Route("/readyz", show_ready),
+        ]
+    )
+
+
+async def serve(
+    listen: str,
+    metrics: Metrics,
+    ready: Callable[[], Mapping[str, bool]],
+    *,
+    clock: Clock,
+    task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answers at `listen` (`host:port`) until cancelled, then lets answers in flight finish for a moment.
+
+    `task_status.started` gets the port. Raises ConfigError where the address cannot be used.
+    """
+    heartbeat = Heartbeat(clock, metrics)
+    with listening(listen) as there:  # outside the group, which would wrap the error
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heartbeat.run, name="heartbeat")
+            await answer(pages(metrics, heartbeat, ready), there, task_status=task_status)
+
+
+async def answer(
+    app: Starlette, there: socket.socket, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Serves one application on a socket until cancelled."""
+    port: int = there.getsockname()[1]
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=int(_GRACE)
+    )
+    server = _Server(config, lambda: task_status.started(port))
+    ended = anyio.Event()
+
+    async def run(scope: anyio.CancelScope) -> None:
+        with scope:
+            await server.serve(sockets=[there])
+        ended.set()
+
+    async with anyio.create_task_group() as tasks:
+        scope = anyio.CancelScope(shield=True)
+        tasks.start_soon(run, scope, name="server")
+        try:
+            await ended.wait()
+        finally:
+            server.should_exit = True
+            with anyio.move_on_after(_GRACE + 1, shield=True):
+                await ended.wait()
+            scope.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the program, and says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, answering: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._answering = answering
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: the program has handlers of its own."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As the library does, and then the word that it is done."""
+        await super().startup(sockets)
+        self._answering()
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """`127.0.0.1:9464` or `[::1]:9464` in its parts. Raises ConfigError."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{listen!r} is no address to listen at: write host:port, such as 127.0.0.1:9464")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+@contextmanager
+def listening(listen: str) -> Iterator[socket.socket]:
+    """A bound socket. Raises ConfigError where the address cannot be used."""
+    host, port = split_listen(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as there:
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            there.bind((host, port))
+            there.listen(128)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen at {listen}: {error.strerror or error}. "
+                "Is another daemon running? Else change `listen` in the configuration"
+            ) from None
+        there.setblocking(False)
+        yield there

@@ -1,0 +1,114 @@
+"""Lines on stderr: form, secrets, repetition."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from fake_clock import FakeClock
+from structlog.testing import capture_logs
+
+from poller.errors import Denied, Unreachable
+from poller.log import LibraryLines, Outage, get_logger, set_up
+from poller.redact import Redactor
+
+SECRET = "s3cr3t value"
+
+
+@pytest.fixture(autouse=True)
+def undo() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(out: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_json_lines_carry_level_time_and_fields_and_no_secret() -> None:
+    out = io.StringIO()
+    set_up(form="json", level="info", redact=Redactor(SECRET), stream=out)
+    log = get_logger().bind(source="mor")
+    log.info("asked", url="https://x/y?hash=0123abc&u=admin", nested={"password": "p", "list": [f"a {SECRET}", 3]})
+    log.debug("not shown")
+    (line,) = lines(out)
+    assert line["level"] == "info"
+    assert line["source"] == "mor"
+    assert str(line["timestamp"]).endswith("Z")
+    assert line["nested"] == {"password": "***", "list": ["a ***", 3]}
+    assert "0123abc" not in out.getvalue()
+    assert "admin" not in out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_is_shown_without_the_secret(form: str) -> None:
+    out = io.StringIO()
+    set_up(form=form, level="info", redact=Redactor(SECRET), stream=out)  # type: ignore[arg-type]
+    try:
+        raise ValueError(f"bad {SECRET}")  # noqa: TRY301 it is what is logged
+    except ValueError:
+        get_logger().exception("broke")
+    assert "Traceback" in out.getvalue()
+    assert "ValueError: bad ***" in out.getvalue()
+    assert SECRET not in out.getvalue()
+
+
+def test_libraries_go_the_same_way_and_the_http_client_keeps_its_urls() -> None:
+    out = io.StringIO()
+    set_up(form="json", level="debug", redact=Redactor(SECRET), stream=out)
+    logging.getLogger("httpx").info("HTTP Request: GET https://x/?hash=1")
+    logging.getLogger("aiokafka.conn").error("no connection to %s: %s", "broker", SECRET)
+    (line,) = lines(out)
+    assert line["event"] == "no connection to broker: ***"
+    assert line["library"] == "aiokafka.conn"
+    assert line["level"] == "error"
+
+
+def test_a_repeating_library_line_is_shown_once_a_minute_with_the_number_left_out() -> None:
+    now = 0.0
+    one = LibraryLines(60, lambda: now)
+    record = logging.LogRecord("aiokafka", logging.ERROR, "", 0, "Unable to connect to %s", ("a",), None)
+    with capture_logs() as shown:
+        for now in range(121):  # noqa: B007 read by the clock above
+            one.emit(record)
+    assert [line.get("left_out") for line in shown] == [None, 59, 59]
+
+
+def test_a_broken_library_call_does_not_raise(capsys: pytest.CaptureFixture[str]) -> None:
+    with capture_logs() as shown:
+        LibraryLines(60).emit(logging.LogRecord("x", logging.ERROR, "", 0, "%d", ("no number",), None))
+    assert shown == []
+    assert "Logging error" in capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends() -> None:
+    clock = FakeClock()
+    with capture_logs() as shown:
+        outage = Outage(get_logger().bind(source="mor"), clock)
+        outage.ended()
+        assert not outage
+        for _ in range(100):
+            outage.failed(Unreachable("no way"))
+            await clock.advance(3)
+        outage.failed(Denied("wrong"))
+        outage.failed(Unreachable("no way"))
+        assert outage.attempts == 102
+        outage.ended()
+        outage.ended()
+        outage.failed(Unreachable("again"))
+    assert [(line["event"], line.get("reason")) for line in shown] == [
+        ("failing", "unreachable"),
+        ("failing", "denied"),
+        ("works again", None),
+        ("failing", "unreachable"),
+    ]
+    assert shown[2]["after"] == "5m"
+    assert shown[2]["attempts"] == 102
+    assert shown[0]["source"] == "mor"

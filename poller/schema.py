@@ -23,6 +23,8 @@ def config_schema(kinds: Kinds = KINDS) -> dict[str, Any]:
     fields: dict[str, Any] = {name: (kind, Settings.model_fields[name]) for name, kind in types.items()}
     model = create_model("Configuration", __base__=Settings, __doc__="The configuration of poller.", **fields)
     schema = model.model_json_schema(schema_generator=_Generator)
+    for section in ("sinks", "sources"):
+        schema["properties"][section]["additionalProperties"] = False  # every name fits the pattern, or it is a fault
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -136,6 +136,7 @@ class Sent(Struct):
     position: Position
     """Everything up to here is delivered, except `dead`."""
     dead: list[DeadEvent]
+    """Events that the sink can never take. Not empty: nothing was sent; write these first, then send the same segments again."""
 
 
 class Lane(Protocol):
@@ -183,9 +184,22 @@ class Sink(Protocol):
     name: str
     keeps_progress: bool
     """Whether a lane's `progress` decides what was delivered (exactly once)."""
+    pauses_polling: bool
+    """What a backlog over `max_pending` does: pause polling (nothing is dropped), or make dead letters of the oldest events."""
 
-    async def lane(self, shard: int) -> Lane:
-        """Takes the shard over: fences an older sender and reads the progress. Raises SinkFault or SinkRefused."""
+    def identity(self, shard: int) -> str:
+        """What the progress of a shard hangs on; kept in the store so that changed settings are noticed. Empty: nothing."""
+        ...
+
+    async def peek(self, shard: int) -> tuple[Position, float] | None:
+        """The progress and when it was written, read without taking the shard over. Raises SinkFault or SinkRefused."""
+        ...
+
+    async def lane(self, shard: int, identity: str = "") -> Lane:
+        """Takes the shard over: fences an older sender and reads the progress. Raises SinkFault or SinkRefused.
+
+        `identity`: an earlier one, to settle what was sent under it.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ["kafka_fixtures"]
+
 
 @pytest.fixture
 def anyio_backend() -> str:

@@ -1,0 +1,129 @@
+"""The keys of a Kafka sink, and how the client library is told about them."""
+
+import ssl
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from poller.errors import SinkRefused
+from poller.options import Options, PositiveDuration, Secret, SinkOptions
+
+_SAFE = r"^[a-zA-Z0-9._-]{1,249}$"
+
+
+class Topics(Options):
+    """Where events go, by the kind of thing they are about."""
+
+    call: str = Field("telephony.calls", pattern=_SAFE, description="Topic of `telephony.call.*`.")
+    recording: str = Field("telephony.recordings", pattern=_SAFE, description="Topic of `telephony.recording.*`.")
+    window: str = Field("telephony.windows", pattern=_SAFE, description="Topic of `telephony.window.*`.")
+
+    def of(self, event_type: str) -> str:
+        """The topic of an event type."""
+        if event_type.startswith("telephony.recording."):
+            return self.recording
+        return self.window if event_type.startswith("telephony.window.") else self.call
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The topics that calls and recordings are read back from."""
+        return tuple(dict.fromkeys((self.call, self.recording)))
+
+
+class Security(Options):
+    """How the brokers are reached and who we are to them."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="With SASL only.")
+    username: str | None = None
+    password: Secret | None = None
+    ca_file: Path | None = Field(None, description="PEM file with the issuers to trust instead of the system's.")
+    cert_file: Path | None = Field(None, description="PEM file with our certificate, where brokers ask for one.")
+    key_file: Path | None = Field(None, description="PEM file with its key, unless `cert_file` holds both.")
+    key_password: Secret | None = None
+    verify: bool = Field(True, description="`false` accepts any certificate; said loudly at every start.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        sasl, tls = self.protocol.startswith("SASL"), self.protocol.endswith("SSL")
+        if sasl and (self.username is None or self.password is None):
+            raise ValueError(f"security: {self.protocol} needs username and password")
+        if not sasl and (self.username is not None or self.password is not None):
+            raise ValueError(f"security: username and password are of no use with {self.protocol}: write SASL_SSL")
+        if not tls and (self.ca_file or self.cert_file or self.key_file or not self.verify):
+            raise ValueError(f"security: certificates are of no use with {self.protocol}: write SSL or SASL_SSL")
+        if self.key_file and not self.cert_file:
+            raise ValueError("security: key_file needs cert_file")
+        return self
+
+
+class Config(SinkOptions):
+    """A Kafka sink."""
+
+    kind: Literal["kafka"]
+    bootstrap_servers: tuple[str, ...] = Field(min_length=1, description="host:port of some of the brokers.")
+    topics: Topics = Topics()
+    progress_topic: str = Field("poller.progress", pattern=_SAFE, description="Compacted; one partition per shard.")
+    transactional_id_prefix: str = Field(
+        "poller", pattern=_SAFE, description="Names this installation: two with the same one would fence each other."
+    )
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once", description="`at_least_once` where ACLs or old clusters forbid transactions."
+    )
+    create_topics: bool = Field(True, description="Creates missing topics; `false` only checks them.")
+    partitions: int = Field(8, ge=1, description="Of the topics that are created.")
+    replication_factor: int | None = Field(
+        None, ge=1, description="Of created topics; 3 unless given, or the number of brokers where there are fewer."
+    )
+    topic_config: dict[str, str] = Field({}, description="Settings of created event topics, such as retention.ms.")
+    compression: Literal["none", "lz4", "snappy", "zstd"] = "zstd"
+    security: Security = Security()
+    request_timeout: PositiveDuration = Field(15.0, description="Longest wait for one answer of a broker.")
+    commit_timeout: PositiveDuration = Field(45.0, description="Longest time for one transaction.")
+    transaction_timeout: PositiveDuration = Field(
+        60.0, description="After which brokers abort a transaction; between commit_timeout and the broker's own limit."
+    )
+
+    @model_validator(mode="after")
+    def _timeouts(self) -> Self:
+        if self.transaction_timeout <= self.commit_timeout:
+            raise ValueError("transaction_timeout must be longer than commit_timeout")
+        return self
+
+    def transactional_id(self, sink: str, shard: int) -> str:
+        """One transactional id per installation, sink and shard."""
+        return f"{self.transactional_id_prefix}.{sink}.{shard}"
+
+    def connection(self) -> dict[str, Any]:
+        """Arguments that every client of the library takes. Holds the password: never log it. Raises SinkRefused."""
+        security = self.security
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": list(self.bootstrap_servers),
+            "client_id": "poller",
+            "request_timeout_ms": int(self.request_timeout * 1000),
+            "security_protocol": security.protocol,
+        }
+        if security.protocol.endswith("SSL"):
+            arguments["ssl_context"] = _tls(security)
+        if security.protocol.startswith("SASL") and security.password is not None:
+            arguments |= {
+                "sasl_mechanism": security.mechanism,
+                "sasl_plain_username": security.username,
+                "sasl_plain_password": security.password.reveal(),
+            }
+        return arguments
+
+
+def _tls(security: Security) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=security.ca_file)
+        if security.cert_file is not None:
+            password = security.key_password.reveal() if security.key_password is not None else None
+            context.load_cert_chain(security.cert_file, security.key_file, password)
+    except (OSError, ValueError) as error:
+        raise SinkRefused(f"Kafka: the certificate files cannot be used: {error}") from None
+    if not security.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,215 @@
+"""One shard's way into Kafka, from taking it over until the first fault."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from hashlib import blake2b
+
+from poller.errors import PollerError, SinkFault
+from poller.model import DeadEvent, Event, Position, Segment
+from poller.outgoing import Outgoing, for_sink
+from poller.protocols import Published, Sent
+from poller.segment import end, unpack
+from poller.sinks.kafka.config import Config
+from poller.sinks.kafka.faults import BatchTooLarge
+from poller.sinks.kafka.partition import partition_of
+from poller.sinks.kafka.producer import Batch, Producer
+from poller.sinks.kafka.reading import Reading
+from poller.sinks.kafka.records import Constants, Entry, headers, pack_progress
+from poller.sinks.kafka.topics import Limits
+
+Open = Callable[[], Awaitable[tuple[Producer, Limits]]]
+"""Opens a new producer for the lane, with the limits read anew."""
+
+
+class KafkaLane:
+    """Sends whole segments. `key` is the transactional id, None for at least once."""
+
+    def __init__(
+        self, sink: str, shard: int, config: Config, key: str | None, open_producer: Open, reading: Reading
+    ) -> None:
+        self._sink = sink
+        self._shard = shard
+        self._config = config
+        self._key = key
+        self._open = open_producer
+        self._reading = reading
+        self._producer: Producer | None = None
+        self._limits: Limits | None = None
+        self._outgoing = Outgoing(vendor=config.vendor == "include", mask_numbers=config.mask_numbers)
+        self._constants = Constants()
+        self._dead: set[int] = set()
+        self.progress: Position | None = None
+        self.progress_at: float | None = None
+
+    async def start(self, topic: str) -> None:
+        """Fences, then reads the progress. Raises SinkFault or SinkRefused; the lane is closed then."""
+        try:
+            self._producer, self._limits = await self._open()
+            if self._key is not None:
+                found = await self._reading.progress(self._key, self._shard, topic)
+                if found is not None:
+                    self.progress, self.progress_at = found
+        except BaseException:
+            await self.close()
+            raise
+
+    async def send(self, segments: Sequence[Segment]) -> Sent:
+        """One transaction: the events of the segments and one progress record.
+
+        Too large an event is named in `dead`, and nothing is sent; called again, the lane leaves out what it has named.
+        Raises SinkFault or SinkRefused; whether the transaction took place is then known only to the progress record.
+        """
+        position = end(segments[-1])
+        entries = [entry for entry in _entries(segments, self._sink) if entry.seq not in self._dead]
+        try:
+            await self._transaction(self._batches(entries), position)
+        except BatchTooLarge as error:
+            return Sent(self.progress or Position(), await self._name_dead(entries, error))
+        except BaseException:
+            await self.close()
+            raise
+        self._dead.clear()
+        return Sent(position, [])
+
+    async def note(self, position: Position) -> None:
+        """A transaction of a progress record alone."""
+        if self._key is None:
+            return
+        try:
+            await self._transaction([], position)
+        except BaseException:
+            await self.close()
+            raise
+
+    def published(self, since: float | None) -> AsyncIterator[Published]:
+        """What is in the event topics, read_committed, up to the stable end."""
+        limits = self._limits
+        assert limits is not None, "a lane that was never started"  # noqa: S101 the sink hands out started lanes only
+        topics = {topic: limits.partitions[topic] for topic in self._config.topics.data}
+        return self._reading.published(topics, since)
+
+    async def close(self) -> None:
+        """Bounded; never raises."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.discard()
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    async def _transaction(self, batches: list[Batch], position: Position) -> None:
+        producer = self._ready()
+        if self._key is None:
+            await producer.send(batches)
+        else:
+            progress = producer.batch()
+            at = time.time()
+            progress.append(
+                timestamp=int(at * 1000), key=self._key.encode(), value=pack_progress(position, at), headers=[]
+            )
+            await producer.begin()
+            await producer.send([*batches, (self._config.progress_topic, self._shard, progress)])
+            await producer.commit()
+            self.progress_at = at
+        self.progress = position
+
+    def _ready(self) -> Producer:
+        if self._producer is None:
+            raise SinkFault("Kafka: this lane has failed before")
+        return self._producer
+
+    def _batches(self, entries: Sequence[Entry]) -> list[Batch]:
+        """Record batches by topic and partition, none larger than the topics take unless one record alone is.
+
+        A producer keeps one batch of a partition in flight: batches of different partitions take turns.
+        """
+        producer, limits = self._ready(), self._limits
+        assert limits is not None, "a lane that was never started"  # noqa: S101 as above
+        topics, create, fixed = self._config.topics, producer.batch, self._constants.of
+        out: dict[tuple[str, int], list[Batch]] = {}
+        counts = limits.partitions
+        at = int(time.time() * 1000)
+        for seq, event in entries:
+            topic = topics.of(event.type)
+            key = event.key.encode("utf-8", "replace")
+            place = (topic, partition_of(key, counts[topic]))
+            value = self._outgoing.body(event.body)
+            record = headers(fixed(event.type, event.source), seq, event, key)
+            filling = out.get(place)
+            if filling is None:
+                filling = out[place] = [(*place, create())]
+            if filling[-1][2].append(timestamp=at, key=key, value=value, headers=record) is None:
+                filling.append((*place, create()))
+                filling[-1][2].append(timestamp=at, key=key, value=value, headers=record)
+        turns = max(map(len, out.values()), default=0)
+        return [batches[turn] for turn in range(turns) for batches in out.values() if turn < len(batches)]
+
+    # --- too large ---------------------------------------------------------------------------------------------------
+
+    async def _name_dead(self, entries: list[Entry], error: BatchTooLarge) -> list[DeadEvent]:
+        """Finds the events that the brokers refuse for their size. A refused batch spoils the producer: each try has a new one."""
+        await self._anew()
+        assert self._limits is not None, "a lane that was never started"  # noqa: S101 as above
+        largest = self._limits.largest
+        suspects = [entry for entry in entries if len(entry.event.body) > largest // 2] or entries
+        found = await self._refused(suspects)
+        if not found:  # the suspicion was wrong, or the topic has got a new limit
+            found = await self._refused(entries)
+        if not found:
+            raise SinkFault(f"{error}; each event alone is taken")
+        self._dead |= {entry.seq for entry in found}
+        return [self._letter(entry, error) for entry in found]
+
+    async def _refused(self, entries: list[Entry]) -> list[Entry]:
+        """Halves down to the single events that are refused."""
+        if not entries or await self._taken(entries):
+            return []
+        if len(entries) == 1:
+            return entries
+        middle = len(entries) // 2
+        return [*await self._refused(entries[:middle]), *await self._refused(entries[middle:])]
+
+    async def _taken(self, entries: list[Entry]) -> bool:
+        """Whether the brokers take these events; in a transaction that is never committed."""
+        producer = self._ready()
+        try:
+            if producer.transactional:
+                await producer.begin()
+            await producer.send(self._batches(entries))
+            if producer.transactional:
+                await producer.abort()
+        except BatchTooLarge:
+            await self._anew()
+            return False
+        except PollerError:
+            await self.close()
+            raise
+        return True
+
+    async def _anew(self) -> None:
+        await self.close()
+        self._producer, self._limits = await self._open()
+
+    def _letter(self, entry: Entry, error: BatchTooLarge) -> DeadEvent:
+        return DeadEvent(
+            id=dead_id(self._sink, self._shard, entry),
+            sink=self._sink,
+            shard=self._shard,
+            seq=entry.seq,
+            reason="too_large",
+            error=f"{len(entry.event.body)} bytes: {error}; raise the topic's max.message.bytes, then retry",
+            event=entry.event,
+            at=time.time(),
+        )
+
+
+def dead_id(sink: str, shard: int, entry: Entry) -> str:
+    """The same event in the same place of the log is the same dead letter."""
+    return blake2b(f"{sink}\0{shard}\0{entry.seq}\0{entry.event.id}".encode(), digest_size=16).hexdigest()
+
+
+def _entries(segments: Sequence[Segment], sink: str) -> list[Entry]:
+    out: list[Entry] = []
+    for segment in segments:
+        events: list[Event] = unpack(segment)
+        out += [Entry(seq, event) for seq, event in enumerate(events, segment.first) if for_sink(event, sink)]
+    return out

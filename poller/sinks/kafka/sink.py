@@ -1,0 +1,75 @@
+"""The sink: settings, topics, and a lane for each shard."""
+
+from typing import Any
+
+from poller.model import Position
+from poller.sinks.kafka.config import Config
+from poller.sinks.kafka.lane import KafkaLane
+from poller.sinks.kafka.producer import Producer
+from poller.sinks.kafka.reading import Reading
+from poller.sinks.kafka.topics import Limits, prepare
+
+_RESERVE = 0.9
+"""Of the largest batch that a topic takes: what compression and framing may add to records that cannot be compressed."""
+_LARGEST_BATCH = 900_000
+"""Bytes before compression; larger batches save nothing and cost memory on both sides."""
+
+
+class KafkaSink:
+    """Publishes to Kafka."""
+
+    pauses_polling = True
+
+    def __init__(self, name: str, config: Config, *, shards: int) -> None:
+        self.name = name
+        self.config = config
+        self.shards = shards
+        self.keeps_progress = config.delivery == "exactly_once"
+        self._connection: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        """Without the credentials."""
+        return f"<KafkaSink {self.name}>"
+
+    def identity(self, shard: int) -> str:
+        """Transactional id and progress topic, separated by a space, which neither can hold."""
+        if not self.keeps_progress:
+            return ""
+        return f"{self.config.transactional_id(self.name, shard)} {self.config.progress_topic}"
+
+    async def peek(self, shard: int) -> tuple[Position, float] | None:
+        """The progress, read without fencing anybody."""
+        if not self.keeps_progress:
+            return None
+        await self._limits()
+        key, topic = self.identity(shard).split(" ")
+        return await self._reading().progress(key, shard, topic)
+
+    async def lane(self, shard: int, identity: str = "") -> KafkaLane:
+        """Fences older producers of the shard and reads its progress. Raises SinkFault or SinkRefused."""
+        key, _, topic = (identity or self.identity(shard)).partition(" ")
+
+        async def open_producer() -> tuple[Producer, Limits]:
+            limits = await self._limits()
+            size = min(_LARGEST_BATCH, int(limits.largest * _RESERVE))
+            producer = Producer(self.config, self._connect(), key or None, size)
+            await producer.start()
+            return producer, limits
+
+        lane = KafkaLane(self.name, shard, self.config, key or None, open_producer, self._reading())
+        await lane.start(topic)
+        return lane
+
+    async def close(self) -> None:
+        """Nothing is kept between lanes."""
+
+    async def _limits(self) -> Limits:
+        return await prepare(self.config, self._connect(), self.shards, self.config.topics.data)
+
+    def _reading(self) -> Reading:
+        return Reading(self.config, self._connect())
+
+    def _connect(self) -> dict[str, Any]:
+        if self._connection is None:
+            self._connection = self.config.connection()
+        return self._connection

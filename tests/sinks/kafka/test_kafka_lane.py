@@ -1,0 +1,78 @@
+"""The Kafka sink against a real broker."""
+
+import json
+
+import pytest
+from delivery_events import call_id, segment_of, segments
+from kafka_broker import ids, kafka_config, read_all
+
+from poller.errors import Fenced
+from poller.model import Position
+from poller.segment import end
+from poller.simulate.broker import Broker
+from poller.sinks.kafka import build
+from poller.sinks.kafka.records import unpack_seen
+
+pytestmark = [pytest.mark.kafka, pytest.mark.anyio]
+
+
+async def test_sends_and_reads_back(broker: Broker, prefix: str) -> None:
+    config = kafka_config(broker.bootstrap, prefix)
+    sink = build("kafka", config, shards=1)
+    log = segments(3, 50)
+    lane = await sink.lane(0)
+    assert lane.progress is None
+    for segment in log:
+        assert (await lane.send([segment])).position == end(segment)
+    found = [event async for event in lane.published(None)]
+    await lane.close()
+
+    assert {event.id for event in found} == {call_id(f"c{number}") for number in range(1, 151)}
+    assert len(found) == 150
+    records = await read_all(broker.bootstrap, [config.topics.call])
+    headers = dict(records[0].headers)
+    body = json.loads(records[0].value)
+    assert headers["content-type"] == b"application/cloudevents+json; charset=UTF-8"
+    for name in ("specversion", "id", "source", "type", "subject", "sequence", "recordedtime", "partitionkey"):
+        assert headers[f"ce_{name}"].decode() == body[name], name
+    assert records[0].key == body["partitionkey"].encode()
+    assert unpack_seen(headers["poller-seen"]) is not None
+
+    again = await sink.lane(0)
+    assert again.progress == end(log[-1])
+    assert again.progress_at is not None
+    await again.close()
+    assert await sink.peek(0) is not None
+
+
+async def test_newer_lane_fences_older(broker: Broker, prefix: str) -> None:
+    sink = build("kafka", kafka_config(broker.bootstrap, prefix), shards=1)
+    log = segments(2, 5)
+    older = await sink.lane(0)
+    await older.send(log[:1])
+    newer = await sink.lane(0)
+    with pytest.raises(Fenced):
+        await older.send(log[1:])
+    await newer.send(log[1:])
+    await newer.close()
+    await older.close()
+    assert ids(await read_all(broker.bootstrap, [f"{prefix}.calls"])).most_common(1)[0][1] == 1
+
+
+async def test_too_large_event_is_named_then_passed(broker: Broker, prefix: str) -> None:
+    config = kafka_config(broker.bootstrap, prefix, topic_config={"max.message.bytes": "20000"})
+    sink = build("kafka", config, shards=1)
+    first = segment_of(["a", "b", "c"], Position())
+    big = segment_of(["big"], end(first), size=60_000)
+    last = segment_of(["d", "e"], end(big))
+    lane = await sink.lane(0)
+    sent = await lane.send([first, big, last])
+    assert [(dead.reason, dead.event.subject, dead.seq) for dead in sent.dead] == [("too_large", "big", 4)]
+    assert await read_all(broker.bootstrap, [config.topics.call]) == [], (
+        "nothing may be sent before its dead letter is kept"
+    )
+    sent = await lane.send([first, big, last])
+    assert sent.dead == []
+    assert sent.position == end(last)
+    await lane.close()
+    assert set(ids(await read_all(broker.bootstrap, [config.topics.call]))) == {call_id(name) for name in "abcde"}

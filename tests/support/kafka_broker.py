@@ -1,0 +1,58 @@
+"""A real broker for tests, and a plain reader of what consumers see. The fixtures stand in tests/conftest.py."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from poller.sinks.kafka.config import Config
+from poller.sinks.kafka.producer import discard_consumer
+
+
+def kafka_config(bootstrap: str, prefix: str, **more: Any) -> Config:
+    """A sink's settings with topics of its own."""
+    return Config.model_validate(
+        {
+            "kind": "kafka",
+            "bootstrap_servers": [bootstrap],
+            "topics": {"call": f"{prefix}.calls", "recording": f"{prefix}.recordings"},
+            "progress_topic": f"{prefix}.progress",
+            "transactional_id_prefix": prefix,
+            "partitions": 4,
+            **more,
+        }
+    )
+
+
+async def read_all(bootstrap: str, topics: Sequence[str], *, committed: bool = True) -> list[Any]:
+    """Every record of the topics up to the end, as a read_committed consumer sees them."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        group_id=None,
+        enable_auto_commit=False,
+        isolation_level="read_committed" if committed else "read_uncommitted",
+    )
+    records: list[Any] = []
+    await consumer.start()
+    try:
+        async with asyncio.timeout(60):
+            found = {topic: await consumer._client._wait_on_metadata(topic) for topic in topics}
+            parts = [TopicPartition(topic, number) for topic, numbers in found.items() for number in numbers]
+            consumer.assign(parts)
+            ends = await consumer.end_offsets(parts)
+            begins = await consumer.beginning_offsets(parts)
+            for part in parts:
+                consumer.seek(part, begins[part])
+            while any([await consumer.position(part) < ends[part] for part in parts]):
+                for batch in (await consumer.getmany(timeout_ms=200)).values():
+                    records += batch
+    finally:
+        await discard_consumer(consumer)
+    return records
+
+
+def ids(records: Sequence[Any]) -> Counter[str]:
+    """How often each event id was read."""
+    return Counter(dict(record.headers)["ce_id"].decode() for record in records)

@@ -29,7 +29,6 @@ _UNFIT = re.compile(
     rb"|\\"  # an escape that JSON does not know
 )
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
-_scalar = msgspec.json.Decoder(Text).decode
 
 
 def read(body: bytes, decode: Callable[[bytes], T], where: str) -> tuple[T, list[bytes]]:
@@ -144,9 +143,9 @@ def fields(record: bytes, decode: Callable[[bytes], S], shape: type[S]) -> S:
         raise BadRecord(f"the record cannot be understood: {error}; it begins with {lines(record)}") from None
 
 
-def _loose(raw: Raw) -> Text:
+def _loose(raw: Raw) -> Raw | str:
     text = bytes(raw)
-    return text.decode("utf-8", "replace") if text[:1] in {b"[", b"{", b"t", b"f"} else _scalar(raw)
+    return text.decode("utf-8", "replace") if text[:1] in {b"[", b"{", b"t", b"f"} else raw
 
 
 def normal(value: Text) -> str:

@@ -31,5 +31,5 @@ class Fonouc:
 
 
 def build(name: str, config: Config) -> Source:
-    """The source of one configured system. `name` is not needed: identities hang on the id that the caller knows."""
+    """The source of one configured system."""
     return Fonouc(config)

@@ -1,0 +1,279 @@
+"""The honest fake: the same answers and the same checks as a database, nothing on disk. For tests and first looks."""
+
+import copy
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal, Self
+
+from pydantic import Field
+
+from poller.errors import Outdated, StoreFull
+from poller.model import (
+    CheckpointKey,
+    DeadEvent,
+    DeadRecord,
+    Healing,
+    Held,
+    PageCommit,
+    Position,
+    SeenKey,
+    Segment,
+    Sighting,
+)
+from poller.options import Options, Size
+from poller.protocols import Facts
+
+_SEEN_BYTES = 40
+"""What a row of `seen` takes in a database; here it only makes `max_bytes` mean about the same."""
+
+
+class Config(Options):
+    """`store: {kind: memory}`."""
+
+    kind: Literal["memory"] = "memory"
+    shards: int = Field(1, ge=1, le=1024, description="Parts that the sources are spread over.")
+    max_bytes: Size | None = Field(None, description="Polling pauses while the store holds more than this.")
+
+
+class _Contents:
+    """Everything that a copy copies."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, dict[bytes, dict[bytes, int]]] = {}
+        self.log: dict[int, list[Segment]] = {}
+        self.epochs: dict[int, int] = {}
+        self.lasts: dict[int, Position] = {}
+        self.checkpoints: dict[CheckpointKey, bytes] = {}
+        self.positions: dict[tuple[str, int], Position] = {}
+        self.dead_records: dict[str, DeadRecord] = {}
+        self.dead_events: dict[str, DeadEvent] = {}
+        self.meta: dict[str, str] = {}
+
+    def states(self, key: SeenKey) -> dict[int, dict[bytes, int]]:
+        """The states of the id by day, with the seq of each: its day, the day before and the day after."""
+        days = (key.day - 1, key.day, key.day + 1)
+        return {day: found for day in days if (found := self.seen.get(day, {}).get(key.id))}
+
+    def remember(self, seen: Iterable[tuple[SeenKey, int]]) -> None:
+        """What is known keeps its seq."""
+        for key, seq in seen:
+            self.seen.setdefault(key.day, {}).setdefault(key.id, {}).setdefault(key.state, seq)
+
+    def count(self) -> int:
+        """Rows of `seen`."""
+        return sum(len(states) for ids in self.seen.values() for states in ids.values())
+
+
+class MemoryStore:
+    """Everything in dictionaries; every call is one step of the event loop, so it is a transaction."""
+
+    kind = "memory"
+
+    def __init__(self, config: Config | None = None) -> None:
+        self._config = config or Config()
+        self.shards = self._config.shards
+        self._now = _Contents()
+
+    def copy(self) -> Self:
+        """A store with the same contents that goes its own way from here: a backup."""
+        other = type(self)(self._config)
+        other._now = copy.deepcopy(self._now)  # noqa: SLF001 another of the same class
+        return other
+
+    def restore(self, backup: "MemoryStore") -> None:
+        """Takes over a backup's contents under whoever uses this store."""
+        self._now = copy.deepcopy(backup._now)  # noqa: SLF001 another of the same class
+
+    async def close(self) -> None:
+        """Nothing to close; the contents stay."""
+
+    async def hold(self, shard: int) -> Held:
+        """Raises the epoch."""
+        epoch = self._now.epochs[shard] = self._now.epochs.get(shard, 0) + 1
+        return Held(shard, epoch, self._now.lasts.setdefault(shard, Position()))
+
+    async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:  # noqa: ARG002 ids name their source, so one table serves
+        """The nearest day is the id's, the earlier one first; the states of all three days count."""
+        found = {}
+        for index, key in enumerate(keys):
+            days = self._now.states(key)
+            states = {state for group in days.values() for state in group}
+            if key.state not in states:
+                day = min(days, key=lambda where: (abs(where - key.day), where), default=key.day)
+                found[index] = Sighting(day, len(states))
+        return found
+
+    async def commit_page(self, held: Held, page: PageCommit) -> Held:
+        """Raises StoreFull at the configured limit too."""
+        self._check(held)
+        limit = self._config.max_bytes
+        if limit is not None and self._bytes() >= limit:
+            raise StoreFull(f"the store in memory holds {self._bytes()} bytes and store.max_bytes is {limit}: raise it")
+        last = self._append(held.shard, held.last, [page.segment] if page.segment else [])
+        self._now.lasts[held.shard] = last
+        self._now.remember(page.seen)
+        self._now.checkpoints.update(page.checkpoints)
+        for dead in page.dead:
+            self._now.dead_records.setdefault(dead.id, dead)
+        for closed in page.closes:
+            self._now.dead_records.pop(closed, None)
+            self._now.dead_events.pop(closed, None)
+        return Held(held.shard, held.epoch, last)
+
+    async def checkpoints(self, source: str | None = None) -> dict[CheckpointKey, bytes]:
+        """All, or one source's."""
+        return {key: value for key, value in self._now.checkpoints.items() if source in (None, key.source)}
+
+    async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """`max_bytes` counts the bodies before compression."""
+        found: list[Segment] = []
+        size = 0
+        for segment in self._now.log.get(shard, []):
+            if segment.last > seq:
+                size += segment.recorded_bytes
+                if found and size > max_bytes:
+                    break
+                found.append(segment)
+        return found
+
+    async def holds(self, shard: int, position: Position) -> bool:
+        """Also true for the end of the log after a healing, where no segment ends."""
+        ends = {(segment.last, segment.chain) for segment in self._now.log.get(shard, [])}
+        place = (position.seq, position.chain)
+        return place in ends or position in (Position(), self._now.lasts.get(shard))
+
+    async def find_event(self, shard: int, key: SeenKey) -> Segment | None:
+        """None when it was never published or is no longer kept."""
+        seqs = [seq for states in self._now.states(key).values() for seq in states.values() if seq]
+        return next((s for s in self._now.log.get(shard, []) if seqs and s.first <= min(seqs) <= s.last), None)
+
+    async def position(self, sink: str, shard: int) -> Position | None:
+        """None: it has none yet."""
+        return self._now.positions.get((sink, shard))
+
+    async def positions(self) -> dict[tuple[str, int], Position]:
+        """Removed sinks included."""
+        return dict(self._now.positions)
+
+    async def delivered(self, held: Held, sink: str, position: Position, dead: Sequence[DeadEvent] = ()) -> None:
+        """Also when the store is at its limit."""
+        self._check(held)
+        for event in dead:
+            self._now.dead_events.setdefault(event.id, event)
+        self._now.positions[sink, held.shard] = position
+
+    async def heal(self, held: Held, healing: Healing) -> Held:
+        """The epoch stays."""
+        self._check(held)
+        if healing.position.seq < held.last.seq:
+            raise ValueError(f"a healing goes back: {healing.position.seq} < {held.last.seq}")
+        self._append(held.shard, healing.position, healing.segments)
+        self._now.lasts[held.shard] = healing.last
+        self._now.remember(healing.seen)
+        self._now.checkpoints.update(healing.checkpoints)
+        self._now.positions[healing.sink, held.shard] = healing.position
+        return Held(held.shard, held.epoch, healing.last)
+
+    async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
+        """Events behind `seq` and the oldest one's commit."""
+        behind = [segment for segment in self._now.log.get(shard, []) if segment.last > seq]
+        return sum(s.last - s.first + 1 for s in behind), min((s.at for s in behind), default=None)
+
+    async def expire(
+        self, *, log_before: float, seen_before_day: int, limit: int, sinks: Collection[str] | None = None
+    ) -> int:
+        """Segments first, then seen rows."""
+        gone = 0
+        for shard in self._now.log:
+            gone += self._expire_log(shard, log_before, limit - gone, sinks)
+        rows = sorted(
+            (day, key, state)
+            for day, ids in self._now.seen.items()
+            if day < seen_before_day
+            for key, states in ids.items()
+            for state in states
+        )[: limit - gone]
+        for day, key, state in rows:
+            del self._now.seen[day][key][state]
+        return gone + len(rows)
+
+    def _expire_log(self, shard: int, before: float, limit: int, sinks: Collection[str] | None) -> int:
+        ends = {(sink, at.seq) for (sink, where), at in self._now.positions.items() if where == shard}
+        passed = min((seq for sink, seq in ends if sinks is None or sink in sinks), default=0)
+        kept = {seq for _, seq in ends}
+        log = self._now.log[shard]
+        gone = [s for s in log[:-1] if s.last < passed and s.at < before and s.last not in kept][:limit]
+        self._now.log[shard] = [segment for segment in log if segment not in gone]
+        return len(gone)
+
+    async def dead_records(self) -> list[DeadRecord]:
+        """Oldest first."""
+        return sorted(self._now.dead_records.values(), key=lambda dead: (dead.at, dead.id))
+
+    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
+        """Oldest first."""
+        found = [dead for dead in self._now.dead_events.values() if sink in (None, dead.sink)]
+        return sorted(found, key=lambda dead: (dead.at, dead.id))
+
+    async def forget_sink(self, sink: str) -> bool:
+        """Removes its positions and dead events."""
+        positions = [place for place in self._now.positions if place[0] == sink]
+        events = [dead.id for dead in self._now.dead_events.values() if dead.sink == sink]
+        for place in positions:
+            del self._now.positions[place]
+        for dead in events:
+            del self._now.dead_events[dead]
+        return bool(positions or events)
+
+    async def forget_source(self, source: str) -> bool:
+        """Removes its checkpoints."""
+        keys = [key for key in self._now.checkpoints if key.source == source]
+        for key in keys:
+            del self._now.checkpoints[key]
+        return bool(keys)
+
+    async def get_meta(self, name: str) -> str | None:
+        """None where there is none."""
+        return self._now.meta.get(name)
+
+    async def put_meta(self, name: str, value: str | None) -> None:
+        """None removes it."""
+        if value is None:
+            self._now.meta.pop(name, None)
+        else:
+            self._now.meta[name] = value
+
+    async def facts(self) -> Facts:
+        """`seen_ids` counts rows: one for each state of each id."""
+        return Facts(
+            bytes=self._bytes(),
+            limit_bytes=self._config.max_bytes,
+            seen_ids=self._now.count(),
+            dead_records=len(self._now.dead_records),
+            dead_events=len(self._now.dead_events),
+        )
+
+    def _check(self, held: Held) -> None:
+        epoch, last = self._now.epochs.get(held.shard, 0), self._now.lasts.get(held.shard, Position())
+        if (epoch, last) != (held.epoch, held.last):
+            raise Outdated(
+                f"shard {held.shard}: the writer believes epoch {held.epoch} and last seq {held.last.seq}, the store has "
+                f"epoch {epoch} and last seq {last.seq}: it was restored, emptied, or taken over by another writer"
+            )
+
+    def _append(self, shard: int, last: Position, segments: Sequence[Segment]) -> Position:
+        end = last
+        for segment in segments:
+            if segment.first != end.seq + 1:
+                raise ValueError(f"a segment begins at {segment.first} behind {end.seq}")
+            end = Position(segment.last, segment.chain)
+        self._now.log.setdefault(shard, []).extend(segments)
+        return end
+
+    def _bytes(self) -> int:
+        log = sum(len(segment.data) for segments in self._now.log.values() for segment in segments)
+        return log + _SEEN_BYTES * self._now.count()
+
+
+async def open_store(config: Config) -> MemoryStore:
+    """An empty store."""
+    return MemoryStore(config)

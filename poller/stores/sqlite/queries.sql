@@ -1,0 +1,134 @@
+-- name: unknown
+-- The places in :keys (24 bytes each: id, state) of one day that are not known exactly. The hottest statement of the
+-- program: one blob is bound instead of thousands of values, and a page of known rows returns nothing.
+WITH RECURSIVE place (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM place WHERE i + 1 < :count)
+SELECT i FROM place
+WHERE NOT EXISTS (
+    SELECT 1 FROM seen
+    WHERE day = :day AND id = substr(:keys, i * 24 + 1, 16) AND state = substr(:keys, i * 24 + 17, 8)
+);
+
+-- name: states
+-- All states of the ids in :ids (16 bytes each) under a day and its neighbours.
+WITH RECURSIVE place (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM place WHERE i + 1 < :count)
+SELECT i, day, state FROM place
+CROSS JOIN seen ON day IN (:day - 1, :day, :day + 1) AND id = substr(:ids, i * 16 + 1, 16);
+
+-- name: remember
+INSERT OR IGNORE INTO seen (day, id, state, seq) VALUES (?, ?, ?, ?);
+
+-- name: read_shard
+SELECT epoch, seq, chain FROM shard WHERE number = ?;
+
+-- name: hold
+INSERT INTO shard (number, epoch, seq, chain) VALUES (?, 1, 0, x'')
+ON CONFLICT (number) DO UPDATE SET epoch = epoch + 1
+RETURNING epoch, seq, chain;
+
+-- name: move_shard
+UPDATE shard SET seq = ?, chain = ? WHERE number = ?;
+
+-- name: append
+INSERT INTO segment (shard, first, last, chain, at, data, recorded_bytes) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: segments_after
+SELECT first, last, chain, at, data, recorded_bytes FROM segment WHERE shard = ? AND last > ? ORDER BY last;
+
+-- name: segment_with
+SELECT first, last, chain, at, data, recorded_bytes FROM segment
+WHERE shard = :shard AND last >= :seq AND first <= :seq ORDER BY last LIMIT 1;
+
+-- name: segment_ends
+SELECT 1 FROM segment WHERE shard = ? AND last = ? AND chain = ?
+UNION ALL SELECT 1 FROM shard WHERE number = ? AND seq = ? AND chain = ?;
+
+-- name: first_seq
+SELECT min(seq) FROM seen WHERE day IN (:day - 1, :day, :day + 1) AND id = :id AND seq > 0;
+
+-- name: backlog
+SELECT coalesce(sum(last - first + 1), 0), min(at) FROM segment WHERE shard = ? AND last > ?;
+
+-- name: checkpoints
+SELECT source, endpoint, ask, value FROM checkpoint WHERE source = coalesce(?, source);
+
+-- name: write_checkpoint
+INSERT INTO checkpoint (source, endpoint, ask, value) VALUES (?, ?, ?, ?)
+ON CONFLICT (source, endpoint, ask) DO UPDATE SET value = excluded.value;
+
+-- name: position
+SELECT seq, chain FROM position WHERE sink = ? AND shard = ?;
+
+-- name: positions
+SELECT sink, shard, seq, chain FROM position;
+
+-- name: write_position
+INSERT INTO position (sink, shard, seq, chain) VALUES (?, ?, ?, ?)
+ON CONFLICT (sink, shard) DO UPDATE SET seq = excluded.seq, chain = excluded.chain;
+
+-- name: add_dead_record
+INSERT OR IGNORE INTO dead_record (id, source, endpoint, ask, reason, error, raw, "offset", at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: add_dead_event
+INSERT OR IGNORE INTO dead_event (id, sink, shard, seq, reason, error, event, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: close_dead_record
+DELETE FROM dead_record WHERE id = ?;
+
+-- name: close_dead_event
+DELETE FROM dead_event WHERE id = ?;
+
+-- name: dead_records
+SELECT id, source, endpoint, ask, reason, error, raw, "offset", at FROM dead_record ORDER BY at, id;
+
+-- name: dead_events
+SELECT id, sink, shard, seq, reason, error, event, at FROM dead_event WHERE sink = coalesce(?, sink) ORDER BY at, id;
+
+-- name: expire_segments
+-- Behind every position of its shard, and neither the newest one of the shard nor one at which a position points: those
+-- prove the chain.
+DELETE FROM segment WHERE rowid IN (
+    SELECT s.rowid FROM segment AS s
+    WHERE s.shard = :shard AND s.last < :passed AND s.at < :before
+    AND NOT EXISTS (SELECT 1 FROM position AS p WHERE p.shard = s.shard AND p.seq = s.last)
+    AND s.last < (SELECT max(last) FROM segment WHERE shard = :shard)
+    ORDER BY s.last LIMIT :limit
+);
+
+-- name: seen_after
+-- The key behind the oldest :limit ones.
+SELECT day, id, state FROM seen WHERE day < :day ORDER BY day, id, state LIMIT 1 OFFSET :limit;
+
+-- name: expire_seen
+DELETE FROM seen WHERE day < ?;
+
+-- name: expire_seen_to
+DELETE FROM seen WHERE (day, id, state) < (?, ?, ?);
+
+-- name: forget_positions
+DELETE FROM position WHERE sink = ?;
+
+-- name: forget_dead_events
+DELETE FROM dead_event WHERE sink = ?;
+
+-- name: forget_checkpoints
+DELETE FROM checkpoint WHERE source = ?;
+
+-- name: get_meta
+SELECT value FROM meta WHERE name = ?;
+
+-- name: put_meta
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: drop_meta
+DELETE FROM meta WHERE name = ?;
+
+-- name: count
+UPDATE counter SET value = value + ? WHERE name = ?;
+
+-- name: counters
+SELECT name, value FROM counter;
+
+-- name: used_bytes
+SELECT (page_count - freelist_count) * page_size
+FROM pragma_page_count, pragma_freelist_count, pragma_page_size;

@@ -1,0 +1,148 @@
+"""What each reading call asks."""
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from poller.model import CheckpointKey, DeadEvent, DeadRecord, Event, Position, SeenKey, Segment, Sighting
+from poller.protocols import Facts
+from poller.stores.sqlite.queries import SQL
+
+_decode = msgspec.msgpack.Decoder(Event).decode
+
+
+def look_up(connection: sqlite3.Connection, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
+    """One statement for each day finds what is not known exactly; only for those a second one looks at the neighbours."""
+    days: dict[int, list[int]] = {}
+    for index, key in enumerate(keys):
+        days.setdefault(key.day, []).append(index)
+    found: dict[int, Sighting] = {}
+    for day, indexes in days.items():
+        packed = b"".join([keys[index].id + keys[index].state for index in indexes])
+        bound = {"day": day, "keys": packed, "count": len(indexes)}
+        unknown = [indexes[place] for (place,) in connection.execute(SQL["unknown"], bound)]
+        if unknown:
+            found.update(_sightings(connection, day, unknown, keys))
+    return found
+
+
+def _sightings(
+    connection: sqlite3.Connection, day: int, indexes: list[int], keys: Sequence[SeenKey]
+) -> dict[int, Sighting]:
+    known: dict[int, dict[int, set[bytes]]] = {index: {} for index in indexes}
+    bound = {"day": day, "ids": b"".join([keys[index].id for index in indexes]), "count": len(indexes)}
+    for place, where, state in connection.execute(SQL["states"], bound):
+        known[indexes[place]].setdefault(where, set()).add(state)
+    return {
+        index: sighting(day, states)
+        for index, states in known.items()
+        if not any(keys[index].state in group for group in states.values())
+    }
+
+
+def sighting(day: int, states: dict[int, set[bytes]]) -> Sighting:
+    """The nearest day counts as the id's, the earlier one first; the states of all three days count."""
+    if not states:
+        return Sighting(day, 0)
+    nearest = min(states, key=lambda where: (abs(where - day), where))
+    return Sighting(nearest, len(set().union(*states.values())))
+
+
+def segments_after(connection: sqlite3.Connection, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+    """Stops reading rows once there is enough."""
+    segments: list[Segment] = []
+    size = 0
+    for row in connection.execute(SQL["segments_after"], (shard, seq)):
+        segment = Segment(*row)
+        size += segment.recorded_bytes
+        if segments and size > max_bytes:
+            break
+        segments.append(segment)
+    return segments
+
+
+def holds(connection: sqlite3.Connection, shard: int, position: Position) -> bool:
+    """The beginning is always held."""
+    if position == Position():
+        return True
+    place = (shard, position.seq, position.chain)
+    return connection.execute(SQL["segment_ends"], place * 2).fetchone() is not None
+
+
+def find_event(connection: sqlite3.Connection, shard: int, key: SeenKey) -> Segment | None:
+    """By the smallest seq of all states of the id."""
+    (seq,) = connection.execute(SQL["first_seq"], {"day": key.day, "id": key.id}).fetchone()
+    if seq is None:
+        return None
+    row = connection.execute(SQL["segment_with"], {"shard": shard, "seq": seq}).fetchone()
+    return None if row is None else Segment(*row)
+
+
+def checkpoints(connection: sqlite3.Connection, source: str | None) -> dict[CheckpointKey, bytes]:
+    """By their keys."""
+    rows = connection.execute(SQL["checkpoints"], (source,))
+    return {CheckpointKey(name, endpoint, ask): value for name, endpoint, ask, value in rows}
+
+
+def position(connection: sqlite3.Connection, sink: str, shard: int) -> Position | None:
+    """None: it has none."""
+    row = connection.execute(SQL["position"], (sink, shard)).fetchone()
+    return None if row is None else Position(*row)
+
+
+def positions(connection: sqlite3.Connection) -> dict[tuple[str, int], Position]:
+    """By sink and shard."""
+    rows = connection.execute(SQL["positions"])
+    return {(sink, shard): Position(seq, chain) for sink, shard, seq, chain in rows}
+
+
+def backlog(connection: sqlite3.Connection, shard: int, seq: int) -> tuple[int, float | None]:
+    """From the index alone."""
+    count, oldest = connection.execute(SQL["backlog"], (shard, seq)).fetchone()
+    return count, oldest
+
+
+def dead_records(connection: sqlite3.Connection) -> list[DeadRecord]:
+    """Oldest first."""
+    return [
+        DeadRecord(
+            id=dead,
+            source=source,
+            endpoint=endpoint,
+            ask=ask,
+            reason=reason,
+            error=error,
+            raw=raw,
+            offset=offset,
+            at=at,
+        )
+        for dead, source, endpoint, ask, reason, error, raw, offset, at in connection.execute(SQL["dead_records"])
+    ]
+
+
+def dead_events(connection: sqlite3.Connection, sink: str | None) -> list[DeadEvent]:
+    """Oldest first."""
+    return [
+        DeadEvent(id=dead, sink=name, shard=shard, seq=seq, reason=reason, error=error, event=_decode(event), at=at)
+        for dead, name, shard, seq, reason, error, event, at in connection.execute(SQL["dead_events"], (sink,))
+    ]
+
+
+def get_meta(connection: sqlite3.Connection, name: str) -> str | None:
+    """None: there is none."""
+    row = connection.execute(SQL["get_meta"], (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def facts(connection: sqlite3.Connection, limit_bytes: int | None) -> Facts:
+    """From counters and the file's header: flat in the size of the store."""
+    counters = dict(connection.execute(SQL["counters"]).fetchall())
+    (used,) = connection.execute(SQL["used_bytes"]).fetchone()
+    return Facts(
+        bytes=used,
+        limit_bytes=limit_bytes,
+        seen_ids=counters["seen"],
+        dead_records=counters["dead_record"],
+        dead_events=counters["dead_event"],
+    )

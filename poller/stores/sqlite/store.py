@@ -1,0 +1,173 @@
+"""The embedded store: who runs where. What is written is in `writes.py`, what is read in `reads.py`."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+import anyio
+from anyio import to_thread
+
+from poller.model import (
+    CheckpointKey,
+    DeadEvent,
+    DeadRecord,
+    Healing,
+    Held,
+    PageCommit,
+    Position,
+    SeenKey,
+    Segment,
+    Sighting,
+)
+from poller.protocols import Facts
+from poller.stores.sqlite import reads, writes
+from poller.stores.sqlite.config import Config
+from poller.stores.sqlite.faults import told
+from poller.stores.sqlite.file import Database, Lock, locate
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """One writer connection in one thread; a reader connection in another, so that a slow listing delays no commit."""
+
+    kind = "sqlite"
+    shards = 1
+
+    def __init__(self, database: Database, lock: Lock) -> None:
+        self._database = database
+        self._lock = lock
+        self._closed = False
+        self._writing = anyio.CapacityLimiter(1)
+        self._reading = anyio.CapacityLimiter(1)
+
+    async def close(self) -> None:
+        """Closes the file and gives up the lock."""
+        with anyio.CancelScope(shield=True):
+            async with self._reading:
+                await to_thread.run_sync(self._close, limiter=self._writing)
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._database.close()
+            self._lock.release()
+
+    async def _write(self, work: Callable[[Database], T]) -> T:
+        return await to_thread.run_sync(self._run, work, limiter=self._writing)
+
+    async def _read(self, work: Callable[[Database], T]) -> T:
+        return await to_thread.run_sync(self._run, work, limiter=self._reading)
+
+    def _run(self, work: Callable[[Database], T]) -> T:
+        self._database.limit()
+        with told(self._database.path):
+            return work(self._database)
+
+    def _reopen(self, database: Database) -> None:
+        database.close()
+        self._database = Database(database.config, locate(database.config.path))
+
+    async def hold(self, shard: int) -> Held:
+        """Opens the file anew where it was replaced."""
+        if self._database.replaced():
+            async with self._reading:
+                await self._write(self._reopen)
+        return await self._write(lambda database: writes.hold(database, shard))
+
+    async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:  # noqa: ARG002 ids name their source, so one table serves
+        """On the writer's connection, whose page cache holds what was written last."""
+        return await self._write(lambda database: reads.look_up(database.writer, keys))
+
+    async def commit_page(self, held: Held, page: PageCommit) -> Held:
+        """Raises StoreFull at the configured limits too."""
+        return await self._write(lambda database: writes.commit_page(database, held, page))
+
+    async def delivered(self, held: Held, sink: str, position: Position, dead: Sequence[DeadEvent] = ()) -> None:
+        """Also when the store is at its limit."""
+        await self._write(lambda database: writes.delivered(database, held, sink, position, dead))
+
+    async def heal(self, held: Held, healing: Healing) -> Held:
+        """The epoch stays."""
+        return await self._write(lambda database: writes.heal(database, held, healing))
+
+    async def expire(
+        self, *, log_before: float, seen_before_day: int, limit: int, sinks: Collection[str] | None = None
+    ) -> int:
+        """Call it again until it returns 0; other calls come in between."""
+        return await self._write(
+            lambda database: writes.expire(
+                database, log_before=log_before, seen_before_day=seen_before_day, limit=limit, sinks=sinks
+            )
+        )
+
+    async def forget_sink(self, sink: str) -> bool:
+        """Removes its positions and dead events."""
+        return await self._write(lambda database: writes.forget_sink(database, sink))
+
+    async def forget_source(self, source: str) -> bool:
+        """Removes its checkpoints."""
+        return await self._write(lambda database: writes.forget_source(database, source))
+
+    async def put_meta(self, name: str, value: str | None) -> None:
+        """None removes it."""
+        await self._write(lambda database: writes.put_meta(database, name, value))
+
+    async def get_meta(self, name: str) -> str | None:
+        """None where there is none."""
+        return await self._read(lambda database: reads.get_meta(database.reader, name))
+
+    async def checkpoints(self, source: str | None = None) -> dict[CheckpointKey, bytes]:
+        """All, or one source's."""
+        return await self._read(lambda database: reads.checkpoints(database.reader, source))
+
+    async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """`max_bytes` counts the bodies before compression."""
+        return await self._read(lambda database: reads.segments_after(database.reader, shard, seq, max_bytes))
+
+    async def holds(self, shard: int, position: Position) -> bool:
+        """Also true for the end of the log after a healing, where no segment ends."""
+        return await self._read(lambda database: reads.holds(database.reader, shard, position))
+
+    async def find_event(self, shard: int, key: SeenKey) -> Segment | None:
+        """None when it was never published or is no longer kept."""
+        return await self._read(lambda database: reads.find_event(database.reader, shard, key))
+
+    async def position(self, sink: str, shard: int) -> Position | None:
+        """None: it has none yet."""
+        return await self._read(lambda database: reads.position(database.reader, sink, shard))
+
+    async def positions(self) -> dict[tuple[str, int], Position]:
+        """Removed sinks included."""
+        return await self._read(lambda database: reads.positions(database.reader))
+
+    async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
+        """Events behind `seq` and the oldest one's commit."""
+        return await self._read(lambda database: reads.backlog(database.reader, shard, seq))
+
+    async def dead_records(self) -> list[DeadRecord]:
+        """Oldest first."""
+        return await self._read(lambda database: reads.dead_records(database.reader))
+
+    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
+        """Oldest first."""
+        return await self._read(lambda database: reads.dead_events(database.reader, sink))
+
+    async def facts(self) -> Facts:
+        """`seen_ids` counts rows: one for each state of each id."""
+        return await self._read(lambda database: reads.facts(database.reader, database.config.max_bytes))
+
+
+async def open_store(config: Config) -> SqliteStore:
+    """Takes the lock, applies migrations. Raises StoreRefused with a sentence that says what to do, or StoreFault."""
+    return await to_thread.run_sync(_open, config)
+
+
+def _open(config: Config) -> SqliteStore:
+    path = locate(config.path)
+    lock = Lock(path)
+    try:
+        with told(path):
+            return SqliteStore(Database(config, path), lock)
+    except BaseException:
+        lock.release()
+        raise

@@ -1,0 +1,169 @@
+"""What each writing call does in its one transaction. Runs in the writer's thread."""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from poller.errors import Outdated
+from poller.model import CheckpointKey, DeadEvent, DeadRecord, Healing, Held, PageCommit, Position, SeenKey, Segment
+from poller.stores.sqlite.file import Database
+from poller.stores.sqlite.queries import SQL
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def hold(database: Database, shard: int) -> Held:
+    """Raises the epoch and tells what is there."""
+    with database.transaction() as connection:
+        epoch, seq, chain = connection.execute(SQL["hold"], (shard,)).fetchone()
+    return Held(shard, epoch, Position(seq, chain))
+
+
+def commit_page(database: Database, held: Held, page: PageCommit) -> Held:
+    """Seen ids, events, checkpoints and dead letters, or nothing."""
+    database.check_room()
+    with database.transaction() as connection:
+        _check(connection, held)
+        last = held.last
+        if page.segment is not None:
+            last = _append(connection, held.shard, last, [page.segment])
+            _move(connection, held.shard, last)
+        _remember(connection, page.seen)
+        _write_checkpoints(connection, page.checkpoints)
+        _add_dead_records(connection, page.dead)
+        _close_dead_letters(connection, page.closes)
+    return Held(held.shard, held.epoch, last)
+
+
+def delivered(database: Database, held: Held, sink: str, position: Position, dead: Sequence[DeadEvent]) -> None:
+    """The dead letters are there before the position passes them."""
+    with database.transaction() as connection:
+        _check(connection, held)
+        _count(connection, "dead_event", connection.executemany(SQL["add_dead_event"], map(_dead_event_row, dead)))
+        connection.execute(SQL["write_position"], (sink, held.shard, position.seq, position.chain))
+
+
+def heal(database: Database, held: Held, healing: Healing) -> Held:
+    """Nothing of the log is dropped."""
+    with database.transaction() as connection:
+        _check(connection, held)
+        if healing.position.seq < held.last.seq:
+            raise ValueError(f"a healing goes back: {healing.position.seq} < {held.last.seq}")
+        _append(connection, held.shard, healing.position, healing.segments)
+        _move(connection, held.shard, healing.last)
+        _remember(connection, healing.seen)
+        _write_checkpoints(connection, healing.checkpoints)
+        connection.execute(
+            SQL["write_position"], (healing.sink, held.shard, healing.position.seq, healing.position.chain)
+        )
+    return Held(held.shard, held.epoch, healing.last)
+
+
+def expire(
+    database: Database, *, log_before: float, seen_before_day: int, limit: int, sinks: Collection[str] | None
+) -> int:
+    """A shard without any position keeps everything: its sinks are not registered yet."""
+    passed: dict[int, int] = {}
+    with database.transaction() as connection:
+        for sink, shard, seq, _ in connection.execute(SQL["positions"]).fetchall():
+            if sinks is None or sink in sinks:
+                passed[shard] = min(seq, passed.get(shard, seq))
+        gone = 0
+        for shard, seq in passed.items():
+            bounds = {"shard": shard, "passed": seq, "before": log_before, "limit": limit - gone}
+            gone += connection.execute(SQL["expire_segments"], bounds).rowcount
+        return gone + _expire_seen(connection, seen_before_day, limit - gone)
+
+
+def _expire_seen(connection: sqlite3.Connection, day: int, limit: int) -> int:
+    after = connection.execute(SQL["seen_after"], {"day": day, "limit": limit}).fetchone()
+    cursor = (
+        connection.execute(SQL["expire_seen"], (day,))
+        if after is None
+        else connection.execute(SQL["expire_seen_to"], after)
+    )
+    connection.execute(SQL["count"], (-cursor.rowcount, "seen"))
+    return cursor.rowcount
+
+
+def forget_sink(database: Database, sink: str) -> bool:
+    """Positions and dead events."""
+    with database.transaction() as connection:
+        events = connection.execute(SQL["forget_dead_events"], (sink,)).rowcount
+        connection.execute(SQL["count"], (-events, "dead_event"))
+        positions = connection.execute(SQL["forget_positions"], (sink,)).rowcount
+    return bool(events or positions)
+
+
+def forget_source(database: Database, source: str) -> bool:
+    """Checkpoints."""
+    with database.transaction() as connection:
+        return connection.execute(SQL["forget_checkpoints"], (source,)).rowcount > 0
+
+
+def put_meta(database: Database, name: str, value: str | None) -> None:
+    """None removes."""
+    with database.transaction() as connection:
+        if value is None:
+            connection.execute(SQL["drop_meta"], (name,))
+        else:
+            connection.execute(SQL["put_meta"], (name, value))
+
+
+def _check(connection: sqlite3.Connection, held: Held) -> None:
+    row = connection.execute(SQL["read_shard"], (held.shard,)).fetchone()
+    if row != (held.epoch, held.last.seq, held.last.chain):
+        found = "knows nothing of it" if row is None else f"has epoch {row[0]} and last seq {row[1]}"
+        raise Outdated(
+            f"shard {held.shard}: the writer believes epoch {held.epoch} and last seq {held.last.seq}, the store {found}: "
+            "it was restored, emptied, or taken over by another writer"
+        )
+
+
+def _append(connection: sqlite3.Connection, shard: int, last: Position, segments: Sequence[Segment]) -> Position:
+    for segment in segments:
+        if segment.first != last.seq + 1:
+            raise ValueError(f"a segment begins at {segment.first} behind {last.seq}")
+        connection.execute(
+            SQL["append"],
+            (shard, segment.first, segment.last, segment.chain, segment.at, segment.data, segment.recorded_bytes),
+        )
+        last = Position(segment.last, segment.chain)
+    return last
+
+
+def _move(connection: sqlite3.Connection, shard: int, last: Position) -> None:
+    connection.execute(SQL["move_shard"], (last.seq, last.chain, shard))
+
+
+def _remember(connection: sqlite3.Connection, seen: Iterable[tuple[SeenKey, int]]) -> None:
+    # In the order of the key: neighbours share pages.
+    rows = sorted((key.day, key.id, key.state, seq) for key, seq in seen)
+    _count(connection, "seen", connection.executemany(SQL["remember"], rows))
+
+
+def _write_checkpoints(connection: sqlite3.Connection, checkpoints: Mapping[CheckpointKey, bytes]) -> None:
+    rows = ((key.source, key.endpoint, key.ask, value) for key, value in checkpoints.items())
+    connection.executemany(SQL["write_checkpoint"], rows)
+
+
+def _add_dead_records(connection: sqlite3.Connection, dead: Sequence[DeadRecord]) -> None:
+    rows = ((d.id, d.source, d.endpoint, d.ask, d.reason, d.error, d.raw, d.offset, d.at) for d in dead)
+    _count(connection, "dead_record", connection.executemany(SQL["add_dead_record"], rows))
+
+
+def _dead_event_row(dead: DeadEvent) -> tuple[object, ...]:
+    return dead.id, dead.sink, dead.shard, dead.seq, dead.reason, dead.error, _encode(dead.event), dead.at
+
+
+def _close_dead_letters(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+    rows = [(dead,) for dead in ids]
+    for kind in ("dead_record", "dead_event"):
+        closed = connection.executemany(SQL[f"close_{kind}"], rows).rowcount
+        connection.execute(SQL["count"], (-max(closed, 0), kind))
+
+
+def _count(connection: sqlite3.Connection, name: str, cursor: sqlite3.Cursor) -> None:
+    if cursor.rowcount > 0:
+        connection.execute(SQL["count"], (cursor.rowcount, name))

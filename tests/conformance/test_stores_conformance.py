@@ -1,0 +1,358 @@
+"""What every store must do. The subjects are found by folder; `tests/stores/<kind>/store_harness.py` says how to open one."""
+
+import importlib.util
+import pkgutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores_content import DAY0, at_once, dead_event, dead_record, event, key, page, segment
+
+import poller.stores
+from poller.errors import Outdated
+from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, Sighting
+from poller.protocols import Store
+from poller.segment import end, unpack
+
+pytestmark = pytest.mark.anyio
+
+KINDS = sorted(module.name for module in pkgutil.iter_modules(poller.stores.__path__))
+
+
+def harness_of(kind: str, folder: Path) -> Any:
+    path = Path(__file__).parent.parent / "stores" / kind / "store_harness.py"
+    spec = importlib.util.spec_from_file_location(f"store_harness_{kind}", path)
+    assert spec is not None, f"no harness for the store {kind}: write {path}"
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Harness(folder)
+
+
+@pytest.fixture(params=KINDS)
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    return harness_of(request.param, tmp_path)
+
+
+@pytest.fixture
+async def store(harness: Any) -> AsyncIterator[Store]:
+    opened = await harness.open()
+    yield opened
+    await harness.close()
+
+
+def test_every_kind_is_found() -> None:
+    assert {"memory", "sqlite"} <= set(KINDS)
+
+
+async def test_an_empty_store_knows_nothing(store: Store) -> None:
+    held = await store.hold(0)
+    assert held == Held(0, 1, Position())
+    assert await store.look_up(0, [key(1), key(2)]) == {0: Sighting(DAY0, 0), 1: Sighting(DAY0, 0)}
+    assert await store.look_up(0, []) == {}
+    assert await store.checkpoints() == {}
+    assert await store.segments_after(0, 0, 1 << 20) == []
+    assert await store.holds(0, Position())
+    assert not await store.holds(0, Position(1, b"x" * 16))
+    assert await store.position("kafka", 0) is None
+    assert await store.positions() == {}
+    assert await store.backlog(0, 0) == (0, None)
+    assert await store.dead_records() == []
+    assert await store.dead_events() == []
+    assert await store.find_event(0, key(1)) is None
+    assert await store.get_meta("x") is None
+    assert not await store.forget_sink("kafka")
+    assert not await store.forget_source("mor")
+    assert (await store.facts()).seen_ids == 0
+
+
+async def test_taking_over_raises_the_epoch_and_ends_the_earlier_writer(store: Store) -> None:
+    first = await store.hold(0)
+    second = await store.hold(0)
+    assert second == Held(0, first.epoch + 1, first.last)
+    with pytest.raises(Outdated):
+        await store.commit_page(first, page(first, [1]))
+    with pytest.raises(Outdated):
+        await store.delivered(first, "kafka", Position())
+    with pytest.raises(Outdated):
+        await store.heal(first, Healing(sink="kafka", position=Position(), last=Position()))
+    assert await store.segments_after(0, 0, 1 << 20) == []
+    assert await store.positions() == {}
+    await store.commit_page(second, page(second, [1]))
+
+
+@pytest.mark.parametrize("wrong", [Position(2, b""), Position(0, b"x")])
+async def test_a_wrong_belief_about_the_end_is_outdated(store: Store, wrong: Position) -> None:
+    held = await store.hold(0)
+    with pytest.raises(Outdated):
+        await store.commit_page(Held(0, held.epoch, wrong), PageCommit(seen=[(key(1), 0)]))
+    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+
+
+async def test_a_page_is_there_as_a_whole(store: Store) -> None:
+    held = await store.hold(0)
+    checkpoint = CheckpointKey("mor", "user_calls", "user=5")
+    commit = page(held, [1, 2], checkpoints={checkpoint: b"state"}, dead=[dead_record(1)])
+    after = await store.commit_page(held, commit)
+    assert commit.segment is not None
+    assert after == Held(0, held.epoch, end(commit.segment))
+    assert await store.segments_after(0, 0, 1 << 20) == [commit.segment]
+    assert [e.id for e in unpack((await store.segments_after(0, 0, 1))[0])] == [event(1).id, event(2).id]
+    assert await store.checkpoints() == {checkpoint: b"state"}
+    assert await store.checkpoints("mor") == {checkpoint: b"state"}
+    assert await store.checkpoints("other") == {}
+    assert await store.dead_records() == [dead_record(1)]
+    assert await store.look_up(0, [key(1), key(3), key(2)]) == {1: Sighting(DAY0, 0)}
+    assert await store.holds(0, after.last)
+    assert not await store.holds(0, Position(after.last.seq, b"other"))
+    assert await store.backlog(0, 0) == (2, commit.segment.at)
+    assert (await store.facts()).seen_ids == 2
+
+
+async def test_what_was_committed_survives_reopening(harness: Any) -> None:
+    store = await harness.open()
+    held = await store.hold(0)
+    held = await store.commit_page(held, page(held, [1]))
+    await store.delivered(held, "kafka", held.last)
+    await store.put_meta("a", "b")
+    store = await harness.reopen()
+    assert await store.hold(0) == Held(0, held.epoch + 1, held.last)
+    assert await store.look_up(0, [key(1)]) == {}
+    assert await store.position("kafka", 0) == held.last
+    assert await store.get_meta("a") == "b"
+    await harness.close()
+
+
+async def test_a_segment_that_does_not_follow_is_refused(store: Store) -> None:
+    held = await store.hold(0)
+    wrong = PageCommit(segment=segment([1], Position(5, b"x")), seen=[(key(1), 6)])
+    with pytest.raises(ValueError, match="behind"):
+        await store.commit_page(held, wrong)
+    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+
+
+@pytest.mark.parametrize("day", [-1, 0, 1])
+async def test_other_states_are_found_under_neighbouring_days(store: Store, day: int) -> None:
+    held = await store.hold(0)
+    await store.commit_page(held, PageCommit(seen=[(key(1, state=1), 0), (key(1, state=2), 0), (key(2), 0)]))
+    looked = await store.look_up(0, [key(1, state=3, day=DAY0 + day), key(1, state=2, day=DAY0 + day)])
+    assert looked == {0: Sighting(DAY0, 2)}
+
+
+@pytest.mark.parametrize("day", [-2, 2])
+async def test_two_days_away_is_another_thing(store: Store, day: int) -> None:
+    held = await store.hold(0)
+    await store.commit_page(held, PageCommit(seen=[(key(1), 0)]))
+    assert await store.look_up(0, [key(1, day=DAY0 + day)]) == {0: Sighting(DAY0 + day, 0)}
+
+
+async def test_the_nearest_day_wins_and_all_states_count(store: Store) -> None:
+    held = await store.hold(0)
+    seen = [(key(1, state=1, day=DAY0 - 1), 0), (key(1, state=2, day=DAY0 + 1), 0), (key(1, state=1, day=DAY0 + 1), 0)]
+    await store.commit_page(held, PageCommit(seen=seen))
+    assert await store.look_up(0, [key(1, state=9)]) == {0: Sighting(DAY0 - 1, 2)}
+
+
+async def test_keys_of_many_days_and_equal_keys_keep_their_places(store: Store) -> None:
+    held = await store.hold(0)
+    known = [key(n, day=DAY0 + n % 5) for n in range(3000)]
+    await store.commit_page(held, PageCommit(seen=[(k, 0) for k in known]))
+    mixed = [k for n, k in enumerate(known) for k in (k, key(10_000 + n % 7, day=DAY0 + 40))]
+    assert await store.look_up(0, mixed) == {n: Sighting(DAY0 + 40, 0) for n in range(1, 6000, 2)}
+
+
+async def test_what_is_known_keeps_its_first_seq(store: Store) -> None:
+    held = await store.hold(0)
+    held = await store.commit_page(held, page(held, [1]))
+    held = await store.commit_page(held, page(held, [2], seen=[(key(1), 2), (key(2), 2)]))
+    found = await store.find_event(0, key(1, state=77))
+    assert found is not None
+    assert (found.first, found.last) == (1, 1)
+    assert (await store.facts()).seen_ids == 2
+
+
+async def test_the_first_event_of_an_id_is_found_under_any_state_and_neighbouring_day(store: Store) -> None:
+    held = await store.hold(0)
+    held = await store.commit_page(held, PageCommit(seen=[(key(1, state=5), 0)]))
+    held = await store.commit_page(held, page(held, [1]))
+    held = await store.commit_page(held, page(held, [2], seen=[(key(1, state=2), 2)]))
+    for day in (-1, 0, 1):
+        found = await store.find_event(0, key(1, state=2, day=DAY0 + day))
+        assert found is not None
+        assert found.first == 1
+    assert await store.find_event(0, key(3)) is None
+
+
+async def test_segments_come_in_order_and_in_bounded_lots(store: Store) -> None:
+    held = await store.hold(0)
+    for n in range(5):
+        held = await store.commit_page(held, page(held, [n]))
+    everything = await store.segments_after(0, 0, 1 << 20)
+    assert [s.last for s in everything] == [1, 2, 3, 4, 5]
+    size = everything[0].recorded_bytes
+    assert [s.last for s in await store.segments_after(0, 0, 2 * size)] == [1, 2]
+    assert [s.last for s in await store.segments_after(0, 3, 0)] == [4]
+    assert await store.segments_after(0, 5, 1 << 20) == []
+    assert await store.backlog(0, 3) == (2, everything[3].at)
+
+
+async def test_positions_and_dead_events(store: Store) -> None:
+    held = await store.hold(0)
+    held = await store.commit_page(held, page(held, [1, 2]))
+    await store.delivered(held, "kafka", held.last, [dead_event(1), dead_event(2, sink="kafka")])
+    await store.delivered(held, "kafka", held.last, [dead_event(1)])
+    await store.delivered(held, "hook", Position(), [dead_event(3, sink="hook")])
+    assert await store.position("kafka", 0) == held.last
+    assert await store.positions() == {("kafka", 0): held.last, ("hook", 0): Position()}
+    assert await store.dead_events() == [dead_event(1), dead_event(2), dead_event(3, sink="hook")]
+    assert await store.dead_events("hook") == [dead_event(3, sink="hook")]
+    assert (await store.facts()).dead_events == 3
+    assert await store.forget_sink("kafka")
+    assert await store.positions() == {("hook", 0): Position()}
+    assert await store.dead_events() == [dead_event(3, sink="hook")]
+    assert (await store.facts()).dead_events == 1
+
+
+async def test_the_same_broken_row_is_kept_once_and_closed_by_a_commit(store: Store) -> None:
+    held = await store.hold(0)
+    held = await store.commit_page(held, PageCommit(dead=[dead_record(1), dead_record(2)]))
+    held = await store.commit_page(held, PageCommit(dead=[dead_record(1, at=9e9)]))
+    await store.delivered(held, "kafka", Position(), [dead_event(7)])
+    assert await store.dead_records() == [dead_record(1), dead_record(2)]
+    await store.commit_page(held, PageCommit(closes=(dead_record(1).id, dead_event(7).id, "nothing")))
+    assert await store.dead_records() == [dead_record(2)]
+    assert await store.dead_events() == []
+    facts = await store.facts()
+    assert (facts.dead_records, facts.dead_events) == (1, 0)
+
+
+async def test_forgetting_a_source_takes_its_checkpoints(store: Store) -> None:
+    held = await store.hold(0)
+    ours, other = CheckpointKey("mor", "user_calls"), CheckpointKey("fono", "cdrs")
+    await store.commit_page(held, PageCommit(checkpoints={ours: b"1", other: b"2"}))
+    assert await store.forget_source("mor")
+    assert await store.checkpoints() == {other: b"2"}
+    assert not await store.forget_source("mor")
+
+
+async def test_meta(store: Store) -> None:
+    await store.put_meta("a", "1")
+    await store.put_meta("a", "2")
+    assert await store.get_meta("a") == "2"
+    await store.put_meta("a", None)
+    await store.put_meta("a", None)
+    assert await store.get_meta("a") is None
+
+
+async def test_a_healing_moves_the_end_and_drops_nothing(store: Store) -> None:
+    held = await store.hold(0)
+    held = await store.commit_page(held, page(held, [1, 2]))
+    await store.delivered(held, "hook", Position())
+    jump = Position(50, held.last.chain)
+    again = segment([2], jump)
+    healing = Healing(
+        sink="kafka",
+        position=jump,
+        last=end(again),
+        segments=[again],
+        seen=[(key(9), 0), (key(1), 0)],
+        checkpoints={CheckpointKey("mor", "user_calls"): b"healed"},
+    )
+    healed = await store.heal(held, healing)
+    assert healed == Held(0, held.epoch, end(again))
+    assert [(s.first, s.last) for s in await store.segments_after(0, 0, 1 << 20)] == [(1, 2), (51, 51)]
+    assert await store.position("kafka", 0) == jump
+    assert await store.position("hook", 0) == Position()
+    assert await store.look_up(0, [key(9), key(1)]) == {}
+    assert await store.checkpoints() == {CheckpointKey("mor", "user_calls"): b"healed"}
+    with pytest.raises(Outdated):
+        await store.commit_page(held, page(held, [3]))
+    await store.commit_page(healed, page(healed, [3]))
+    assert await store.backlog(0, 50) == (2, again.at)
+
+
+async def test_a_healing_without_segments_leaves_an_end_that_is_held(store: Store) -> None:
+    held = await store.hold(0)
+    held = await store.commit_page(held, page(held, [1]))
+    jump = Position(50, held.last.chain)
+    healed = await store.heal(held, Healing(sink="kafka", position=jump, last=jump))
+    assert healed.last == jump
+    assert await store.holds(0, jump)
+    after = await store.commit_page(healed, page(healed, [2]))
+    assert after.last.seq == 51
+    with pytest.raises(ValueError, match="back"):
+        await store.heal(after, Healing(sink="kafka", position=jump, last=jump))
+
+
+async def expire(store: Store, **given: Any) -> int:
+    return await store.expire(**({"log_before": 1e12, "seen_before_day": 0, "limit": 1000} | given))
+
+
+async def test_expiry_keeps_what_is_not_delivered_or_young(store: Store) -> None:
+    held = await store.hold(0)
+    ends = []
+    for n in range(1, 7):
+        held = await store.commit_page(held, page(held, [n], at=float(n)))
+        ends.append(held.last)
+    assert await expire(store) == 0, "no sink is registered yet"
+    await store.delivered(held, "kafka", ends[3])
+    await store.delivered(held, "hook", ends[1])
+    assert await expire(store) == 1
+    assert [s.last for s in await store.segments_after(0, 0, 1 << 20)] == [2, 3, 4, 5, 6]
+    assert await expire(store, sinks={"kafka"}) == 1, "the hook is not configured any more; where it stands is kept"
+    assert [s.last for s in await store.segments_after(0, 0, 1 << 20)] == [2, 4, 5, 6]
+    await store.delivered(held, "kafka", ends[5])
+    await store.delivered(held, "hook", ends[5])
+    assert await expire(store, log_before=4.5) == 2
+    assert await expire(store, log_before=1e12) == 1
+    assert [s.last for s in await store.segments_after(0, 0, 1 << 20)] == [6]
+    assert await store.holds(0, held.last)
+
+
+async def test_expiry_is_bounded(store: Store) -> None:
+    held = await store.hold(0)
+    for n in range(1, 6):
+        held = await store.commit_page(held, page(held, [n], day=DAY0 + n % 2))
+    await store.delivered(held, "kafka", held.last)
+    assert await expire(store, limit=3, seen_before_day=DAY0 + 1) == 3
+    assert await expire(store, limit=3, seen_before_day=DAY0 + 1) == 3
+    assert (await store.facts()).seen_ids == 3
+    assert await expire(store, limit=3, seen_before_day=DAY0 + 1) == 0
+    assert await store.look_up(0, [key(n, day=DAY0 + n % 2) for n in range(1, 6)]) == {
+        1: Sighting(DAY0, 0),
+        3: Sighting(DAY0, 0),
+    }
+
+
+async def test_an_older_copy_in_its_place_is_noticed(harness: Any) -> None:
+    store = await harness.open()
+    held = await store.hold(0)
+    held = await store.commit_page(held, page(held, [1]))
+    harness.copy("backup")
+    later = await store.commit_page(held, page(held, [2]))
+    harness.restore("backup")
+    for write in at_once(store, later):
+        with pytest.raises(Outdated):
+            await write
+    again = await store.hold(0)
+    assert again.last == held.last
+    assert await store.look_up(0, [key(1), key(2)]) == {1: Sighting(DAY0, 0)}
+    await store.commit_page(again, page(again, [2]))
+    await harness.close()
+    store = await harness.open()
+    assert await store.look_up(0, [key(1), key(2)]) == {}
+    await harness.close()
+
+
+async def test_an_emptied_store_is_noticed(harness: Any) -> None:
+    store = await harness.open()
+    held = await store.hold(0)
+    held = await store.commit_page(held, page(held, [1]))
+    harness.empty()
+    for write in at_once(store, held):
+        with pytest.raises(Outdated):
+            await write
+    assert (await store.hold(0)).last == Position()
+    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    await harness.close()

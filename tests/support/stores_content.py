@@ -1,0 +1,73 @@
+"""Small contents for store tests: the same number always makes the same key, event or dead letter."""
+
+from collections.abc import Coroutine, Iterator
+from hashlib import blake2b
+from typing import Any
+
+from poller.model import DeadEvent, DeadRecord, Event, Healing, Held, PageCommit, Position, SeenKey, Segment
+from poller.protocols import Store
+from poller.segment import pack
+
+DAY0 = 20_000
+
+
+def key(number: int, *, state: int = 1, day: int = DAY0) -> SeenKey:
+    return SeenKey(day, blake2b(b"%d" % number, digest_size=16).digest(), state.to_bytes(8))
+
+
+def event(number: int, *, day: int = DAY0) -> Event:
+    return Event(
+        id=f"{number:032x}",
+        type="telephony.call.new",
+        source="/poller/mor/calls",
+        subject=str(number),
+        time=None,
+        key=str(number),
+        seen=key(number, day=day),
+        body=b'{"number":%06d}' % number,
+    )
+
+
+def segment(numbers: list[int], after: Position, *, at: float = 1000.0, day: int = DAY0) -> Segment:
+    return pack([event(number, day=day) for number in numbers], after, at)
+
+
+def page(held: Held, numbers: list[int], *, at: float = 1000.0, day: int = DAY0, **more: Any) -> PageCommit:
+    """New calls with these numbers."""
+    seen = [(key(number, day=day), held.last.seq + 1 + place) for place, number in enumerate(numbers)]
+    return PageCommit(**({"segment": segment(numbers, held.last, at=at, day=day), "seen": seen} | more))
+
+
+def dead_record(number: int, *, at: float | None = None) -> DeadRecord:
+    return DeadRecord(
+        id=f"record-{number}",
+        source="mor",
+        endpoint="mor.user_calls",
+        ask="",
+        reason="bad_record",
+        error="no date",
+        raw=b"\x00raw\xff",
+        offset=None if number % 2 else 3600,
+        at=float(number) if at is None else at,
+    )
+
+
+def dead_event(number: int, *, sink: str = "kafka") -> DeadEvent:
+    return DeadEvent(
+        id=f"event-{number}",
+        sink=sink,
+        shard=0,
+        seq=number,
+        reason="too_large",
+        error="refused",
+        event=event(number),
+        at=float(number),
+    )
+
+
+def at_once(store: Store, held: Held) -> Iterator[Coroutine[Any, Any, Any]]:
+    """Every kind of write for a shard."""
+    yield store.commit_page(held, page(held, [2]))
+    yield store.commit_page(held, PageCommit())
+    yield store.delivered(held, "kafka", Position())
+    yield store.heal(held, Healing(sink="kafka", position=held.last, last=held.last))

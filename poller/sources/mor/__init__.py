@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from poller.protocols import Endpoint, Login, Media
 from poller.sources.mor.config import Config
+from poller.sources.mor.local_calls import LocalCalls
+from poller.sources.mor.media import MorMedia
+from poller.sources.mor.recordings import Recordings
 from poller.sources.mor.user_calls import UserCalls
 
 __all__ = ["Config", "build"]
@@ -16,7 +19,7 @@ class Mor:
     """The hash signs every request."""
 
     def __init__(self, config: Config) -> None:
-        self.media: Media | None = None
+        self.media: Media | None = MorMedia(config)
         self.endpoints: Mapping[str, Endpoint] = _endpoints(config)
 
 
@@ -25,6 +28,10 @@ def _endpoints(config: Config) -> dict[str, Endpoint]:
     endpoints: dict[str, Endpoint] = {}
     if chosen.user_calls is not None:
         endpoints["user_calls"] = UserCalls(config, chosen.user_calls)
+    if chosen.local_calls is not None:
+        endpoints["local_calls"] = LocalCalls(config, chosen.local_calls)
+    if chosen.recordings is not None:
+        endpoints["recordings"] = Recordings(config, chosen.recordings)
     return endpoints
 
 

@@ -111,13 +111,13 @@ class UserCalls:
         start = self._start(call)
         uniqueid = call.uniqueid.strip()
         seen = uniqueid_epoch(uniqueid) if uniqueid else None
-        own, _ = instant(start, seen, offset, self._zone)
+        own, precision = instant(start, seen, offset, self._zone)
         near = seen is not None and abs(seen - (start if own is None else own)) <= 2 * DAY
         return Keys(
             uniqueid or composed(start, call),
             (seen if near and seen is not None else start) // DAY,
             state(start, call),
-            own,
+            own if precision == "second" else None,
             not uniqueid,
         )
 
@@ -216,6 +216,8 @@ class UserCallsReading:
     def _total(self) -> tuple[int | None, tuple[str, ...]]:
         text, count = self._document.facts.get("total_calls", ""), self._document.count
         if not text.isascii() or not text.isdecimal() or len(text) > 12:
+            if not self._document.listed:
+                raise Malformed("the answer holds neither calls nor their number")
             return None, ("no_total",)
         total = int(text)
         if count < total:

@@ -11,9 +11,9 @@ _GUI = re.compile(
     r"\s*(\d{1,4})[-/.,](\d{1,2})[-/.,](\d{1,4})[ T]+(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.\d+)?(.*)", re.DOTALL
 )
 _UNIQUEID = re.compile(r"(?:.*-)?(\d{9,10})\.\d+\Z")
-_DISPOSITION = re.compile(r"\s*(.*?)\s*(?:\((\d+)\))?\s*\Z", re.DOTALL)
-_CALLER = re.compile(r'\s*(?:"(.*)"|([^<]*?))\s*<([^<>]*)>\s*\Z', re.DOTALL)
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2})\Z")
+LONGEST = 64
+"""Characters of the longest text that may be a date."""
 _YEARS = range(1990, 2200)
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 local wall-clock seconds are counted, not instants
@@ -34,7 +34,7 @@ def local_second(text: str, *, day_first: bool = True) -> int | None:
 @lru_cache(maxsize=64)
 def dated(text: str, *, day_first: bool = True) -> tuple[int, int | None] | None:
     """(wall-clock second, UTC offset where the text names one): `2009-01-01 00:00:04 +0200`, `… UTC`, or plain."""
-    match = _GUI.match(text)
+    match = _GUI.match(text.strip()) if len(text) <= LONGEST else None
     if match is None:
         return None
     first, second, third, hour, minute, seconds = (int(part or 0) for part in match.groups()[:6])
@@ -55,7 +55,7 @@ def dated(text: str, *, day_first: bool = True) -> tuple[int, int | None] | None
 
 def offset_of(text: str) -> int | None:
     """`+0200`, `GMT +02:00`, `GMT +0000`, `UTC` → seconds east of UTC."""
-    match = _ISO_OFFSET.match(text)
+    match = _ISO_OFFSET.match(text.strip()) if len(text) <= LONGEST else None
     if match is None or not text.strip():
         return None
     if match[1] is None:
@@ -107,17 +107,19 @@ def seconds_of(text: str | None) -> float | None:
 
 def disposition_of(text: str) -> tuple[str, int | None]:
     """`ANSWERED(16)` → (`ANSWERED`, 16); simple users see no cause."""
-    match = _DISPOSITION.match(text)
-    if match is None:
-        return text.strip().upper(), None
-    cause = int(match[2]) if match[2] and len(match[2]) < 6 else None
-    return match[1].upper(), cause
+    words, _, cause = text.strip().rpartition("(")
+    if words and cause.endswith(")") and cause[:-1].isdecimal() and len(cause) < 6:
+        return words.strip().upper(), int(cause[:-1])
+    return text.strip().upper(), None
 
 
 def caller(text: str) -> tuple[str | None, str | None]:
     """(name, number) of an Asterisk caller id: `"Name" <123>`, `Name <123>`, `123`."""
-    match = _CALLER.match(text)
-    if match is None:
-        return None, text.strip() or None
-    name = (match[1] if match[1] is not None else match[2] or "").strip()
-    return name or None, match[3].strip() or None
+    text = text.strip()
+    if not text.endswith(">") or "<" not in text:
+        return None, text or None
+    name, _, number_ = text[:-1].rpartition("<")
+    name = name.strip()
+    if len(name) > 1 and name.startswith('"') and name.endswith('"'):
+        name = name[1:-1].strip()
+    return name or None, number_.strip() or None

@@ -63,6 +63,8 @@ class Document:
         """Whether the list ended."""
         self.error: str | None = None
         """The text of the first element named `error`, at whatever depth."""
+        self.bare = False
+        """Whether the document had no element below its root."""
         self._record, self._list, self._may_lack_end = record, listed, may_lack_end
         self._names = {*facts, "error_msg"}
         self._parser = etree.XMLPullParser(
@@ -138,6 +140,9 @@ class Document:
         if root is None:
             self._prolog = data
             self._refuse_early(rest)
+        if len(data) - len(rest) + (root.end() if root else len(rest)) > PROLOG:
+            raise Malformed(f"no document began within {PROLOG >> 10} KiB: {show(data)}")
+        if root is None:
             return b""
         self._prolog, self._root = None, root[1].decode()
         if self._root.lower() in {"html", "head", "body"}:
@@ -148,8 +153,8 @@ class Document:
         start = rest[:14].upper()
         if start.startswith(b"<!DOCTYPE HTML"):
             raise NotTheApi(f"an HTML page came instead of the API's answer: {show(rest)}")
-        if len(rest) > PROLOG or (start.startswith(b"<!DOCTYPE") and len(start) == 14):
-            raise Malformed("the answer declares a document type or hides its begin; that is refused unread")
+        if start.startswith(b"<!DOCTYPE") and len(start) == 14:
+            raise Malformed("the answer declares a document type, which is refused unread")
         if rest and not rest.startswith(b"<"):
             raise NotTheApi(f"the answer is no XML: {show(rest)}")
 
@@ -165,7 +170,8 @@ class Document:
                 while element.getprevious() is not None:
                     del parent[0]
             elif parent is None or parent.tag != self._record:
-                self._ended = self._ended or parent is None
+                if parent is None:
+                    self._ended, self.bare = True, not len(element)
                 self._note(element)
 
     def _note(self, element: etree._Element) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from poller import segment
 from poller.clock import Clock
-from poller.errors import BadRecord, PollerError
+from poller.errors import BadRecord, Outdated, PollerError
 from poller.event import Encoder, instant
 from poller.identity import Identity, thing
 from poller.metrics import Metrics
@@ -37,6 +37,8 @@ class Walk(Struct):
     """One window while it is read, page by page: what is known when it begins, and what shows meanwhile."""
 
     ask: str
+    generation: int
+    """The shard's belief under which the checkpoint was read: what a store without it would be told is void."""
     asked: Window
     tolerance: int
     """Seconds by which a record may lie outside `asked` without suspicion."""
@@ -143,6 +145,8 @@ class Keeper:
         rows, keys = self._keys(records, walk, chunk)
         commit = chunk.commit
         async with self._shard.lock:
+            if walk.generation != self._shard.generation:
+                raise Outdated("the store was believed anew while this window was read: it is read again")
             fresh = await self._unseen(rows, keys, walk, chunk)
             mentioned = await self._mentioned(fresh)
             events = self._events(fresh, mentioned, commit)

@@ -63,6 +63,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Least length while the vendor's zone is not known (a shorter window may lie inside a doubled hour)."""
     shows_own_time: bool = True
     """Whether a record shows the time that the filter looks at."""
+    cap: int | None = None
+    """The most rows that one answer can hold, where a window with more has to be cut."""
     zone: str | None = None
     """IANA zone of the vendor's local bounds, when configured: windows are split at its clock changes."""
     month_borders: bool = False

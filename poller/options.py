@@ -116,14 +116,14 @@ class Secret:
         return f"<Secret {self.origin}>"
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 the library's own signature
+    def __get_pydantic_core_schema__(cls, source: Any, inner: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 the library's own signature
         """Validation by `_read_secret`; serialised as its origin."""
         return core_schema.with_info_plain_validator_function(
             _read_secret, serialization=core_schema.plain_serializer_function_ser_schema(lambda secret: secret.origin)
         )
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, inner: GetJsonSchemaHandler) -> JsonSchemaValue:
         """`{env: NAME}` or `{file: PATH}`."""
         return {
             "type": "object",

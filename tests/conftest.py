@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["kafka_fixtures"]
+pytest_plugins = ["kafka_fixtures", "report_tiers"]
 
 
 @pytest.fixture

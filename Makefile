@@ -1,0 +1,60 @@
+# Two commands matter: `make demo` shows what poller does, `make test` proves it. Both set up .venv by themselves.
+
+PYTHON ?= python3
+DURATION ?=
+BIN := .venv/bin
+STAMP := .venv/installed
+REPORT := .cache/tests.xml
+PYTEST := $(BIN)/pytest --junitxml=$(REPORT)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint bench docs environment clean
+.SILENT:
+
+help:
+	echo "make demo       simulated phone systems, the daemon and Kafka, live; DURATION=30 ends after 30 seconds"
+	echo "make test       everything: lint, types, import contracts, all tests, the real broker included"
+	echo "make quick      the tests that take seconds"
+	echo "make lint       lint, formatting, types, import contracts"
+	echo "make bench      the benchmarks"
+	echo "make docs       generates docs/configuration.md from the models"
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "poller needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	echo "Setting up .venv (once; about a minute)"
+	$(BIN)/python -c '' 2>/dev/null || rm -rf .venv
+	$(PYTHON) -m venv .venv || { echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+environment: $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/poller demo $(if $(DURATION),--duration $(DURATION))
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# The closing line of pytest is the last thing printed.
+test: lint
+	mkdir -p $(dir $(REPORT))
+	$(PYTEST)
+
+quick: $(STAMP)
+	$(BIN)/pytest -m "not kafka and not slow"
+
+bench: $(STAMP)
+	set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+docs: $(STAMP)
+	mkdir -p docs
+	$(BIN)/python -m poller.reference > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,9 @@
+"""Says in the report which tests need the broker, so that a run can tell whether one of them was skipped."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A property of every collected test; what was skipped while it was collected has none."""
+    for item in items:
+        item.user_properties.append(("kafka", "yes" if item.get_closest_marker("kafka") else "no"))

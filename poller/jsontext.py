@@ -5,7 +5,7 @@ value that is nested too deeply stays in its own record, and everything else bec
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -28,11 +28,12 @@ _UNFIT = re.compile(
     rb"|\\u[0-9a-fA-F]{4}"  # half of a surrogate pair
     rb"|\\"  # an escape that JSON does not know
 )
+_ONE_LINE = bytes.maketrans(b"\n\r", b"  ")
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def read(body: bytes, decode: Callable[[bytes], T], where: str) -> tuple[T, list[bytes]]:
-    """Decodes a whole answer. The second value goes to `unfold` with each record. Raises a BadAnswer or NotTheApi.
+    """Decodes a whole answer. The second value goes on to `records`. Raises a BadAnswer or NotTheApi.
 
     `where` names the endpoint in the errors. A msgspec.ValidationError (well-formed, another shape) passes through.
     """
@@ -56,11 +57,14 @@ def read(body: bytes, decode: Callable[[bytes], T], where: str) -> tuple[T, list
         raise _fault(body, str(error), where) from None
 
 
-def unfold(record: bytes, folded: list[bytes]) -> bytes:
-    """Puts the values that `read` had to take out for their depth back into their record."""
+def records(items: Iterable[Raw], folded: list[bytes], body: bytes) -> list[bytes]:
+    """The items that `read` found in `body`, each on one line, with what was taken out for its depth put back."""
+    found = [bytes(item) for item in items]
     for number, value in enumerate(folded):
-        record = record.replace(_place(number), value)
-    return record
+        found = [record.replace(_place(number), value) for record in found]
+    if b"\n" in body or b"\r" in body:  # between tokens only: inside a string they are escaped
+        found = [record.translate(_ONE_LINE) for record in found]
+    return found
 
 
 def lines(body: bytes) -> str:
@@ -137,7 +141,11 @@ def fields(record: bytes, decode: Callable[[bytes], S], shape: type[S]) -> S:
     """The fields of a record, after the fast decoder failed: other types become text. Raises BadRecord."""
     try:
         found = _fields(record)
-        values = {name: _loose(found[name]) for name in shape.__struct_encode_fields__ if name in found}
+        values = {
+            field.encode_name: found[field.encode_name] if field.type is Raw else _loose(found[field.encode_name])
+            for field in msgspec.structs.fields(shape)
+            if field.encode_name in found
+        }
         return decode(msgspec.json.encode(values))
     except (ValueError, RecursionError) as error:
         raise BadRecord(f"the record cannot be understood: {error}; it begins with {lines(record)}") from None

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from poller.errors import Denied, Incomplete, Malformed, Refused
-from poller.jsontext import Text, lines, read, unfold, words
+from poller.jsontext import Text, lines, read, records, words
 from poller.model import Limits, Page, Request, Window
 from poller.sources.fonouc.config import ListOptions
 from poller.sources.fonouc.epochs import EARLIEST, GREGORIAN, LATEST
@@ -41,10 +41,10 @@ class _Item(Struct):
     """What tells a record from the pagination object and from an item that wraps records."""
 
     cdrs: list[Raw] | None = None
-    id: Raw | None = None
-    document_id: Raw | None = field(name="_id", default=None)
-    call_id: Raw | None = None
-    msg_id: Raw | None = None
+    id: Raw = Raw()
+    document_id: Raw = field(name="_id", default=Raw())
+    call_id: Raw = Raw()
+    msg_id: Raw = Raw()
     next_start_key: Text = None
     new_start_key: Text = None
     page_size: Text = None
@@ -112,7 +112,8 @@ class PageReading:
             (items, key), folded = read(body, self._unusual, self._name)
         else:
             key = words(answer.next_start_key) or words(answer.new_start_key) or ""
-        return self._page(*_records(items, key), folded)
+        items, key = _unwrapped(items, key)
+        return self._page(records(items, folded, body), key)
 
     def _unusual(self, body: bytes) -> tuple[list[Raw], str]:
         try:
@@ -120,16 +121,13 @@ class PageReading:
         except msgspec.ValidationError as error:
             raise Malformed(f"{self._name}: {error}; the answer begins with {lines(body)}") from None
 
-    def _page(self, items: list[Raw], key: str, folded: list[bytes]) -> Page:
-        records = [bytes(item) for item in items]
-        if folded:
-            records = [unfold(record, folded) for record in records]
+    def _page(self, found: list[bytes], key: str) -> Page:
         size = self._cursor.size if self._cursor else self._options.page_size
         if not key:
-            return Page(records=records, suspicions=("full_page",) if len(records) == size else ())
+            return Page(records=found, suspicions=("full_page",) if len(found) == size else ())
         cursor, gap = self._advance(key)
         following = _encode(cursor).decode() if cursor else None
-        return Page(records=records, next=following, gap=gap, suspicions=("stuck_key",) if gap else ())
+        return Page(records=found, next=following, gap=gap, suspicions=("stuck_key",) if gap else ())
 
     def _advance(self, key: str) -> tuple[Cursor | None, Window | None]:
         """The cursor behind the returned key. A key that does not move means more records in one second than a page."""
@@ -178,7 +176,7 @@ def _listed(answer: _Answer) -> list[Raw] | None:
     return None
 
 
-def _records(items: list[Raw], key: str) -> tuple[list[Raw], str]:
+def _unwrapped(items: list[Raw], key: str) -> tuple[list[Raw], str]:
     """Takes the pagination object off the end (the vendor's document has it there) and records out of their wraps."""
     if not items:
         return items, key
@@ -197,7 +195,7 @@ def _records(items: list[Raw], key: str) -> tuple[list[Raw], str]:
 
 
 def _is_record(item: _Item) -> bool:
-    return any(part is not None for part in (item.id, item.document_id, item.call_id, item.msg_id))
+    return any(bytes(part) for part in (item.id, item.document_id, item.call_id, item.msg_id))
 
 
 def _look(item: Raw) -> _Item:

@@ -29,7 +29,7 @@ class _Key(Struct, gc=False):
     callee_id_number: Text = ""
     from_: Text = field(name="from", default="")
     to: Text = ""
-    attachments: Raw | None = field(name="_attachments", default=None)
+    attachments: Raw = field(name="_attachments", default=Raw(b"null"))
     media_recording_id: Text = ""
 
 
@@ -142,10 +142,10 @@ def _numbers(found: _Key) -> tuple[str, str]:
     return caller.strip(), callee.strip()
 
 
-def _file(attachments: Raw | None) -> _File:
+def _file(attachments: Raw) -> _File:
     """The largest attached file; an empty one where there is none, or none that can be read."""
     try:
-        files = _files(attachments) if attachments is not None else None
+        files = _files(attachments)
     except (ValueError, RecursionError):
         files = None
     return max((files or {}).values(), key=lambda file: number(file.length) or 0, default=_File())

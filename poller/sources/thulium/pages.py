@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from poller.errors import Denied, Incomplete, Malformed, PollerError, RateLimited, Refused, VendorFault
-from poller.jsontext import Text, lines, normal, read, unfold
+from poller.jsontext import Text, lines, normal, read, records
 from poller.model import Limits, Page, Request, Window
 from poller.sources.thulium.times import DAY, MINUTE, bounds, instants
 
@@ -91,9 +91,8 @@ class PageReading:
         body = b"".join(self._parts)
         self._parts.clear()
         (rows, count), folded = read(body, self._decode, self._name)
-        records = [unfold(bytes(row), folded) for row in rows]
-        suspicions = self._suspicions(records, count)
-        page = Page(records=records, total=count, suspicions=suspicions)
+        found = records(rows, folded, body)
+        page = Page(records=found, total=count, suspicions=self._suspicions(found, count))
         if self._cursor is not None:
             self._walk_on(page, self._cursor, count)
         elif len(rows) < count if count is not None else len(rows) >= LIMIT:
@@ -126,13 +125,13 @@ class PageReading:
             raise Malformed(f"{self._name}: count is {text[:40]!r}")
         return int(text)
 
-    def _suspicions(self, records: list[bytes], count: int | None) -> tuple[str, ...]:
+    def _suspicions(self, rows: list[bytes], count: int | None) -> tuple[str, ...]:
         first = self._cursor is None or self._cursor.offset == 0
         found = {
-            "longer_than_limit": len(records) > LIMIT,
-            "count_below_rows": first and count is not None and count < len(records),
+            "longer_than_limit": len(rows) > LIMIT,
+            "count_below_rows": first and count is not None and count < len(rows),
             "count_shrank": self._cursor is not None and count is not None and count < self._cursor.count,
-            "outside_window": any(self._outside(record) for record in records),
+            "outside_window": any(self._outside(row) for row in rows),
         }
         return tuple(name for name, suspect in found.items() if suspect)
 

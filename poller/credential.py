@@ -36,8 +36,11 @@ class Credential:
         async with self._lock:
             if self._usable(instead_of) and self._token is not None:
                 return self._token
-            if self._finished != finished and self._failure is not None:
-                raise copy.copy(self._failure).with_traceback(None)
+            if self._finished != finished:  # a login that was in flight ended: its result is ours too
+                if self._failure is not None:
+                    raise copy.copy(self._failure).with_traceback(None)
+                if self._token is not None and self._token is not instead_of:
+                    return self._token
             return await self._renew()
 
     def replaceable(self, token: Token) -> bool:

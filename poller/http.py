@@ -4,11 +4,10 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import anyio
 import httpx
@@ -41,6 +40,7 @@ _CONNECT = 10.0
 _ERROR_BODY = 4096
 _LOGIN_TIMEOUT = 30.0
 _LOGIN_BODY = 1 << 20
+_HEADERS = {"accept": "*/*", "accept-encoding": "gzip", "user-agent": f"poller/{version('poller')}"}
 _CONNECTIONS = 100  # above any `concurrency`: requests must queue for a turn, never in the client's pool
 
 
@@ -75,7 +75,7 @@ class Vendor:
         self._hosts = hosts or Hosts(clock)
         self._hosts.host(self.base_url).claim(options.concurrency, options.max_requests_per_second)
         self._tls = self._hosts.tls(options.tls)
-        self._client = self._open_client()
+        self._pool = self._open_pool()
         self._login = login
         self._credential = None if login is None else Credential(self._log_in, clock)
         if login is not None:
@@ -91,7 +91,7 @@ class Vendor:
 
     async def close(self) -> None:
         """Closes the connections; bounded."""
-        await _close(self._client)
+        await _close(self._pool)
 
     @asynccontextmanager
     async def fetch(
@@ -137,7 +137,7 @@ class Vendor:
             body = await answer.read()
         try:
             return self._login.token(body, self._clock.now())
-        except (Denied, BadAnswer) as error:
+        except PollerError as error:
             fault = type(error)(f"{self.name} login: {self.redact(str(error))}")
         raise fault
 
@@ -183,14 +183,14 @@ class Vendor:
             try:
                 built = self._build(request, url, call, token, progress)
                 with budget.wait():
-                    return await self._client.send(built, stream=True)
+                    return await self._pool.handle_async_request(built)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 caught: Exception = error
                 if not last and not progress.connected:
                     continue
             except httpx.PoolTimeout as error:
                 caught = error
-                await self._renew_client()
+                await self._renew_pool()
             except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError) as error:
                 caught = error
             break
@@ -199,7 +199,7 @@ class Vendor:
     def _build(
         self, request: Request, url: str, call: _Call, token: Token | None, progress: "_Progress"
     ) -> httpx.Request:
-        headers: dict[str, str] = {}
+        headers = dict(_HEADERS)
         content = request.json
         if request.json is not None:
             headers["content-type"] = "application/json"
@@ -207,18 +207,19 @@ class Vendor:
             headers["content-type"] = "application/x-www-form-urlencoded"
             content = urlencode(request.form).encode()
         headers |= {name.lower(): value for name, value in request.headers}
-        if not self._is_foreign(url):
+        if self._is_foreign(url):  # another host gets no credentials, whatever header they travel in
+            headers = {name: value for name, value in headers.items() if name in _HARMLESS}
+        else:
             if request.basic is not None:
                 headers["authorization"] = f"Basic {basic(*request.basic)}"
             headers |= {name.lower(): value for name, value in (token.headers if token else ())}
-        limit = httpx.Timeout(None, connect=min(_CONNECT, call.timeout), pool=_CONNECT)
-        return self._client.build_request(
+        connect = min(_CONNECT, call.timeout)
+        return httpx.Request(
             request.method,
             url,
             content=content,
             headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-            timeout=limit,
-            extensions={"trace": progress.note},
+            extensions={"trace": progress.note, "timeout": {"connect": connect, "pool": connect / 2}},
         )
 
     def _url(self, request: Request, call: _Call) -> str:
@@ -298,19 +299,14 @@ class Vendor:
         if size:
             self._metrics.response_bytes.labels(call.endpoint).observe(size)
 
-    def _open_client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            verify=self._tls,
-            trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            headers={"accept-encoding": "gzip", "user-agent": f"poller/{version('poller')}"},
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=15),
-        )
+    def _open_pool(self) -> httpx.AsyncHTTPTransport:
+        """The connections alone: no cookies, no redirects, nothing of the environment (proxies, .netrc)."""
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=15)
+        return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits)
 
-    async def _renew_client(self) -> None:
+    async def _renew_pool(self) -> None:
         """A pool that gives no connection although every request has its turn is broken, and stays so."""
-        old, self._client = self._client, self._open_client()
+        old, self._pool = self._pool, self._open_pool()
         await _close(old)
 
 
@@ -352,6 +348,7 @@ class _Hiding(Redactor):
                 yield value
 
 
+_HARMLESS = {*_HEADERS, "accept-language", "content-type", "range", "if-range"}
 _SENSITIVE = {"hash", "u", "p", "password", "api_key", "x-api-key", "token", "authorization"}
 
 
@@ -370,11 +367,15 @@ async def _beginning(answer: Answer) -> bytes:
 
 
 def _redirect(url: str, location: str | None, hidden: Redactor) -> str:
-    if not location:
+    try:
+        target = urljoin(url, location or "")
+        same = origin(target) == origin(url)
+    except ValueError:
+        target = ""
+    if not location or not target:
         return "a redirect to nowhere. Check base_url"
-    target = httpx.URL(url).join(location)
-    where = hidden(printable(f"{target.scheme}://{target.host}{target.path}".encode()))
-    if origin(str(target)) == origin(url):
+    where = hidden(printable(urlsplit(target)._replace(query="", fragment="").geturl().encode()))
+    if same:
         return (
             f"it redirects to {where}, which is not followed because a POST would become a GET. "
             "Configure the vendor's version (or path) whose name answers directly"
@@ -402,6 +403,6 @@ def _text(error: object, hidden: Redactor) -> str:
     return hidden(printable(f"{type(error).__name__}: {error}".rstrip(": ").encode()))
 
 
-async def _close(client: httpx.AsyncClient) -> None:
+async def _close(pool: httpx.AsyncHTTPTransport) -> None:
     with anyio.move_on_after(5, shield=True):
-        await client.aclose()
+        await pool.aclose()

@@ -1,0 +1,150 @@
+"""Turns at a host, its pace, and a pool that survives being cancelled."""
+
+import random
+
+import anyio
+import httpx
+import pytest
+from anyio.abc import ByteStream
+from fake_clock import FakeClock, settle
+from http_peer import Asked, answer, get, open_vendor, peer, saying
+
+from poller.clock import SystemClock
+from poller.errors import Unreachable
+from poller.hosts import Host, Hosts, origin
+from poller.model import Request
+from poller.options import Tls
+
+pytestmark = pytest.mark.anyio
+
+
+async def slow(_: Asked, stream: ByteStream) -> None:
+    await anyio.sleep(0.02)
+    await stream.send(answer(body=b"x"))
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_no_more_requests_at_a_time_than_configured(concurrency: int) -> None:
+    async with (
+        peer(slow) as server,
+        open_vendor(server.url, concurrency=concurrency) as vendor,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(9):
+            tasks.start_soon(get, vendor)
+    assert server.most_at_once == concurrency
+
+
+async def test_sources_on_one_host_share_its_turns_and_the_smallest_number_holds() -> None:
+    hosts = Hosts(SystemClock())
+    async with (
+        peer(slow) as server,
+        open_vendor(server.url, concurrency=8, hosts=hosts, name="a") as one,
+        open_vendor(server.url, concurrency=2, hosts=hosts, name="b") as two,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(8):
+            tasks.start_soon(get, one)
+            tasks.start_soon(get, two)
+    assert server.most_at_once == 2
+
+
+async def test_the_pace_is_the_slowest_that_was_configured_and_kept_by_all() -> None:
+    clock = FakeClock()
+    host = Host(clock)
+    host.claim(8, 10)
+    host.claim(8, 2)
+    host.claim(8, None)
+    begun: list[float] = []
+
+    async def one() -> None:
+        async with host.turn():
+            begun.append(clock.mono())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(one)
+        await settle()
+        await clock.advance(10)
+        await settle()
+        tasks.start_soon(one)
+    assert begun == [1000, 1000.5, 1001, 1001.5, 1002, 1010]
+
+
+async def test_one_place_that_waits_for_its_pace_is_given_back_when_cancelled() -> None:
+    clock = FakeClock()
+    host = Host(clock)
+    host.claim(1, 0.001)
+    async with host.turn():
+        pass
+    with anyio.move_on_after(0.01):
+        async with host.turn():
+            pytest.fail("too early")
+    host = Host(clock)
+    with anyio.fail_after(5):
+        async with host.turn():
+            pass
+
+
+def test_hosts_are_told_apart_by_scheme_name_and_port() -> None:
+    assert origin("HTTPS://PBX.example/api") == origin("https://pbx.example:443") == "https://pbx.example:443"
+    assert len({origin(f"{url}/x") for url in ("http://a", "https://a", "http://a:8080", "http://b")}) == 4
+    for wrong in ("ftp://a", "/x", "http://", "//a/x", "http://a:port"):
+        with pytest.raises(ValueError):
+            origin(wrong)
+
+
+def test_equal_tls_settings_share_one_context() -> None:
+    hosts = Hosts(FakeClock())
+    assert hosts.tls(Tls()) is hosts.tls(Tls())
+    assert hosts.tls(Tls()) is not hosts.tls(Tls(verify=False))
+
+
+async def test_cancelling_under_contention_leaves_the_pool_usable() -> None:
+    rnd = random.Random(5)
+    async with peer(slow) as server, open_vendor(server.url, concurrency=4) as vendor:
+
+        async def impatient() -> None:
+            for _ in range(25):
+                with anyio.move_on_after(rnd.uniform(0.001, 0.03)):
+                    await get(vendor)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                tasks.start_soon(impatient)
+        with anyio.fail_after(20):
+            for _ in range(8):
+                assert await get(vendor) == b"x"
+
+
+async def test_a_pool_that_is_stuck_is_replaced() -> None:
+    async def respond(asked: Asked, stream: ByteStream) -> None:
+        if asked.target.endswith("hold"):
+            await anyio.sleep_forever()
+        await stream.send(answer(body=b"x"))
+
+    async with peer(respond) as server, open_vendor(server.url) as vendor, anyio.create_task_group() as tasks:
+        # What the upstream fault does: every connection counts as in use.
+        async def hold() -> None:
+            with pytest.raises(httpx.TransportError):
+                await stuck.handle_async_request(httpx.Request("GET", f"{server.url}/hold"))
+
+        stuck = vendor._pool
+        for _ in range(100):
+            tasks.start_soon(hold)
+        with anyio.fail_after(20):
+            while server.at_once < 100:  # noqa: ASYNC110 the other side has no event for it
+                await anyio.sleep(0.005)
+        with pytest.raises(Unreachable, match="no connection to"):
+            await get(vendor, timeout=0.6)
+        assert vendor._pool is not stuck
+        assert await get(vendor) == b"x"
+
+
+async def test_a_task_may_ask_twice_at_once() -> None:
+    async with peer(saying(answer(body=b"x"))) as server, open_vendor(server.url, concurrency=2) as vendor:
+        ask = Request(method="GET", path="x")
+        with anyio.fail_after(10):
+            async with vendor.fetch(ask, timeout=5, max_body=9, endpoint="mor.user_calls") as first:
+                assert await get(vendor) == b"x"
+                assert await first.read() == b"x"

@@ -149,10 +149,11 @@ class PageReading:
     def _walk_on(self, page: Page, at: Cursor, count: int | None) -> None:
         """Sets the page's cursor, or ends the walk. Raises Incomplete where walks do not agree."""
         seen = set(at.seen) | {blake2b(record, digest_size=6).hexdigest() for record in page.records}
-        stale = at.offset > 0 and len(seen) == len(at.seen)
-        reached = at.offset + len(page.records)
-        if not stale and page.records and (reached < count if count is not None else len(page.records) >= LIMIT):
-            step = min(STEP, max(1, len(page.records) - (LIMIT - STEP)))
+        full = len(page.records) >= LIMIT
+        more = full if count is None else at.offset + len(page.records) < count
+        stale = at.offset > 0 and len(seen) == len(at.seen) and (full if count is None else len(seen) < count)
+        if more and page.records and not stale:
+            step = max(1, min(STEP, len(page.records) - (LIMIT - STEP)))
             first = at.count if at.offset else count or 0
             following = Cursor(at.offset + step, at.walk, first, tuple(sorted(seen)), at.before)
         else:
@@ -162,7 +163,9 @@ class PageReading:
                     page.suspicions += ("fewer_than_count",)
                 return
             if at.walk >= WALKS:
-                raise Incomplete(f"{self._name}: {WALKS} walks over one minute of {count} rows do not agree")
+                raise Incomplete(
+                    f"{self._name}: {WALKS} walks over one minute do not agree; the vendor counts {count} rows"
+                )
             following = Cursor(0, at.walk + 1, count or 0, (), digest)
         page.next = _encode(following).decode()
 

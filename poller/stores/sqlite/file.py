@@ -1,136 +1,107 @@
-"""The open database file: its lock, its two connections, and whether it is still the file that was opened."""
+"""The open database file: its two connections, and whether it is still the file that was opened."""
 
-import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from poller.errors import Outdated, StoreFull, StoreRefused
+from poller.options import show_size
 from poller.stores.sqlite import migrations
 from poller.stores.sqlite.config import Config
-from poller.stores.sqlite.faults import told
+from poller.stores.sqlite.lock import Inodes
 from poller.stores.sqlite.queries import SQL
 
 DEADLINE = 30.0
 """Seconds for the statements of one call."""
+_CHECK_DEADLINE = 10.0
 _BUSY = 5.0
 """Seconds to wait for another program that has the file locked."""
-_CHECKPOINT_PAGES = 2_000
 _STEPS = 20_000
 """Virtual machine steps between two looks at the deadline: about a millisecond."""
+_SETTINGS = """
+PRAGMA synchronous = FULL;
+PRAGMA cache_size = -16000; -- KiB, taken as needed; with less a look-up among millions of ids costs twice as much
+PRAGMA wal_autocheckpoint = 8000; -- pages: pages that many commits touch are written to the file once
+PRAGMA journal_size_limit = 67108864;
+"""
 
-Stamp = tuple[int, int, int, int]
+_Stamp = tuple[int, int, int, int]
 
 
-class Lock:
-    """One daemon per file: an OS lock on a file beside it, so that it ends with the process however that ends."""
+class Timed(sqlite3.Connection):
+    """A connection whose statements end at a deadline."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(f"{path.name}.lock")
-        try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreRefused(
-                f"the store {path} cannot be locked: {error.strerror} ({self.path}): "
-                "give the daemon's user the right to write in this folder"
-            ) from error
-        try:
-            flock(self._file, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(self._file, 20).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._file)
-            raise StoreRefused(
-                f"the store {path} is in use by another poller (pid {owner}): stop it first, or give this one another path"
-            ) from None
-        except OSError as error:
-            os.close(self._file)
-            raise StoreRefused(
-                f"the store {path} cannot be locked: {error.strerror}: put it on a local disk that knows locks"
-            ) from error
-        with suppress(OSError):  # the pid is for the sentence above only; the disk may be full
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+    deadline = float("inf")
 
-    def release(self) -> None:
-        """Ends the lock; the file stays, since removing it would let two openers lock different files."""
-        os.close(self._file)
+    def limit(self, seconds: float) -> None:
+        """Starts the deadline anew."""
+        self.deadline = time.monotonic() + seconds
+
+    def overdue(self) -> bool:
+        """True interrupts the statement."""
+        return time.monotonic() > self.deadline
 
 
 class Database:
-    """A writer, a reader, and the identity of the file behind them. Opened by `open_file`."""
+    """A writer, a reader, and the identity of the file behind them."""
 
-    def __init__(self, config: Config, path: Path) -> None:
+    def __init__(self, config: Config, path: Path, *, read_only: bool = False) -> None:
         self.config = config
         self.path = path
-        self.deadline = 0.0
-        self.writer = connect(path, "rwc")
+        self.writer = connect(path, "ro" if read_only else "rwc")
         try:
-            _prepare(self.writer, path)
-            migrations.apply(self.writer, path)
+            if read_only:
+                _check_schema(self.writer, path)
+            else:
+                _prepare(self.writer, path)
             self.reader = connect(path, "ro")
+            self._stamp = _stamp(path)
+            self._logs = {log: log.stat().st_ino for log in _logs(path) if log.exists()}
         except BaseException:
             self.writer.close()
             raise
-        self._stamp = self._look()
-        for connection in (self.writer, self.reader):
-            connection.set_progress_handler(self._overdue, _STEPS)
+
+    @property
+    def inodes(self) -> Inodes:
+        """Of the file and its write-ahead log."""
+        return self._stamp[1], self._logs.get(_logs(self.path)[0], 0)
 
     def close(self) -> None:
         """Closes both connections; the last one folds the log into the file, unless the file is another one now."""
         if self.replaced():
             self._abandon()
-            return
-        self.reader.close()
-        self.writer.close()
+        else:
+            self.reader.close()
+            self.writer.close()
 
     def _abandon(self) -> None:
-        # The log (-wal) belongs to the file that is gone. Folded into or found beside the new file it would damage that:
-        # so it goes, and the read-only connection closes last, because the last one to close folds the log.
-        for ending, inode in self._logs.items():
-            side = Path(f"{self.path}{ending}")
+        # The log belongs to the file that is gone. Folded into the new file, or found beside it, it would damage that one:
+        # so it goes, and the connection that cannot write closes last, because the last one to close folds the log.
+        for log, inode in self._logs.items():
             with suppress(OSError):
-                if side.stat().st_ino == inode:
-                    side.unlink()
+                if log.stat().st_ino == inode:
+                    log.unlink()
+        self._logs = {}
         self.writer.close()
         self.reader.close()
 
     def replaced(self) -> bool:
-        """Whether the path leads to another file, or somebody else wrote into this one."""
+        """Whether the path leads to another file now, or somebody else wrote into this one."""
         try:
             return _stamp(self.path) != self._stamp
         except OSError:
             return True
 
-    def check_replaced(self) -> None:
-        """Raises Outdated when the file is not the one that was opened."""
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction, rolled back whatever is raised inside. Raises Outdated when the file is another one."""
         if self.replaced():
             raise Outdated(
                 f"the store {self.path} was replaced, removed or changed by another program; it is opened anew"
             )
-
-    def _look(self) -> Stamp:
-        self._logs = {
-            ending: Path(f"{self.path}{ending}").stat().st_ino
-            for ending in ("-wal", "-shm")
-            if Path(f"{self.path}{ending}").exists()
-        }
-        return _stamp(self.path)
-
-    def limit(self) -> None:
-        """Restarts the deadline."""
-        self.deadline = time.monotonic() + DEADLINE
-
-    def _overdue(self) -> bool:
-        return time.monotonic() > self.deadline
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One write transaction; rolled back whatever is raised inside."""
-        self.check_replaced()
         try:
             self.writer.execute("BEGIN IMMEDIATE")
             yield self.writer
@@ -139,28 +110,24 @@ class Database:
             with suppress(sqlite3.Error):
                 self.writer.execute("ROLLBACK")
             raise
-        # Folding the log into the file is the only change that we make to it, and it happens within a commit.
+        # The file itself changes only when the log is folded into it, and that happens within a commit.
         self._stamp = _stamp(self.path)
 
     def check_room(self) -> None:
         """Raises StoreFull when a configured limit is reached."""
-        used, limit = self.used_bytes(), self.config.max_bytes
+        (used,) = self.writer.execute(SQL["used_bytes"]).fetchone()
+        limit, least = self.config.max_bytes, self.config.min_free
         if limit is not None and used >= limit:
             raise StoreFull(
-                f"the store {self.path} uses {used} bytes and store.max_bytes is {limit}: raise it, or shorten retention or "
-                "seen_ttl; polling goes on by itself when there is room"
+                f"the store {self.path} uses {used} bytes and store.max_bytes is {show_size(limit)}: raise it, or shorten "
+                "retention or seen_ttl; polling goes on by itself when there is room"
             )
         free = shutil.disk_usage(self.path.parent).free
-        if free < self.config.min_free:
+        if free < least:
             raise StoreFull(
-                f"the disk of the store {self.path} has {free} bytes free and store.min_free is {self.config.min_free}: "
-                "free some space; polling goes on by itself then"
+                f"the disk of the store {self.path} has {free} bytes free and store.min_free is {show_size(least)}: "
+                "free some; polling goes on by itself then"
             )
-
-    def used_bytes(self) -> int:
-        """Bytes of the pages in use."""
-        (used,) = self.writer.execute(SQL["used_bytes"]).fetchone()
-        return int(used)
 
 
 def locate(path: Path) -> Path:
@@ -175,27 +142,75 @@ def locate(path: Path) -> Path:
     return found
 
 
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection in autocommit mode; `mode`: rwc, rw or ro."""
-    return sqlite3.connect(
+def connect(path: Path, mode: str) -> Timed:
+    """A connection in autocommit mode; `mode`: rwc or ro."""
+    connection = sqlite3.connect(
         f"{path.as_uri()}?mode={mode}",
         uri=True,
         timeout=_BUSY,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=64,
+        factory=Timed,
     )
+    connection.set_progress_handler(connection.overdue, _STEPS)
+    return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    with told(path):
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+def set_aside_foreign_log(path: Path, opened: Inodes | None) -> Path | None:
+    """Moves away a log that an earlier process left for a file that was replaced meanwhile; where it is now.
+
+    SQLite would play it into the new file, since nothing in a log names its file.
+    """
+    log, shared = _logs(path)
+    if opened is None or not path.exists() or not log.exists():
+        return None
+    if log.stat().st_ino != opened[1] or path.stat().st_ino == opened[0]:
+        return None
+    aside = log.with_name(f"{log.name}.replaced")
+    log.rename(aside)
+    shared.unlink(missing_ok=True)
+    return aside
+
+
+def _prepare(connection: Timed, path: Path) -> None:
+    migrations.version(connection, path)  # before anything is written: it may be another program's
+    unclean = any(log.exists() and log.stat().st_size for log in _logs(path)[:1])
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreRefused(f"the store {path} cannot use a write-ahead log: put it on a local disk")
+    connection.executescript(_SETTINGS)
+    if unclean:
+        _check_pages(connection)
+    migrations.apply(connection, path)
 
 
-def _stamp(path: Path) -> Stamp:
+def _check_pages(connection: Timed) -> None:
+    # After a kill only: whatever was put in place of the file meanwhile may not fit to the log beside it.
+    connection.limit(_CHECK_DEADLINE)
+    try:
+        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return  # a very large file: what is damaged is found when it is read
+    finally:
+        connection.deadline = float("inf")
+    if said != "ok":
+        damage = sqlite3.DatabaseError(said)
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage
+
+
+def _check_schema(connection: Timed, path: Path) -> None:
+    if waiting := migrations.pending(connection, path):
+        raise StoreRefused(f"the store {path} lacks the migrations {', '.join(waiting)}: run `poller migrate`")
+
+
+def _logs(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _stamp(path: Path) -> _Stamp:
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

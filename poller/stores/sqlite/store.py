@@ -1,6 +1,8 @@
 """The embedded store: who runs where. What is written is in `writes.py`, what is read in `reads.py`."""
 
+import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import anyio
@@ -20,9 +22,9 @@ from poller.model import (
 )
 from poller.protocols import Facts
 from poller.stores.sqlite import reads, writes
-from poller.stores.sqlite.config import Config
 from poller.stores.sqlite.faults import told
-from poller.stores.sqlite.file import Database, Lock, locate
+from poller.stores.sqlite.file import DEADLINE, Database, Timed
+from poller.stores.sqlite.lock import Lock
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ class SqliteStore:
     kind = "sqlite"
     shards = 1
 
-    def __init__(self, database: Database, lock: Lock) -> None:
+    def __init__(self, database: Database, lock: Lock | None) -> None:
         self._database = database
         self._lock = lock
         self._closed = False
@@ -44,28 +46,33 @@ class SqliteStore:
         """Closes the file and gives up the lock."""
         with anyio.CancelScope(shield=True):
             async with self._reading:
-                await to_thread.run_sync(self._close, limiter=self._writing)
+                await to_thread.run_sync(self.close_now, limiter=self._writing)
 
-    def _close(self) -> None:
+    def close_now(self) -> None:
+        """The same from a thread of the caller's."""
         if not self._closed:
             self._closed = True
-            self._database.close()
-            self._lock.release()
+            with suppress(sqlite3.Error):  # what is committed is on the disk; the next start folds the log
+                self._database.close()
+            if self._lock is not None:
+                self._lock.release()
 
     async def _write(self, work: Callable[[Database], T]) -> T:
-        return await to_thread.run_sync(self._run, work, limiter=self._writing)
+        return await to_thread.run_sync(lambda: self._run(work, self._database.writer), limiter=self._writing)
 
     async def _read(self, work: Callable[[Database], T]) -> T:
-        return await to_thread.run_sync(self._run, work, limiter=self._reading)
+        return await to_thread.run_sync(lambda: self._run(work, self._database.reader), limiter=self._reading)
 
-    def _run(self, work: Callable[[Database], T]) -> T:
-        self._database.limit()
+    def _run(self, work: Callable[[Database], T], connection: Timed) -> T:
+        connection.limit(DEADLINE)
         with told(self._database.path):
             return work(self._database)
 
     def _reopen(self, database: Database) -> None:
         database.close()
-        self._database = Database(database.config, locate(database.config.path))
+        self._database = Database(database.config, database.path)
+        if self._lock is not None:
+            self._lock.note(self._database.inodes)
 
     async def hold(self, shard: int) -> Held:
         """Opens the file anew where it was replaced."""
@@ -155,19 +162,3 @@ class SqliteStore:
     async def facts(self) -> Facts:
         """`seen_ids` counts rows: one for each state of each id."""
         return await self._read(lambda database: reads.facts(database.reader, database.config.max_bytes))
-
-
-async def open_store(config: Config) -> SqliteStore:
-    """Takes the lock, applies migrations. Raises StoreRefused with a sentence that says what to do, or StoreFault."""
-    return await to_thread.run_sync(_open, config)
-
-
-def _open(config: Config) -> SqliteStore:
-    path = locate(config.path)
-    lock = Lock(path)
-    try:
-        with told(path):
-            return SqliteStore(Database(config, path), lock)
-    except BaseException:
-        lock.release()
-        raise

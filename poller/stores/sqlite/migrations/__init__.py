@@ -4,7 +4,6 @@ import sqlite3
 from pathlib import Path
 
 from poller.errors import StoreRefused
-from poller.stores.sqlite.faults import told
 
 OURS = 0x706F6C6C
 """`application_id` of our files: a database of another program is not touched."""
@@ -15,10 +14,9 @@ NEWEST = len(FILES)
 
 def version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version of the file, 0 when it is empty. Raises StoreRefused when it is not ours or newer than we know."""
-    with told(path):
-        (owner,) = connection.execute("PRAGMA application_id").fetchone()
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if owner != OURS and tables:
         raise StoreRefused(f"{path} is a database of another program: give store.path another file")
     if found > NEWEST:
@@ -39,11 +37,9 @@ def apply(connection: sqlite3.Connection, path: Path) -> list[str]:
     done = version(connection, path)
     for number, file in enumerate(FILES[done:], start=done + 1):
         script = file.read_text(encoding="utf-8")
+        mark = f"PRAGMA application_id = {OURS};\nPRAGMA user_version = {number};"
         try:
-            with told(path):
-                connection.executescript(
-                    f"BEGIN IMMEDIATE;\n{script}\nPRAGMA application_id = {OURS};\nPRAGMA user_version = {number};\nCOMMIT;"
-                )
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{mark}\nCOMMIT;")
         except BaseException:
             connection.rollback()
             raise

@@ -1,0 +1,83 @@
+"""The ways into a store file: to run on it, to look into it, to bring its schema up to date."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from anyio import to_thread
+
+from poller.errors import StoreRefused
+from poller.stores.sqlite import migrations
+from poller.stores.sqlite.config import Config
+from poller.stores.sqlite.faults import told
+from poller.stores.sqlite.file import Database, connect, locate, set_aside_foreign_log
+from poller.stores.sqlite.lock import Lock
+from poller.stores.sqlite.store import SqliteStore
+
+
+async def open_store(config: Config) -> SqliteStore:
+    """Takes the lock and applies migrations. Raises StoreRefused or StoreFault with a sentence that says what to do."""
+    return await to_thread.run_sync(_open, config)
+
+
+async def open_read(config: Config) -> SqliteStore:
+    """For looking only, beside a daemon or without one; every write raises StoreRefused. Nothing is created or migrated."""
+    return await to_thread.run_sync(_open_read, config)
+
+
+async def pending(config: Config) -> list[str]:
+    """The names of the migrations that the file lacks; all of them where there is no file yet."""
+    return await to_thread.run_sync(_pending, config)
+
+
+async def migrate(config: Config) -> list[str]:
+    """Applies them, under the lock; the names of what was applied."""
+    return await to_thread.run_sync(_migrate, config)
+
+
+def _open(config: Config) -> SqliteStore:
+    path = locate(config.path)
+    with _locked(path) as lock:
+        set_aside_foreign_log(path, lock.opened())
+        database = Database(config, path)
+        lock.note(database.inodes)
+        return SqliteStore(database, lock)
+
+
+def _open_read(config: Config) -> SqliteStore:
+    path = locate(config.path)
+    if not path.exists():
+        raise StoreRefused(f"there is no store at {path} yet: `poller run` creates it")
+    with told(path):
+        return SqliteStore(Database(config, path, read_only=True), None)
+
+
+def _pending(config: Config) -> list[str]:
+    path = locate(config.path)
+    if not path.exists():
+        return [file.stem for file in migrations.FILES]
+    with told(path):
+        connection = connect(path, "ro")
+        try:
+            return migrations.pending(connection, path)
+        finally:
+            connection.close()
+
+
+def _migrate(config: Config) -> list[str]:
+    missing = _pending(config)
+    store = _open(config)
+    store.close_now()
+    return missing
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[Lock]:
+    """Holds the lock from here on; releases it only when opening fails."""
+    lock = Lock(path)
+    try:
+        with told(path):
+            yield lock
+    except BaseException:
+        lock.release()
+        raise

@@ -90,11 +90,12 @@ def _keys_at(model: type[BaseModel], place: Place) -> list[str]:
     models = [model]
     for step in place:
         annotations = [each.model_fields[step].annotation for each in models if step in each.model_fields]
-        models = [inner for annotation in annotations for inner in _models_in(annotation)] or models
+        models = [inner for annotation in annotations for inner in models_in(annotation)] or models
     return [name for each in models for name in each.model_fields]
 
 
-def _models_in(annotation: object) -> list[type[BaseModel]]:
+def models_in(annotation: object) -> list[type[BaseModel]]:
+    """The models that a type mentions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
+    return [model for argument in typing.get_args(annotation) for model in models_in(argument)]

@@ -208,8 +208,8 @@ class Options(BaseModel):
 class Rung(Options):
     """One rung of the ladder: how far a pass reads back, and how often it is due."""
 
-    back: PositiveDuration
-    every: Literal["poll"] | PositiveDuration = "poll"
+    back: PositiveDuration = Field(description="How far before the end of its last pass a pass begins.")
+    every: Literal["poll"] | PositiveDuration = Field("poll", description="Time between passes; `poll`: at every poll.")
 
     @property
     def period(self) -> float:

@@ -22,7 +22,7 @@ def config_schema(kinds: Kinds = KINDS) -> dict[str, Any]:
     }
     fields: dict[str, Any] = {name: (kind, Settings.model_fields[name]) for name, kind in types.items()}
     model = create_model("Configuration", __base__=Settings, __doc__="The configuration of poller.", **fields)
-    schema = model.model_json_schema(schema_generator=_Generator)
+    schema = model.model_json_schema(schema_generator=Generator)
     for section in ("sinks", "sources"):
         schema["properties"][section]["additionalProperties"] = False  # every name fits the pattern, or it is a fault
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -35,7 +35,7 @@ def _any(kinds: Kinds, package: str) -> Any:  # noqa: ANN401 a type made at run 
     return Annotated[union, Field(discriminator="kind")] if len(models) > 1 else union
 
 
-class _Generator(GenerateJsonSchema):
+class Generator(GenerateJsonSchema):
     """Writes defaults as the configuration does: `1m`, not 60.0."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:

@@ -1,13 +1,12 @@
 """The keys of a Kafka sink, and how the client library is told about them."""
 
 import ssl
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from poller.errors import SinkRefused
-from poller.options import Options, PositiveDuration, Secret, SinkOptions
+from poller.options import FilePath, Options, PositiveDuration, Secret, SinkOptions
 
 _SAFE = r"^[a-zA-Z0-9._-]{1,249}$"
 
@@ -34,14 +33,16 @@ class Topics(Options):
 class Security(Options):
     """How the brokers are reached and who we are to them."""
 
-    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="As the brokers' listener has it: SSL for encryption, SASL for a login."
+    )
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="With SASL only.")
-    username: str | None = None
-    password: Secret | None = None
-    ca_file: Path | None = Field(None, description="PEM file with the issuers to trust instead of the system's.")
-    cert_file: Path | None = Field(None, description="PEM file with our certificate, where brokers ask for one.")
-    key_file: Path | None = Field(None, description="PEM file with its key, unless `cert_file` holds both.")
-    key_password: Secret | None = None
+    username: str | None = Field(None, description="With SASL only.")
+    password: Secret | None = Field(None, description="With SASL only.")
+    ca_file: FilePath | None = Field(None, description="PEM file with the issuers to trust instead of the system's.")
+    cert_file: FilePath | None = Field(None, description="PEM file with our certificate, where brokers ask for one.")
+    key_file: FilePath | None = Field(None, description="PEM file with its key, unless `cert_file` holds both.")
+    key_password: Secret | None = Field(None, description="Where the key file is encrypted.")
     verify: bool = Field(True, description="`false` accepts any certificate; said loudly at every start.")
 
     @model_validator(mode="after")
@@ -77,7 +78,7 @@ class Config(SinkOptions):
         None, ge=1, description="Of created topics; 3 unless given, or the number of brokers where there are fewer."
     )
     topic_config: dict[str, str] = Field({}, description="Settings of created event topics, such as retention.ms.")
-    compression: Literal["none", "lz4", "snappy", "zstd"] = "zstd"
+    compression: Literal["none", "lz4", "snappy", "zstd"] = Field("zstd", description="Of the batches that are sent.")
     security: Security = Security()
     request_timeout: PositiveDuration = Field(15.0, description="Longest wait for one answer of a broker.")
     commit_timeout: PositiveDuration = Field(45.0, description="Longest time for one transaction.")

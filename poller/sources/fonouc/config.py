@@ -51,7 +51,7 @@ class Config(SourceOptions):
     kind: Literal["fonouc"]
     account_id: str = Field(min_length=1, description="Sent as X-Account-ID.")
     username: str | None = Field(None, description="Of the login; together with password and domain.")
-    password: Secret | None = None
+    password: Secret | None = Field(None, description="Of the login.")
     domain: str | None = Field(None, description="The tenant that is logged in to.")
     api_key: Secret | None = Field(None, description="Instead of a login: sent as X-API-Key.")
     login_path: str = Field("/login", pattern="^/", description="Below base_url; some systems have /config/login.")

@@ -36,7 +36,7 @@ class Config(SourceOptions):
 
     kind: Literal["thulium"]
     username: str = Field(min_length=1, description="An API user of the system.")
-    password: Secret
+    password: Secret = Field(description="Of that user.")
     timezone: str = Field("Europe/Warsaw", description="IANA zone of the system's local times.")
     endpoints: Endpoints
 

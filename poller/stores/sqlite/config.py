@@ -1,18 +1,17 @@
 """The configuration of the embedded store."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from poller.options import Options, Size
+from poller.options import FilePath, Options, Size
 
 
 class Config(Options):
     """`store: {kind: sqlite, path: …}`."""
 
     kind: Literal["sqlite"] = "sqlite"
-    path: Path = Field(description="The database file, on a local disk; its folder must exist.")
+    path: FilePath = Field(description="The database file, on a local disk; its folder must exist.")
     max_bytes: Size | None = Field(
         None, description="Polling pauses while the database uses more than this; nothing is dropped."
     )

@@ -106,13 +106,9 @@ def load(data: bytes, ladder: Sequence[Step]) -> Checkpoint:
     return checkpoint
 
 
-def begin(start: float, target: int, ladder: Sequence[Step], span: int, reread_from: int | None = None) -> Checkpoint:
-    """A new checkpoint. `start`: epoch seconds, or seconds before `target` when not positive.
-
-    `reread_from`: where a store that was emptied has to begin at the latest.
-    """
+def begin(start: float, target: int, ladder: Sequence[Step], span: int) -> Checkpoint:
+    """A new checkpoint. `start`: epoch seconds, or seconds before `target` when not positive."""
     at = int(start) if start > 0 else target + int(start)
-    at = at if reread_from is None else min(at, reread_from)
     return Checkpoint(at, start, [RungState(step.back) for step in ladder], span)
 
 

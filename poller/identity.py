@@ -58,3 +58,8 @@ def chain(before: bytes, first: int, ids: list[str]) -> bytes:
 def day_of(epoch: float) -> int:
     """Days since 1970 (UTC)."""
     return int(epoch // DAY)
+
+
+def shard_of(source: str, shards: int) -> int:
+    """Which shard a source (its id) belongs to."""
+    return int.from_bytes(blake2b(source.encode()).digest()[:8]) % shards

@@ -7,7 +7,6 @@ that are due, slice by slice, until they are done or the next poll is due.
 import random
 from collections.abc import Sequence
 
-import structlog
 from msgspec import Struct
 
 from poller import checkpoint as checkpoints
@@ -29,7 +28,7 @@ from poller.errors import (
 from poller.http import Vendor
 from poller.identity import Identity
 from poller.keep import NEAR_REACH, Keeper, Tally, Walk
-from poller.log import Outage
+from poller.log import Outage, get_logger
 from poller.metrics import Metrics, poll_outcome
 from poller.model import Ask, CheckpointKey, Page, Window
 from poller.options import EndpointOptions
@@ -55,7 +54,7 @@ DENIED_WAIT = 300.0
 """Seconds before a refused credential is tried again: some vendors log every refusal."""
 LONGEST_WAIT = 300.0
 
-_log = structlog.get_logger("poller.poll")
+_log = get_logger()
 
 
 class Setup(Struct):
@@ -87,10 +86,10 @@ class Track:
         self.key = CheckpointKey(setup.id, endpoint.name, ask.key)
         self.ladder = [Step(int(rung.back), int(rung.period)) for rung in options.ladder]
         self.checkpoint: Checkpoint | None = None
-        self.failures = 0
         self.last_error: PollerError | None = None
         self.tally = Tally()
-        self.outage = Outage(_log, source=setup.name, endpoint=endpoint.name, **({"ask": ask.key} if ask.key else {}))
+        where = {"source": setup.name, "endpoint": endpoint.name} | ({"ask": ask.key} if ask.key else {})
+        self.outage = Outage(_log.bind(**where), setup.clock)
         self.shortened = 0
         self.generation = -1
 
@@ -115,16 +114,26 @@ class Track:
         self.generation = shard.generation
         data = (await shard.store.checkpoints(self.setup.id)).get(self.key)
         if data is None:
-            reread = await shard.store.get_meta(f"reread_from.{shard.number}")
-            span = self.endpoint.limits.first_span
-            self.checkpoint = checkpoints.begin(
-                self.options.start, target, self.ladder, span, int(float(reread)) if reread else None
-            )
+            self.checkpoint = self._fresh(target)
         else:
             self.checkpoint = checkpoints.load(data, self.ladder)
         self._remember_identity(self.checkpoint, target)
         self._say_edits(self.checkpoint)
         return self.checkpoint
+
+    def _fresh(self, target: int) -> Checkpoint:
+        return checkpoints.begin(self.options.start, target, self.ladder, self.endpoint.limits.first_span)
+
+    def rewound(self, published_at: float) -> tuple[int, bytes]:
+        """For a store that was emptied: where to begin again, and the checkpoint that says so.
+
+        The earlier of `start` and what the ladder reaches back from the last publication.
+        """
+        known = self.checkpoint if self.generation == self.setup.shard.generation else None
+        fresh = self._fresh(int(self.setup.clock.now() - self.options.settle))
+        fresh.start = min(fresh.start, known.start) if known is not None else fresh.start
+        checkpoints.rewind(fresh, int(published_at) - self.ladder[-1].back)
+        return fresh.start, checkpoints.dump(fresh)
 
     def _remember_identity(self, checkpoint: Checkpoint, target: int) -> None:
         """A changed `dedupe_by` or identity version holds for records dated after the change."""
@@ -377,7 +386,7 @@ async def keep_polling(track: Track) -> None:
         track.setup.metrics.schedule_lateness_seconds.observe(max(0.0, clock.mono() - due))
         error = await poll_once(track, until=due + interval)
         now = clock.mono()
-        due = max(due + interval, now) if error is None else now + _wait(track, error)
+        due = max(due + interval, now) if error is None else now + wait_after(track, error)
 
 
 async def poll_once(track: Track, *, until: float | None, force: bool = False) -> PollerError | None:
@@ -387,12 +396,10 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
     error: PollerError | None = None
     try:
         await poll(track, until, force=force)
-        track.failures = 0
         track.outage.ended()
         setup.metrics.last_success[setup.name, track.endpoint.name].set(setup.clock.now())
     except PollerError as failure:
         error = failure
-        track.failures += 1
         await _failed(track, failure)
     track.last_error = error
     setup.metrics.polls[setup.name, track.endpoint.name, poll_outcome(error)].inc()
@@ -411,12 +418,12 @@ async def _failed(track: Track, error: PollerError) -> None:
                 await shard.believe()
 
 
-def _wait(track: Track, error: PollerError) -> float:
+def wait_after(track: Track, error: PollerError) -> float:
     """Seconds until a failed poll is tried again."""
     asked = error.retry_after if isinstance(error, Transient) else None
     least = DENIED_WAIT if isinstance(error, Denied) else 0.0
     wait = delay(
-        track.failures,
+        track.outage.attempts,
         first=min(5.0, track.options.interval),
         limit=max(LONGEST_WAIT, track.options.interval),
         rnd=track.setup.rnd,

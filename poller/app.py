@@ -1,0 +1,252 @@
+"""The composition root: opens everything on one exit stack, runs both lines in one task group, and stops them in order."""
+
+import math
+import random
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from poller import poll
+from poller.admin import serve_admin
+from poller.app_parts import App
+from poller.clock import Clock, SystemClock
+from poller.config import Settings
+from poller.crosscheck import endpoints_of, source_id
+from poller.deliver import Delivery
+from poller.errors import BadAnswer, PollerError
+from poller.hosts import Hosts
+from poller.housekeeping import Housekeeping
+from poller.http import Vendor
+from poller.identity import shard_of
+from poller.keep import Keeper
+from poller.kinds import kind_of, load_sink_kind, load_source_kind, load_store_kind
+from poller.log import get_logger, set_up
+from poller.metrics import Metrics
+from poller.operate import Work
+from poller.options import EndpointOptions, SourceOptions
+from poller.poll import Setup, Track
+from poller.protocols import Sink, Source
+from poller.redact import Redactor, secrets_of
+from poller.server import serve
+from poller.settle import Rewound
+from poller.shard import Shard
+
+ONCE_TRIES = 3
+"""`run --once`: how often a failed poll is tried again."""
+ONCE_SHORTER = 40
+"""And how often while the windows still become shorter."""
+DRAIN_PATIENCE = 60.0
+"""`run --once`: seconds without a delivery after which what is left is left."""
+CLOSING = 5.0
+"""Seconds of the grace that are kept for closing."""
+
+_log = get_logger()
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, *, clock: Clock | None = None, rnd: random.Random | None = None
+) -> AsyncIterator[App]:
+    """Opens store, sinks and sources in this order and closes them the other way round. Raises StoreRefused and the like."""
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await load_store_kind(kind_of(settings.store)).open_store(settings.store)
+        stack.push_async_callback(store.close)
+        shards = [Shard(store, number) for number in range(store.shards)]
+        for shard in shards:
+            await shard.believe()
+        app = App(settings, store, clock, Metrics(), rnd or random.Random(), shards)  # noqa: S311 jitter is no secret
+        app.metrics.shards.set(store.shards)
+        for name, sink in settings.sinks.items():
+            app.sinks[name] = load_sink_kind(kind_of(sink)).build(name, sink, shards=store.shards)
+            app.metrics.declare_sink(name)
+            stack.push_async_callback(app.sinks[name].close)
+        hosts = Hosts(clock)
+        for name, source in settings.sources.items():
+            await _open_source(app, stack, hosts, name, source)
+        app.started_at = clock.now()
+        app.deliveries = [_delivery(app, shard, sink) for shard in shards for sink in app.sinks.values()]
+        yield app
+
+
+async def _open_source(app: App, stack: AsyncExitStack, hosts: Hosts, name: str, options: SourceOptions) -> None:
+    source = app.sources[name] = load_source_kind(kind_of(options)).build(name, options)
+    vendor = Vendor(name, options, source.login, clock=app.clock, metrics=app.metrics, hosts=hosts)
+    app.vendors[name] = await stack.enter_async_context(vendor)
+    identifier = source_id(name, options)
+    setup = Setup(
+        name=name,
+        id=identifier,
+        vendor=vendor,
+        shard=app.shards[shard_of(identifier, app.store.shards)],
+        clock=app.clock,
+        metrics=app.metrics,
+        rnd=app.rnd,
+        seen_ttl=int(app.settings.seen_ttl),
+    )
+    if not options.tls.verify:
+        _log.warning(
+            "certificates are not checked", source=name, detail="tls.verify is false: anybody may pose as this system"
+        )
+    dead = {letter.id for letter in await app.store.dead_records()}
+    for key, endpoint_options in endpoints_of(options).items():
+        app.metrics.declare(name, source.endpoints[key].name)
+        app.tracks += _tracks(setup, source, key, endpoint_options, mentions=options.recordings_from_calls, dead=dead)
+
+
+def _tracks(
+    setup: Setup, source: Source, key: str, options: EndpointOptions, *, mentions: bool, dead: set[str]
+) -> list[Track]:
+    endpoint = source.endpoints[key]
+    tracks = []
+    for ask in endpoint.asks:
+        keeper = Keeper(
+            setup.id, endpoint, options, setup.shard,
+            metrics=setup.metrics, clock=setup.clock, mentions=mentions, name=setup.name,
+        )  # fmt: skip
+        keeper.knows_dead(dead)
+        tracks.append(Track(setup, endpoint, options, ask, keeper))
+    return tracks
+
+
+def _delivery(app: App, shard: Shard, sink: Sink) -> Delivery:
+    def rewind(published_at: float) -> Rewound:
+        found = {track.key: track.rewound(published_at) for track in app.tracks if track.setup.shard is shard}
+        begin = min((begin for begin, _ in found.values()), default=published_at)
+        return Rewound(begin, {key: data for key, (_, data) in found.items()})
+
+    others = [name for name in app.sinks if name != sink.name]
+    options = app.settings.sinks[sink.name]
+    return Delivery(
+        shard, sink, options, clock=app.clock, rnd=app.rnd, metrics=app.metrics, others=others, rewind=rewind
+    )
+
+
+# --- the daemon ------------------------------------------------------------------------------------------------------
+
+
+async def run(settings: Settings, *, once: bool = False) -> int:
+    """The daemon until a signal, or one pass of everything. Returns the exit code; raises PollerError where it cannot start."""
+    set_up(form=settings.log.format, level=settings.log.level, redact=Redactor(*secrets_of(settings)))
+    async with opened(settings) as app:
+        stopping = anyio.Event()
+        async with anyio.create_task_group() as outer:
+            outer.start_soon(_watch_signals, stopping, outer.cancel_scope, name="signals")
+            port = await outer.start(_serve, app, name="server")
+            await outer.start(serve_admin, Work(app, running=True), settings.admin.socket, name="admin")
+            outer.start_soon(Housekeeping(app).run, name="housekeeping")
+            _log.info("listening", metrics_port=port, admin_socket=str(settings.admin.socket))
+            code = await _both_lines(app, stopping, once=once)
+            outer.cancel_scope.cancel()
+        return code
+
+
+async def _both_lines(app: App, stopping: anyio.Event, *, once: bool) -> int:
+    """Starts the way out, then the way in; stops the way in first, then drains the way out within the grace."""
+    left = 0
+    async with anyio.create_task_group() as out:
+        for delivery in app.deliveries:
+            await out.start(delivery.run, name=f"deliver {delivery.sink.name} {delivery.shard.number}")
+        async with anyio.create_task_group() as polls:
+            if once:
+                polls.start_soon(_cancel_when, stopping, polls.cancel_scope, name="stop")
+                left = await _once(app)
+            else:
+                _start_polls(app, polls)
+                await stopping.wait()
+            polls.cancel_scope.cancel()
+        _log.info("draining", grace_seconds=app.settings.shutdown_grace)
+        drained = await _drain(app, patient=once and not stopping.is_set())
+        out.cancel_scope.cancel()
+    _log.info("stopped", pending=sum(pending(delivery) for delivery in app.deliveries))
+    return 1 if once and (left or not drained) else 0
+
+
+def _start_polls(app: App, polls: TaskGroup) -> None:
+    for track in app.tracks:
+        name = f"poll {track.setup.name} {track.endpoint.name} {track.ask.key}"
+        polls.start_soon(poll.keep_polling, track, name=name)
+    _log.info("running", sources=list(app.sources), tracks=len(app.tracks), sinks=list(app.sinks))
+
+
+async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def pending(delivery: Delivery) -> int:
+    """About how many events wait (numbers may have gaps after a healing)."""
+    return delivery.shard.held.last.seq - (delivery.position.seq if delivery.position else 0)
+
+
+async def _serve(app: App, *, task_status: TaskStatus[int]) -> None:
+    """Health and metrics; ready as soon as it answers, since the configuration and the store come first."""
+
+    def ready() -> Mapping[str, bool]:
+        return {"configuration": True, "store": True}
+
+    await serve(app.settings.server.listen, app.metrics, ready, clock=app.clock, task_status=task_status)
+
+
+async def _watch_signals(stopping: anyio.Event, everything: anyio.CancelScope) -> None:
+    """The first SIGTERM or SIGINT stops in order, the second at once."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            if stopping.is_set():
+                _log.warning("stopping at once", signal=number.name)
+                everything.cancel()
+                return
+            _log.info("stopping", signal=number.name)
+            stopping.set()
+
+
+async def _drain(app: App, *, patient: bool) -> bool:
+    """Waits until every sink has everything: as long as deliveries go on in `patient` mode, else within the grace."""
+    grace = max(1.0, app.settings.shutdown_grace - CLOSING)
+    with anyio.move_on_after(math.inf if patient else grace):
+        for delivery in app.deliveries:
+            await _caught_up(delivery)
+    return all(pending(delivery) == 0 for delivery in app.deliveries)
+
+
+async def _caught_up(delivery: Delivery) -> None:
+    """Returns when the sink has everything, or when it has taken nothing for DRAIN_PATIENCE."""
+    while True:
+        before = delivery.position
+        with anyio.move_on_after(DRAIN_PATIENCE):
+            await delivery.caught_up()
+            return
+        if delivery.position == before:
+            return
+
+
+# --- once ------------------------------------------------------------------------------------------------------------
+
+
+async def _once(app: App) -> int:
+    """One pass of every rung of every endpoint; how many could not be finished."""
+    failed: list[Track] = []
+
+    async def one(track: Track) -> None:
+        if await _to_the_end(track) is not None:
+            failed.append(track)
+
+    async with anyio.create_task_group() as passes:
+        for track in app.tracks:
+            passes.start_soon(one, track)
+    return len(failed)
+
+
+async def _to_the_end(track: Track) -> PollerError | None:
+    shorter, tries = 0, 0
+    while True:
+        error = await poll.poll_once(track, until=None, force=True)
+        if error is None:
+            return None
+        shorter, tries = (shorter + 1, tries) if isinstance(error, BadAnswer) else (shorter, tries + 1)
+        if shorter > ONCE_SHORTER or tries > ONCE_TRIES:
+            return error
+        await track.setup.clock.sleep(min(poll.wait_after(track, error), 5.0))

@@ -42,12 +42,12 @@ class FonoucOptions:
     """The settings of the FonoUC system that a client can feel."""
 
     username: str = "api"
-    password: str = "fonouc secret"
+    password: str = "fonouc secret"  # noqa: S105 - of a simulator
     domain: str = "acme"
     account_id: str = "0c5e73e6bafa6159397befa649d93738"
     api_key: str = "fonouc api key"
     login_path: str = "/api/v2/login"
-    token_field: str = "access_token"
+    token_field: str = "access_token"  # noqa: S105 - the name of a field
     token_life: float = 3600.0
     shape: str = "data_tail"
     """One of SHAPES, or `rotate`: another one with each answer."""
@@ -110,7 +110,7 @@ class Fonouc:
             "jti": next(self._serial),
         }
         token = jwt.issue(claims, _KEY)
-        refresh = "refreshToken" if self._options.token_field == "accessToken" else "refresh_token"
+        refresh = "refreshToken" if "T" in self._options.token_field else "refresh_token"
         return JSONResponse(
             {
                 "user": {"id": "u1", "first_name": "Api"},
@@ -154,10 +154,8 @@ class Fonouc:
         query = request.query_params
         try:
             begin, end = self._window(query)
-            size = _whole(query, "pageSize", self._options.default_page)
+            size = _size(query, self._options.default_page)
             key = "" if self._site.faults.fires("repeat_page") else query.get(self._options.key_parameter, "")
-            if size < 1:
-                raise ValueError("pageSize must be positive")
             recordings = request.url.path.endswith("/recordings")
             page = self._page(recordings, begin, end, min(size, self._options.max_page), key)
         except ValueError as fault:
@@ -234,25 +232,31 @@ def _whole(query: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
+def _size(query: Mapping[str, str], default: int) -> int:
+    size = _whole(query, "pageSize", default)
+    if size < 1:
+        raise ValueError("pageSize must be positive")
+    return size
+
+
 def _shaped(shape: str, records: list[Raw], key: str, size: int) -> Any:  # noqa: ANN401 - any JSON value
     """The answer in one of the forms that were met (BEHAVIOUR 3.1); the last page has no key or an empty one."""
     tail = {"next_start_key": key, "page_size": size}
-    if shape == "data_tail":
-        return {"data": [*records, tail if key else {"next_start_key": "", "page_size": size}]}
-    if shape == "top":
-        return {"data": records, "page_size": size} | ({"next_start_key": key} if key else {})
-    if shape in {"cdrs", "all"}:
-        wrapped = [_with_disposition(record) for record in records] if shape == "all" else records
-        return {"cdrs": wrapped, "new_start_key": key}
-    if shape == "recordings":
-        return {"recordings": records, "next_start_key": key}
-    if shape == "rows":
-        return {"rows": records, "next_start_key": key}
-    if shape == "numeric_keys":
-        return {str(n): record for n, record in enumerate(records)} | tail
-    if shape == "item_cdrs":
-        return {"data": [{"cdrs": records}], "next_start_key": key}
-    return [*records, tail] if key else records
+    keyed = {"next_start_key": key} if key else {}
+    if shape == "all":
+        records = [_with_disposition(record) for record in records]
+    shapes: dict[str, Any] = {
+        "data_tail": {"data": [*records, tail]},
+        "top": {"data": records, "page_size": size} | keyed,
+        "cdrs": {"cdrs": records, "new_start_key": key},
+        "all": {"cdrs": records, "new_start_key": key},
+        "recordings": {"recordings": records, "next_start_key": key},
+        "rows": {"rows": records, "next_start_key": key},
+        "numeric_keys": {str(n): record for n, record in enumerate(records)} | tail,
+        "item_cdrs": {"data": [{"cdrs": records}], "next_start_key": key},
+        "bare": [*records, tail] if key else records,
+    }
+    return shapes[shape]
 
 
 def _with_disposition(record: Raw) -> Raw:

@@ -2,10 +2,10 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,7 +13,6 @@ from poller.simulate.faults import FAULTS
 from poller.simulate.site import Site
 from poller.simulate.wire import abort, write_and_close
 
-Answer: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 _HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>It works!</h1></body></html>"
 _BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE page [<!ENTITY a "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa">'
@@ -26,7 +25,6 @@ _ERRORS = {
     "thulium": b'{"request_id":"671dab","errors":[{"message":"Internal error","code":100500}]}',
     "fonouc": b"upstream request failed: database is not reachable\n",
 }
-_HANG: Final = 3600.0
 _PIECES: Final = 20
 
 
@@ -55,7 +53,7 @@ class FaultLayer:
         if scope["type"] != "http":
             return
         if self._site.down:
-            await self._away(scope, send)
+            await self._away(scope, receive, send)
             return
         send = self._dated(send)
         for name in self._before:
@@ -64,9 +62,17 @@ class FaultLayer:
                 return
         for name in self._after:
             if self._site.faults.fires(name):
-                await _spoil_answer(name, await _collect(self._app, scope, receive), scope, send)
+                await _spoil_answer(name, await _collect(self._run, scope, receive), scope, send)
                 return
-        await self._app(scope, receive, send)
+        await self._run(scope, receive, send)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A simulator that fails by itself must not pass for a vendor's fault: it is remembered."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception as fault:
+            self._site.crashes.append(f"{scope['path']}: {fault!r}")
+            raise
 
     def _dated(self, send: Send) -> Send:
         async def dated(message: Message) -> None:
@@ -78,11 +84,11 @@ class FaultLayer:
 
         return dated
 
-    async def _away(self, scope: Scope, send: Send) -> None:
+    async def _away(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._site.down == "503":
             await _send(send, 503, b"<html>Service Unavailable</html>", "text/html")
         elif self._site.down == "hang":
-            await asyncio.sleep(_HANG)
+            await _until_gone(receive)
         else:
             await abort(scope)
 

@@ -19,7 +19,8 @@ from poller.simulate.control import Control, beside
 from poller.simulate.faults import Faults
 from poller.simulate.fonouc import Fonouc, FonoucOptions
 from poller.simulate.layer import FaultLayer
-from poller.simulate.mor import VERSIONS, Mor, MorOptions
+from poller.simulate.mor import Mor
+from poller.simulate.mor_settings import MorOptions
 from poller.simulate.site import Site
 from poller.simulate.thulium import Thulium, ThuliumOptions
 from poller.simulate.truth import Truth
@@ -102,7 +103,7 @@ def build(config: Simulation) -> Simulators:
     options = replace(
         config.world,
         thulium_filter=config.thulium.recordings_filter,
-        mor_uniqueid=VERSIONS.index(config.mor.version) >= VERSIONS.index("x5"),
+        mor_uniqueid=config.mor.since("x5"),
     )
     clock = WorldClock(at=config.at, speed=config.speed)
     world = World(options, clock, {vendor: FEEDS[vendor] for vendor in config.vendors})
@@ -140,7 +141,7 @@ async def simulators(config: Simulation | None = None) -> AsyncIterator[Simulato
             finally:
                 stop.set()
                 with anyio.move_on_after(_FAREWELL, shield=True):
-                    while any(site.listening for site in running.sites.values()):
+                    while any(site.listening for site in running.sites.values()):  # noqa: ASYNC110 - bounded, and at the end
                         await anyio.sleep(0.02)
                 group.cancel_scope.cancel()
     finally:
@@ -196,7 +197,7 @@ async def _listen(running: Simulators, vendor: str, stop: anyio.Event, *, task_s
             await _serve_until(app, sock, lambda: stop.is_set() or site.down == "refuse")
         finally:
             site.listening = False
-        while site.down == "refuse" and not stop.is_set():
+        while site.down == "refuse" and not stop.is_set():  # noqa: ASYNC110 - a switch that anything may set
             await anyio.sleep(0.02)
         if stop.is_set():
             return
@@ -205,13 +206,13 @@ async def _listen(running: Simulators, vendor: str, stop: anyio.Event, *, task_s
 
 async def _serve_until(app: ASGIApp, sock: socket.socket, over: Callable[[], bool]) -> None:
     config = uvicorn.Config(
-        app, http=Protocol, ws="none", lifespan="off", log_config=None, log_level="error", access_log=False,
+        app, http=Protocol, ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False,
         date_header=False, server_header=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _Server(config)
     async with anyio.create_task_group() as group:
         group.start_soon(server.serve, [sock])
-        while not over():
+        while not over():  # noqa: ASYNC110 - a switch that anything may set
             await anyio.sleep(0.02)
         server.should_exit = True
 

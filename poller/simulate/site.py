@@ -33,6 +33,8 @@ class Site:
     """The last requests: time, method, path, names of parameters. What an operator of the vendor would see."""
     wrong_hashes: list[str] = field(default_factory=list)
     listening: bool = False
+    crashes: list[str] = field(default_factory=list)
+    """Requests on which the simulator itself failed: a defect of ours, not a vendor's."""
 
     def saw_request(self, method: str, path: str, names: list[str]) -> None:
         """Counts and remembers a request."""
@@ -60,6 +62,7 @@ class Site:
             "date_skew": self.date_skew,
             "requests": self.requests,
             "wrong_hashes": self.wrong_hashes,
+            "crashes": self.crashes,
             "real_time": time.time(),
         }
 

@@ -44,7 +44,7 @@ class ThuliumOptions:
     """The settings of the Thulium system that a client can feel."""
 
     username: str = "api"
-    password: str = "thulium secret"
+    password: str = "thulium secret"  # noqa: S105 - of a simulator
     rights: frozenset[str] = frozenset({"*"})
     """Methods that the user may call: `connections`, `recordings`, `recordings/download`, `recordings/stream`; `*` is all."""
     over_limit: str = "clamp"

@@ -14,6 +14,7 @@ from poller.model import DAY, Ask, CallData, Keys, Kind, Limits, Normal, Page, P
 from poller.sources.mor.clocks import instant
 from poller.sources.mor.config import Config, LocalCallsOptions
 from poller.sources.mor.params import compose, sign
+from poller.sources.mor.records import read_record
 from poller.sources.mor.refusals import refusal
 from poller.sources.mor.values import dated, offset_of
 from poller.sources.mor.xml import Document
@@ -44,7 +45,7 @@ class _LocalCall(Struct, gc=False):
     terminator_ip: str = ""
 
 
-_decode = msgspec.json.Decoder(_LocalCall).decode
+_decoder = msgspec.json.Decoder(_LocalCall)
 
 
 class LocalCalls:
@@ -78,7 +79,7 @@ class LocalCalls:
 
     def keys(self, record: bytes, offset: int | None) -> Keys:
         """By start, originating channel without its half, and terminating device. Raises BadRecord."""
-        call = _read(record)
+        call = read_record(record, _decoder, "local call")
         local, _ = _when(call)
         own, precision = self._instant(call)
         identity, counted = _identity(local, call)
@@ -86,7 +87,7 @@ class LocalCalls:
 
     def normalise(self, record: bytes, offset: int | None) -> Normal:
         """A local call; MOR says neither its outcome nor its length. Raises BadRecord."""
-        call = _read(record)
+        call = read_record(record, _decoder, "local call")
         at, precision = self._instant(call)
         subject, _ = _identity(_when(call)[0], call)
         data = CallData(
@@ -128,13 +129,6 @@ class LocalCallsReading:
         if not self._document.listed and not self._document.bare:
             raise Malformed("the answer holds no list of local calls")
         return Page(records=rest)
-
-
-def _read(record: bytes) -> _LocalCall:
-    try:
-        return _decode(record)
-    except msgspec.MsgspecError as error:
-        raise BadRecord(f"the local call is not as MOR sends them: {error}") from None
 
 
 def _when(call: _LocalCall) -> tuple[int, int | None]:

@@ -11,6 +11,7 @@ from poller.model import DAY, Ask, Keys, Kind, Limits, Normal, Page, Party, Reco
 from poller.sources.mor.clocks import instant
 from poller.sources.mor.config import Config, RecordingsOptions
 from poller.sources.mor.params import compose, sign
+from poller.sources.mor.records import read_record
 from poller.sources.mor.refusals import NOTHING, refusal
 from poller.sources.mor.values import dated, figure, number, seconds_of, uniqueid_epoch
 from poller.sources.mor.xml import Document
@@ -31,7 +32,7 @@ class _Recording(Struct, gc=False):
     uniqueid: str = ""
 
 
-_decode = msgspec.json.Decoder(_Recording).decode
+_decoder = msgspec.json.Decoder(_Recording)
 
 
 class Recordings:
@@ -160,10 +161,7 @@ def _signed(config: Config, params: dict[str, str]) -> dict[str, str]:
 
 
 def _read(record: bytes) -> _Recording:
-    try:
-        recording = _decode(record)
-    except msgspec.MsgspecError as error:
-        raise BadRecord(f"the recording is not as MOR sends them: {error}") from None
+    recording = read_record(record, _decoder, "recording")
     if not recording.id.strip():
         raise BadRecord("the recording has no id")
     return recording

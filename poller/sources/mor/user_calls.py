@@ -27,6 +27,7 @@ from poller.sources.mor.causes import NAMES
 from poller.sources.mor.clocks import instant, learn_offset
 from poller.sources.mor.config import Config, UserCallsOptions, at_least
 from poller.sources.mor.params import compose, hashed_values, sign
+from poller.sources.mor.records import read_record
 from poller.sources.mor.refusals import refusal
 from poller.sources.mor.values import caller, disposition_of, figure, local_second, number, uniqueid_epoch
 from poller.sources.mor.xml import Document
@@ -64,7 +65,7 @@ class _Call(Struct, gc=False):
     user_currency: str = ""
 
 
-_decode = msgspec.json.Decoder(_Call).decode
+_decoder = msgspec.json.Decoder(_Call)
 
 
 class UserCalls:
@@ -107,7 +108,7 @@ class UserCalls:
 
     def keys(self, record: bytes, offset: int | None) -> Keys:
         """By uniqueid; by start, numbers and caller id where there is none. Raises BadRecord."""
-        call = _read(record)
+        call = read_record(record, _decoder, "call")
         start = self._start(call)
         uniqueid = call.uniqueid.strip()
         seen = uniqueid_epoch(uniqueid) if uniqueid else None
@@ -123,7 +124,7 @@ class UserCalls:
 
     def normalise(self, record: bytes, offset: int | None) -> Normal:
         """A call as MOR's administrator, reseller or user sees it. Raises BadRecord."""
-        call = _read(record)
+        call = read_record(record, _decoder, "call")
         start = self._start(call)
         uniqueid = call.uniqueid.strip()
         at, precision = instant(start, uniqueid_epoch(uniqueid), offset, self._zone)
@@ -238,13 +239,6 @@ def state(start: int, call: _Call) -> str:
         f"{start}\x1f{call.src.strip()}\x1f{call.dst.strip()}\x1f{call.dispod.strip().upper()}\x1f"
         f"{provider.strip()}\x1f{number(call.server_id)}\x1f{number(call.nice_billsec)}"
     )
-
-
-def _read(record: bytes) -> _Call:
-    try:
-        return _decode(record)
-    except msgspec.MsgspecError as error:
-        raise BadRecord(f"the call is not as MOR sends them: {error}") from None
 
 
 def _cost(call: _Call) -> Cost | None:

@@ -70,7 +70,6 @@ class Document:
         self._parser = etree.XMLPullParser(
             events=("end",),
             tag=(record, listed, "page", "error", *self._names),
-            resolve_entities=False,
             no_network=True,
             remove_comments=True,
             remove_pis=True,

@@ -35,11 +35,10 @@ class MorMedia:
     def files(self, recording_id: str, known: Mapping[str, object] | None, found: bytes | None) -> list[MediaFile]:
         """The address that MOR shows now, the one in the event, and the usual place. Raises Refused, or what the answer amounts to."""
         candidates = dict.fromkeys(filter(None, (*_listed(recording_id, found), _seen(known), self._usual(known))))
-        addresses = {
-            url: size
-            for (address, size) in candidates
-            if (url := media_url(self._config.base_url, address)) is not None
-        }
+        addresses: dict[str, int | None] = {}
+        for address, size in candidates:
+            if (url := media_url(self._config.base_url, address)) is not None:
+                addresses.setdefault(url, size)
         if not addresses:
             raise Refused(
                 f"recording {recording_id}: MOR shows no address of its file and the call's uniqueid is not known; "

@@ -73,13 +73,10 @@ def lines(body: bytes) -> str:
 
 
 def _readable(body: bytes, where: str) -> bytes:
-    """UTF-8 without a byte order mark; what cannot be decoded is replaced. Refuses pages for people."""
+    """UTF-8 without a byte order mark; what cannot be decoded is replaced."""
     body = body.removeprefix(b"\xef\xbb\xbf")
-    start = body[:64].lstrip()
-    if not start:
+    if not body.strip():
         raise EmptyAnswer(f"{where}: an empty answer where there is always a document")
-    if start.startswith(b"<"):
-        raise NotTheApi(f"{where}: not the API but a page: {lines(body)}. Check base_url and what stands between")
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -128,7 +125,7 @@ def _fold(body: bytes) -> tuple[bytes, list[bytes]]:
 
 def _fault(body: bytes, said: str, where: str) -> Truncated | Malformed | NotTheApi:
     if body[:64].lstrip()[:1] not in {b"{", b"["}:
-        return NotTheApi(f"{where}: not JSON: {lines(body)}. Check base_url")
+        return NotTheApi(f"{where}: not the API's JSON: {lines(body)}. Check base_url and what stands between")
     if "truncated" in said:
         return Truncated(f"{where}: the answer ends after {len(body)} bytes, before its document does")
     return Malformed(f"{where}: the answer cannot be read: {said}; it begins with {lines(body)}")

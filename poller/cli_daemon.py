@@ -34,6 +34,15 @@ def ask(config: Path, question: Callable[[Operations], Awaitable[T]]) -> T:
     return anyio.run(put)
 
 
+def register(app: typer.Typer) -> None:
+    """Adds these commands to the program."""
+    app.command()(status)
+    app.add_typer(dead_letters, name="dead-letters")
+    app.add_typer(sinks, name="sinks")
+    app.add_typer(sources, name="sources")
+    app.add_typer(state, name="state")
+
+
 # --- status ----------------------------------------------------------------------------------------------------------
 
 

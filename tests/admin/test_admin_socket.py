@@ -2,69 +2,21 @@
 
 import socket
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
+from admin_ledger import LETTER, Ledger
 
 from poller.admin import admin_socket, serve_admin
 from poller.admin_client import Remote, alive, connect
 from poller.errors import ConfigError, PollerError, Unknown
-from poller.operations import DeadLetter, Retried, SinkStatus, Status
+from poller.operations import Retried
 
 pytestmark = pytest.mark.anyio
-
-LETTER = DeadLetter(
-    id="a/b", what="record", source="s", reason="bad_record", error="no id", at=1.5, size=2, body=b"\xff{"
-)
-
-
-class Ledger:
-    """Operations over two letters; remembers what it was asked to forget."""
-
-    def __init__(self) -> None:
-        self.forgotten: list[str] = []
-        self.asked = anyio.Event()
-
-    async def status(self) -> Status:
-        return Status(
-            version="1",
-            running=True,
-            store="memory",
-            store_bytes=3,
-            seen_ids=4,
-            sinks=[SinkStatus(sink="out", pending=2)],
-        )
-
-    async def dead_letters(self, *, source: str | None = None, sink: str | None = None) -> list[DeadLetter]:
-        return [LETTER] if source in {None, "s"} and sink is None else []
-
-    async def dead_letter(self, letter: str) -> DeadLetter:
-        if letter != LETTER.id:
-            raise Unknown(f"there is no dead letter {letter!r}")
-        return LETTER
-
-    async def retry(self, letters: Sequence[str]) -> list[Retried]:
-        return [Retried(id=letter, done=letter == LETTER.id, error=None) for letter in letters]
-
-    async def forget_sink(self, name: str) -> None:
-        if name == "out":
-            raise PollerError("the sink `out` is configured: remove it from the configuration first")
-        self.forgotten.append(f"sink {name}")
-
-    async def forget_source(self, source: str) -> None:
-        self.forgotten.append(f"source {source}")
-
-    async def rebuild(self, *, sink: str | None, accept_duplicates: bool) -> list[str]:
-        self.asked.set()
-        if sink == "slow":
-            await anyio.sleep(0.2)
-        elif sink == "broken":
-            raise ZeroDivisionError
-        return [f"{sink} {accept_duplicates}"]
 
 
 @asynccontextmanager

@@ -1,0 +1,117 @@
+"""The commands that ask nobody, run as a user runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+WHOLE = """\
+store: {kind: sqlite, path: poller.db}
+sinks:
+  out: {kind: kafka, bootstrap_servers: ['127.0.0.1:1']}
+sources:
+  office:
+    kind: thulium
+    base_url: https://pbx.example/api
+    username: me
+    password: {env: PASSWORD}
+    endpoints: {connections: {}}
+"""
+
+
+@pytest.fixture
+def poller(tmp_path: Path) -> Run:
+    """`poller …` in a folder of its own."""
+    (tmp_path / "poller.yaml").write_text(WHOLE)
+
+    def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "poller.cli", *arguments]
+        environment = {**os.environ, "PASSWORD": "geheim", "TERM": "dumb", **env}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert "Traceback" not in done.stderr
+        assert "geheim" not in done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def test_validate(poller: Run) -> None:
+    done = poller("validate")
+    assert (done.returncode, done.stdout) == (0, "poller.yaml: no faults; sources: 1, endpoints: 1, sinks: 1\n")
+    told = json.loads(poller("validate", "--json").stdout)
+    assert told == {"valid": True, "faults": [], "sources": 1, "endpoints": 1, "sinks": 1}
+
+
+def test_faults_are_one_block_and_exit_2(poller: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(WHOLE.replace("username", "usernam") + "retention: 7\n")
+    done = poller("validate", "--config", "bad.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    first, *faults = done.stderr.splitlines()
+    assert first == "poller: bad.yaml: 3 faults"
+    assert faults[0] == "  sources.office.username (line 5): is required"
+    assert faults[1] == "  sources.office.usernam (line 8): is no known key (did you mean `username`?)"
+    assert faults[2].startswith("  retention (line 11): 7 is no duration")
+    told = poller("validate", "-c", "bad.yaml", "--json")
+    assert told.returncode == 2
+    assert json.loads(told.stdout) == {"valid": False, "faults": [fault.strip() for fault in faults]}
+
+
+def test_nothing_to_do_is_a_fault(poller: Run, tmp_path: Path) -> None:
+    (tmp_path / "idle.yaml").write_text("store: {kind: memory}\n")
+    done = poller("validate", POLLER_CONFIG="idle.yaml")
+    assert done.returncode == 2
+    assert "`sources` is empty" in done.stderr
+    assert "`sinks` is empty" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["validate", "--no-such"], ["bogus"], ["config", "show", "x"], ["-c"]])
+def test_bad_usage_exits_2(poller: Run, arguments: list[str]) -> None:
+    assert poller(*arguments).returncode == 2
+
+
+def test_no_file(poller: Run) -> None:
+    done = poller("config", "show", "-c", "nowhere.yaml")
+    assert (done.returncode, done.stderr) == (2, "poller: nowhere.yaml: cannot be read: No such file or directory\n")
+
+
+def test_config_show_says_defaults_and_origins(poller: Run) -> None:
+    shown = yaml.safe_load(poller("config", "show").stdout)
+    assert shown["seen_ttl"] == "30d"
+    assert shown["sources"]["office"]["password"] == {"env": "PASSWORD"}
+    assert shown["sources"]["office"]["endpoints"]["connections"]["interval"] == "1m"
+    assert json.loads(poller("config", "show", "--json").stdout) == shown
+
+
+def test_schema_config(poller: Run) -> None:
+    schema = json.loads(poller("schema", "config").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert jsonschema.Draft202012Validator(schema).is_valid(yaml.safe_load(WHOLE))
+
+
+def test_migrate_makes_the_store(poller: Run, tmp_path: Path) -> None:
+    done = poller("migrate")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("The sqlite store is up to date: ")
+    assert (tmp_path / "poller.db").exists()
+    assert json.loads(poller("migrate", "--json").stdout)["facts"]["seen_ids"] == 0
+
+
+def test_a_store_that_cannot_be_opened_exits_1(poller: Run, tmp_path: Path) -> None:
+    (tmp_path / "poller.db").write_bytes(b"no database at all, certainly not" * 200)
+    done = poller("migrate")
+    assert done.returncode == 1
+    assert done.stderr.startswith("poller: ")
+
+
+def test_version(poller: Run) -> None:
+    assert poller("--version").stdout.startswith("poller 0.")

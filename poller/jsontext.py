@@ -164,14 +164,12 @@ def normal(value: Text) -> str:
 
 def words(value: Text) -> str | None:
     """A field's text; None where there is none."""
-    if not value:
-        return None if value != 0 else "0"
-    return (value if isinstance(value, str) else normal(value)).strip() or None
+    return (value if value.__class__ is str else normal(value)).strip() or None
 
 
 def number(value: Text) -> float | None:
     """A count of seconds or bytes; None where there is none. Raises BadRecord for what is no such number."""
-    if value is None or value == "":
+    if not value and value != 0:
         return None
     try:
         found = float(value)

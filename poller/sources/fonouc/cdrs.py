@@ -118,13 +118,14 @@ class Cdrs:
             leg = _cdr(record)
         except (ValueError, RecursionError):
             leg = fields(record, _cdr, _Cdr)
-        call_id = plain(leg.call_id) or _call_id(leg)
+        call_id = leg.call_id if leg.call_id.__class__ is str and leg.call_id else _call_id(leg)
         began = _began(leg)
         started = utc(began)
         duration, billed = number(leg.duration_seconds), number(leg.billing_seconds)
         cause = words(leg.hangup_cause)
         caller = Party(words(leg.caller_id_number) or _user(leg.from_) or None, words(leg.caller_id_name))
         callee = Party(words(leg.callee_id_number) or _user(leg.to) or None, words(leg.callee_id_name))
+        recording, filename = words(leg.media_recording_id), words(leg.recording_filename)
         data = CallData(
             call_id=call_id,
             cdr_id=words(leg.id),
@@ -140,16 +141,13 @@ class Cdrs:
             duration_seconds=duration,
             billable_seconds=billed,
             ringing_seconds=number(leg.ringing_seconds),
-            agent=words(leg.agent) or words(leg.agent_name),
-            queue=words(leg.queue_name) or words(leg.queue),
+            agent=words(leg.agent or leg.agent_name),
+            queue=words(leg.queue_name or leg.queue),
+            recordings=[RecordingRef(recording, filename)] if recording else [],
             vendor=Raw(record),
         )
-        normal = Normal(data=data, subject=call_id, time=started, partition_key=call_id)
-        if leg.media_recording_id and (recording := words(leg.media_recording_id)):
-            filename = words(leg.recording_filename)
-            data.recordings.append(RecordingRef(recording, filename))
-            normal.mentions.append(_mention(data, recording, filename, began))
-        return normal
+        mentions = [_mention(data, recording, filename, began)] if recording else []
+        return Normal(data=data, subject=call_id, time=started, partition_key=call_id, mentions=mentions)
 
 
 def _mention(data: CallData, recording: str, filename: str | None, began: float) -> Mention:

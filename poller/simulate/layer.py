@@ -1,7 +1,7 @@
 """Between the network and a vendor's application: faults of the transport, the Date header, and a vendor that is away."""
 
 import asyncio
-import gzip
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -193,10 +193,13 @@ async def _endless() -> AsyncIterator[bytes]:
 
 
 async def _inflating() -> AsyncIterator[bytes]:
-    """64 gzip members that inflate to 16 MiB each."""
-    member = gzip.compress(b" " * (16 << 20), 9)
-    for _ in range(64):
-        yield member
+    """One gzip stream of 64 blocks that inflate to 16 MiB each. After a full flush equal blocks have equal bytes."""
+    packer = zlib.compressobj(9, wbits=31)
+    block = b" " * (16 << 20)
+    yield packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    for _ in range(63):
+        yield packed
         await asyncio.sleep(0)
 
 

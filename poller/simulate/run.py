@@ -222,6 +222,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
+        sock.listen(256)
     except OSError as fault:
         sock.close()
         raise OSError(fault.errno, f"cannot listen on {host}:{port}: {fault.strerror}") from fault

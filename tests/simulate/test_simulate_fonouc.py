@@ -32,7 +32,14 @@ def busy() -> Iterator[Asking]:
 
 
 def add(asked: Asking, thing: str, saved: int, month: str) -> None:
-    asked.add("fonouc.cdrs", thing, saved, State(saved, {"id": f"{month}-{thing}", "call_id": thing}), id=f"{month}-{thing}", month=month)
+    asked.add(
+        "fonouc.cdrs",
+        thing,
+        saved,
+        State(saved, {"id": f"{month}-{thing}", "call_id": thing}),
+        id=f"{month}-{thing}",
+        month=month,
+    )
 
 
 def walk(asked: Asking, size: int, begin: int, end: int, pages: int = 50) -> tuple[list[str], list[str]]:
@@ -96,7 +103,7 @@ def test_the_longest_window_is_taken(busy: Asking) -> None:
 
 
 def test_the_window_is_that_of_the_saving_and_descends(busy: Asking) -> None:
-    ids, _ = walk(busy, 7, NOON - 3600, NOON)
+    ids, _ = walk(busy, 60, NOON - 3600, NOON)
     rows = {row.id: row for row, _ in busy.sims.world.all("fonouc.cdrs")}
     assert set(ids) == {thing for thing, row in rows.items() if NOON - 3600 <= row.own_time <= NOON}
     saved = [rows[thing].own_time for thing in dict.fromkeys(ids)]
@@ -196,7 +203,10 @@ def test_files_are_under_the_plural_path(busy: Asking) -> None:
 def test_a_file_is_missing_first_then_empty_then_whole() -> None:
     world = WorldOptions(calls_per_minute=20, history=600, file_delay=(30, 60), file_never=0.2)
     with asking(fonouc(world, other_file_path="json")) as asked:
-        coming = min((f for f in asked.sims.world.files.values() if f.empty_from > NOON - 30 and f.whole_from < NOON + 1e6), key=lambda f: f.empty_from)
+        coming = min(
+            (f for f in asked.sims.world.files.values() if f.empty_from > NOON - 30 and f.whole_from < NOON + 1e6),
+            key=lambda f: f.empty_from,
+        )
         key = coming.name.removeprefix("fonouc/")
         lengths = []
         for at in (coming.empty_from - 1, coming.empty_from, coming.whole_from, coming.whole_from + 100):

@@ -121,7 +121,9 @@ def test_an_old_version_redirects_and_then_refuses_get() -> None:
         assert path(second) == "status/error: GET Requests are disabled"
 
 
-@pytest.mark.parametrize(("version", "method"), [("9", "user_calls_get"), ("x6", "recordings_get"), ("x12", "local_calls_get")])
+@pytest.mark.parametrize(
+    ("version", "method"), [("9", "user_calls_get"), ("x6", "recordings_get"), ("x12", "local_calls_get")]
+)
 def test_a_method_that_the_version_does_not_have(version: str, method: str) -> None:
     with asking(mor(version=version)) as asked:
         root = tree(asked.mor(method))
@@ -178,7 +180,9 @@ def test_version_8_asks_one_direction_of_one_user_and_has_no_uniqueid() -> None:
         counts = {}
         for direction in ("outgoing", "incoming"):
             sent = {"user_id": "2", "period_start": str(NOON - 3600), "period_end": str(NOON), "direction": direction}
-            response = asked.mor("user_calls", hash=mor_hash.calls_hash(sent, "mor secret"), p="secret password", **sent)
+            response = asked.mor(
+                "user_calls", hash=mor_hash.calls_hash(sent, "mor secret"), p="secret password", **sent
+            )
             counts[direction] = list(tree(response).iter("call"))
         assert len(counts["outgoing"]) > len(counts["incoming"]) > 0
         assert counts["outgoing"][0].find("uniqueid") is None
@@ -187,7 +191,11 @@ def test_version_8_asks_one_direction_of_one_user_and_has_no_uniqueid() -> None:
 
 def test_recordings_by_uniqueid_and_their_files(busy: Asking) -> None:
     found = tree(busy.mor("recordings_get", date_from=NOON - 3600, date_till=NOON))
-    whole = [recording for recording in found.iter("recording") if (recording.findtext("mp3_url") or "").startswith("http://127")]
+    whole = [
+        recording
+        for recording in found.iter("recording")
+        if (recording.findtext("mp3_url") or "").startswith("http://127")
+    ]
     url, size = whole[0].findtext("mp3_url") or "", int(float(whole[0].findtext("size") or 0))
     data = busy.http.get(url).content
     assert len(data) == size > 0
@@ -200,11 +208,21 @@ def test_recordings_by_uniqueid_and_their_files(busy: Asking) -> None:
 
 
 def test_a_recording_comes_before_its_call_and_is_enriched() -> None:
-    world = WorldOptions(calls_per_minute=30, history=1800, usual_delay=(60, 90), recording_delay=(0, 1), recording_share=1, late_share=0, exact_share=0)
+    world = WorldOptions(
+        calls_per_minute=30,
+        history=1800,
+        usual_delay=(60, 90),
+        recording_delay=(0, 1),
+        recording_share=1,
+        late_share=0,
+        exact_share=0,
+    )
     with asking(mor(world)) as asked:
         rows = [row for row, _ in asked.sims.world.all("mor.recordings")]
         first = [row.states[0].fields for row in rows]
-        assert {(r["source"], r["destination"], r["user_id"], r["duration"]) for r in first} == {("", "", "-1", "00:00:00")}
+        assert {(r["source"], r["destination"], r["user_id"], r["duration"]) for r in first} == {
+            ("", "", "-1", "00:00:00")
+        }
         assert all(row.states[-1].fields["source"] for row in rows)
 
 
@@ -212,7 +230,9 @@ def test_local_calls_have_halves_and_misspelt_tags(busy: Asking) -> None:
     joined = f"{NOON - 3600}{NOON}5"
     found = tree(busy.mor("local_calls_get", hashed=joined, **{"from": NOON - 3600, "till": NOON, "s_user": 5}))
     channels = [call.findtext("orignator_channel") or "" for call in found.iter("call")]
-    assert sum(channel.endswith(";1") for channel in channels) == sum(channel.endswith(";2") for channel in channels) > 0
+    assert (
+        sum(channel.endswith(";1") for channel in channels) == sum(channel.endswith(";2") for channel in channels) > 0
+    )
     assert found.findtext("local_calls/call/calldate/timezone") == "GMT +0200"
 
 

@@ -76,7 +76,10 @@ def test_both_hours_of_the_doubled_hour_answer_to_one_name() -> None:
             asked.add("thulium.connections", f"{at}.1", at, State(at, {"date": local(at), "connection_id": f"{at}.1"}))
         found = asked.thulium(date_from="2024-10-27 02:31", date_to="2024-10-27 02:32").json()
         assert [row["date"] for row in found["result"]] == ["2024-10-27 02:31"] * 2
-        assert asked.thulium(date_from="2024-10-27 02:40", date_to="2024-10-27 02:10").json() == {"count": 0, "result": []}
+        assert asked.thulium(date_from="2024-10-27 02:40", date_to="2024-10-27 02:10").json() == {
+            "count": 0,
+            "result": [],
+        }
 
 
 @pytest.mark.parametrize(("inclusive", "expected"), [("second", 0), ("minute", 1)])
@@ -99,7 +102,9 @@ def test_what_the_recordings_filter_looks_at(meaning: str, field: str) -> None:
 
 
 def test_files_by_their_awkward_names(busy: Asking) -> None:
-    files = [file for file in busy.sims.world.files.values() if file.whole_from <= NOON and " " in file.name.split("/")[1]]
+    files = [
+        file for file in busy.sims.world.files.values() if file.whole_from <= NOON and " " in file.name.split("/")[1]
+    ]
     name = files[0].name.removeprefix("thulium/")
     for method in ("recordings/download", "recordings/stream"):
         response = busy.thulium(method, filename=name)
@@ -111,4 +116,8 @@ def test_a_call_names_its_recording_only_when_it_exists(busy: Asking) -> None:
     rows = [row for row, _ in busy.sims.world.all("thulium.connections")]
     late = [row for row in rows if not row.states[0].fields["filename"] and row.states[-1].fields["filename"]]
     assert late
-    assert all(state.mentions == ((name,) if (name := state.fields["filename"]) else ()) for row in rows for state in row.states)
+    assert all(
+        state.mentions == ((name,) if (name := state.fields["filename"]) else ())
+        for row in rows
+        for state in row.states
+    )

@@ -24,7 +24,9 @@ class Asking:
     http: httpx.Client
     _token: str = field(default="", init=False)
 
-    def mor(self, method: str = "user_calls_get", *, hashed: str = "", verb: str = "POST", **parameters: object) -> httpx.Response:
+    def mor(
+        self, method: str = "user_calls_get", *, hashed: str = "", verb: str = "POST", **parameters: object
+    ) -> httpx.Response:
         """`hashed`: the values that the client joins before the secret."""
         options = self.sims.config.mor
         sent = {"u": "admin", **{name: str(value) for name, value in parameters.items()}}
@@ -36,11 +38,15 @@ class Asking:
         """user_calls_get of a window."""
         return self.mor(hashed=f"{begin}{end}{more.get('s_user', '')}", period_start=begin, period_end=end, **more)
 
-    def thulium(self, method: str = "connections", *, auth: tuple[str, str] | None = None, **query: object) -> httpx.Response:
+    def thulium(
+        self, method: str = "connections", *, auth: tuple[str, str] | None = None, **query: object
+    ) -> httpx.Response:
         """Any method of Thulium's API."""
         options = self.sims.config.thulium
         params = {name: str(value) for name, value in query.items()}
-        return self.http.get(f"{self.sims.url('thulium')}/{method}", params=params, auth=auth or (options.username, options.password))
+        return self.http.get(
+            f"{self.sims.url('thulium')}/{method}", params=params, auth=auth or (options.username, options.password)
+        )
 
     def login(self, **changed: str) -> httpx.Response:
         """A login at FonoUC."""
@@ -48,7 +54,9 @@ class Asking:
         body = {"username": options.username, "password": options.password, "domain": options.domain, **changed}
         return self.http.post(self.sims.root("fonouc") + options.login_path, json=body)
 
-    def fonouc(self, path: str = "/reports/cdrs", *, headers: dict[str, str] | None = None, **query: object) -> httpx.Response:
+    def fonouc(
+        self, path: str = "/reports/cdrs", *, headers: dict[str, str] | None = None, **query: object
+    ) -> httpx.Response:
         """Any path of FonoUC's API, with a token that is got once."""
         options = self.sims.config.fonouc
         if not self._token:
@@ -69,7 +77,8 @@ def asking(config: Simulation) -> Iterator[Asking]:
     with (
         start_blocking_portal("asyncio") as portal,
         portal.wrap_async_context_manager(simulators(config)) as sims,
-        httpx.Client(timeout=10) as http,
     ):
-        yield Asking(sims, http)
+        asked = Asking(sims, httpx.Client(timeout=10, verify=False))
+        yield asked
+        asked.http.close()
         assert {vendor: site.crashes for vendor, site in sims.sites.items() if site.crashes} == {}

@@ -1,5 +1,6 @@
 """The open database file: its two connections, and whether it is still the file that was opened."""
 
+import os
 import shutil
 import sqlite3
 import time
@@ -9,9 +10,9 @@ from pathlib import Path
 
 from poller.errors import Outdated, StoreFull, StoreRefused
 from poller.options import show_size
-from poller.stores.sqlite import migrations
+from poller.stores.sqlite import logs, migrations
 from poller.stores.sqlite.config import Config
-from poller.stores.sqlite.lock import Inodes
+from poller.stores.sqlite.lock import Lock
 from poller.stores.sqlite.queries import SQL
 
 DEADLINE = 30.0
@@ -48,45 +49,43 @@ class Timed(sqlite3.Connection):
 class Database:
     """A writer, a reader, and the identity of the file behind them."""
 
-    def __init__(self, config: Config, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, config: Config, path: Path, lock: Lock | None) -> None:
+        """Without a lock for looking only."""
         self.config = config
         self.path = path
-        self.writer = connect(path, "ro" if read_only else "rwc")
+        self.lock = lock
+        if lock is not None and (before := lock.last()) is not None and logs.foreign(path, before):
+            logs.set_aside(path)
+        self.writer = connect(path, "rwc" if lock else "ro")
         try:
-            if read_only:
+            if lock is None:
                 _check_schema(self.writer, path)
             else:
                 _prepare(self.writer, path)
             self.reader = connect(path, "ro")
-            self._stamp = _stamp(path)
-            self._logs = {log: log.stat().st_ino for log in _logs(path) if log.exists()}
+            # Reads once: only a connection that has the log open keeps the other one from folding it when that closes.
+            self.reader.execute(SQL["counters"]).fetchall()
+            self._remember()
         except BaseException:
             self.writer.close()
             raise
 
-    @property
-    def inodes(self) -> Inodes:
-        """Of the file and its write-ahead log."""
-        return self._stamp[1], self._logs.get(_logs(self.path)[0], 0)
+    def _remember(self) -> None:
+        self._stamp = _stamp(self.path)
+        if self.lock is not None:
+            self.lock.note(logs.look(self.path, os.getpid()))
 
     def close(self) -> None:
-        """Closes both connections; the last one folds the log into the file, unless the file is another one now."""
+        """Closes both connections; the last one folds the log into the file, unless somebody changed the file."""
         if self.replaced():
-            self._abandon()
+            # The connection that cannot write closes last and leaves the log alone: `logs.foreign` judges it at the next opening.
+            self.writer.close()
+            self.reader.close()
         else:
             self.reader.close()
             self.writer.close()
-
-    def _abandon(self) -> None:
-        # The log belongs to the file that is gone. Folded into the new file, or found beside it, it would damage that one:
-        # so it goes, and the connection that cannot write closes last, because the last one to close folds the log.
-        for log, inode in self._logs.items():
-            with suppress(OSError):
-                if log.stat().st_ino == inode:
-                    log.unlink()
-        self._logs = {}
-        self.writer.close()
-        self.reader.close()
+            if self.lock is not None:
+                self.lock.note(logs.Note(os.getpid()))
 
     def replaced(self) -> bool:
         """Whether the path leads to another file now, or somebody else wrote into this one."""
@@ -111,7 +110,10 @@ class Database:
                 self.writer.execute("ROLLBACK")
             raise
         # The file itself changes only when the log is folded into it, and that happens within a commit.
-        self._stamp = _stamp(self.path)
+        with suppress(OSError):
+            now = _stamp(self.path)
+            if now != self._stamp and now[:2] == self._stamp[:2]:
+                self._remember()
 
     def check_room(self) -> None:
         """Raises StoreFull when a configured limit is reached."""
@@ -157,31 +159,19 @@ def connect(path: Path, mode: str) -> Timed:
     return connection
 
 
-def set_aside_foreign_log(path: Path, opened: Inodes | None) -> Path | None:
-    """Moves away a log that an earlier process left for a file that was replaced meanwhile; where it is now.
-
-    SQLite would play it into the new file, since nothing in a log names its file.
-    """
-    log, shared = _logs(path)
-    if opened is None or not path.exists() or not log.exists():
-        return None
-    if log.stat().st_ino != opened[1] or path.stat().st_ino == opened[0]:
-        return None
-    aside = log.with_name(f"{log.name}.replaced")
-    log.rename(aside)
-    shared.unlink(missing_ok=True)
-    return aside
-
-
 def _prepare(connection: Timed, path: Path) -> None:
-    migrations.version(connection, path)  # before anything is written: it may be another program's
-    unclean = any(log.exists() and log.stat().st_size for log in _logs(path)[:1])
+    found = migrations.version(connection, path)  # before anything is written: it may be another program's
+    log = logs.log_of(path)
+    unclean = log.exists() and log.stat().st_size > 0
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreRefused(f"the store {path} cannot use a write-ahead log: put it on a local disk")
     connection.executescript(_SETTINGS)
+    # A file that can only be read opens without a word.
+    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {found}; ROLLBACK;")
     if unclean:
         _check_pages(connection)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     migrations.apply(connection, path)
 
 
@@ -205,10 +195,6 @@ def _check_pages(connection: Timed) -> None:
 def _check_schema(connection: Timed, path: Path) -> None:
     if waiting := migrations.pending(connection, path):
         raise StoreRefused(f"the store {path} lacks the migrations {', '.join(waiting)}: run `poller migrate`")
-
-
-def _logs(path: Path) -> tuple[Path, Path]:
-    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -1,20 +1,20 @@
-"""One daemon per file, and a note of which file it had open."""
+"""One daemon per file."""
 
 import os
 from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
-from poller.errors import StoreRefused
+import msgspec
 
-Inodes = tuple[int, int]
-"""Of the database file and of its write-ahead log."""
+from poller.errors import StoreRefused
+from poller.stores.sqlite.logs import Note
 
 
 class Lock:
     """An OS lock on a file beside the database: it ends with the process, however that ends.
 
-    The file also keeps who holds it, for the other one's sentence, and which files were open, for the next start.
+    The file also keeps a note of who holds it and what is open (logs.py says why).
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,10 +22,10 @@ class Lock:
         try:
             flock(self._file, LOCK_EX | LOCK_NB)
         except BlockingIOError:
-            owner = self._words()[:1] or ["unknown"]
+            last = self.last()
             os.close(self._file)
             raise StoreRefused(
-                f"the store {path} is in use by another poller (pid {owner[0]}): stop that one, or give store.path another file"
+                f"the store {path} is in use by another poller (pid {last.pid if last else 'unknown'}): stop that one, or give store.path another file"
             ) from None
         except OSError as error:
             os.close(self._file)
@@ -33,23 +33,22 @@ class Lock:
                 f"the store {path} cannot be locked: {error.strerror}: put it on a local disk that knows locks"
             ) from error
 
-    def opened(self) -> Inodes | None:
+    def last(self) -> Note | None:
         """What the last holder had open; None when it is not known."""
-        words = self._words()[1:]
-        return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdecimal() for word in words) else None
+        try:
+            return msgspec.json.decode(os.pread(self._file, 200, 0), type=Note)
+        except msgspec.MsgspecError:
+            return None
 
-    def note(self, inodes: Inodes) -> None:
-        """Says who holds the lock and what is open."""
-        with suppress(OSError):  # nothing hangs on it but two better sentences, and the disk may be full
+    def note(self, note: Note) -> None:
+        """For the next one who asks."""
+        with suppress(OSError):  # a sentence and a precaution hang on it, no data; and the disk may be full
             os.ftruncate(self._file, 0)
-            os.pwrite(self._file, f"{os.getpid()} {inodes[0]} {inodes[1]}\n".encode(), 0)
+            os.pwrite(self._file, msgspec.json.encode(note), 0)
 
     def release(self) -> None:
         """The file stays: if it were removed, two openers could lock different files."""
         os.close(self._file)
-
-    def _words(self) -> list[str]:
-        return os.pread(self._file, 100, 0).decode("ascii", "replace").split()
 
 
 def _open(path: Path) -> int:

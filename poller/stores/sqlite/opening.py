@@ -10,7 +10,7 @@ from poller.errors import StoreRefused
 from poller.stores.sqlite import migrations
 from poller.stores.sqlite.config import Config
 from poller.stores.sqlite.faults import told
-from poller.stores.sqlite.file import Database, connect, locate, set_aside_foreign_log
+from poller.stores.sqlite.file import Database, connect, locate
 from poller.stores.sqlite.lock import Lock
 from poller.stores.sqlite.store import SqliteStore
 
@@ -38,10 +38,7 @@ async def migrate(config: Config) -> list[str]:
 def _open(config: Config) -> SqliteStore:
     path = locate(config.path)
     with _locked(path) as lock:
-        set_aside_foreign_log(path, lock.opened())
-        database = Database(config, path)
-        lock.note(database.inodes)
-        return SqliteStore(database, lock)
+        return SqliteStore(Database(config, path, lock))
 
 
 def _open_read(config: Config) -> SqliteStore:
@@ -49,7 +46,7 @@ def _open_read(config: Config) -> SqliteStore:
     if not path.exists():
         raise StoreRefused(f"there is no store at {path} yet: `poller run` creates it")
     with told(path):
-        return SqliteStore(Database(config, path, read_only=True), None)
+        return SqliteStore(Database(config, path, None))
 
 
 def _pending(config: Config) -> list[str]:

@@ -24,7 +24,6 @@ from poller.protocols import Facts
 from poller.stores.sqlite import reads, writes
 from poller.stores.sqlite.faults import told
 from poller.stores.sqlite.file import DEADLINE, Database, Timed
-from poller.stores.sqlite.lock import Lock
 
 T = TypeVar("T")
 
@@ -35,9 +34,8 @@ class SqliteStore:
     kind = "sqlite"
     shards = 1
 
-    def __init__(self, database: Database, lock: Lock | None) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = lock
         self._closed = False
         self._writing = anyio.CapacityLimiter(1)
         self._reading = anyio.CapacityLimiter(1)
@@ -54,8 +52,8 @@ class SqliteStore:
             self._closed = True
             with suppress(sqlite3.Error):  # what is committed is on the disk; the next start folds the log
                 self._database.close()
-            if self._lock is not None:
-                self._lock.release()
+            if self._database.lock is not None:
+                self._database.lock.release()
 
     async def _write(self, work: Callable[[Database], T]) -> T:
         return await to_thread.run_sync(lambda: self._run(work, self._database.writer), limiter=self._writing)
@@ -70,9 +68,7 @@ class SqliteStore:
 
     def _reopen(self, database: Database) -> None:
         database.close()
-        self._database = Database(database.config, database.path)
-        if self._lock is not None:
-            self._lock.note(self._database.inodes)
+        self._database = Database(database.config, database.path, database.lock)
 
     async def hold(self, shard: int) -> Held:
         """Opens the file anew where it was replaced."""

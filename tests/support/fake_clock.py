@@ -83,3 +83,11 @@ async def settle() -> None:
     for _ in range(20):  # most are done by then, which spares the coarse wait below
         await anyio.lowlevel.checkpoint()
     await anyio.wait_all_tasks_blocked()
+
+
+class HurriedClock(FakeClock):
+    """Whoever sleeps is awake at once, and the time has passed."""
+
+    async def sleep(self, seconds: float) -> None:
+        self._to(self.time + max(0.0, seconds))
+        await anyio.lowlevel.checkpoint()

@@ -1,6 +1,5 @@
 """What every store must do. The subjects are found by folder; `tests/stores/<kind>/store_harness.py` says how to open one."""
 
-import importlib.util
 import pkgutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 from stores_content import DAY0, at_once, dead_event, dead_record, event, key, page, segment
+from stores_harness import harness_of
 
 import poller.stores
 from poller.errors import Outdated
@@ -18,16 +18,6 @@ from poller.segment import end, unpack
 pytestmark = pytest.mark.anyio
 
 KINDS = sorted(module.name for module in pkgutil.iter_modules(poller.stores.__path__))
-
-
-def harness_of(kind: str, folder: Path) -> Any:
-    path = Path(__file__).parent.parent / "stores" / kind / "store_harness.py"
-    spec = importlib.util.spec_from_file_location(f"store_harness_{kind}", path)
-    assert spec is not None, f"no harness for the store {kind}: write {path}"
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Harness(folder)
 
 
 @pytest.fixture(params=KINDS)

@@ -36,6 +36,7 @@ class SqliteStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._deadline = DEADLINE
         self._closed = False
         self._writing = anyio.CapacityLimiter(1)
         self._reading = anyio.CapacityLimiter(1)
@@ -62,7 +63,7 @@ class SqliteStore:
         return await to_thread.run_sync(lambda: self._run(work, self._database.reader), limiter=self._reading)
 
     def _run(self, work: Callable[[Database], T], connection: Timed) -> T:
-        connection.limit(DEADLINE)
+        connection.limit(self._deadline)
         with told(self._database.path):
             return work(self._database)
 

@@ -1,6 +1,7 @@
 """How the conformance suite opens, copies and empties the SQLite store. Copies are taken from the running store."""
 
 import contextlib
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Harness:
             live.backup(backup)
 
     def restore(self, name: str) -> None:
-        (self.folder / name).rename(self.path)
+        shutil.copy(self.folder / name, self.folder / "restored")
+        (self.folder / "restored").rename(self.path)
 
     def empty(self) -> None:
         self.path.unlink()

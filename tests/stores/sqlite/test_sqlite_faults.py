@@ -378,10 +378,14 @@ async def test_migrations_are_reported_and_applied_once(path: Path) -> None:
 
 async def test_a_call_that_passes_its_deadline_ends(path: Path) -> None:
     store = await open_store(Config(path=path))
-    reader = store._database.reader
-    reader.deadline = 0.0
-    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-        reader.execute(endless).fetchone()
-    assert await store.get_meta("a") is None
+    held = await store.hold(0)
+    await store.commit_page(held, PageCommit(seen=[(key(n), 0) for n in range(5000)]))
+    store._deadline = -1.0
+    with pytest.raises(StoreFault, match="took longer than its deadline"):
+        await store.look_up(0, [key(n) for n in range(5000)])
+    with pytest.raises(StoreFault, match="took longer than its deadline"):
+        await store.commit_page(held, PageCommit(seen=[(key(n, day=0), 0) for n in range(50_000)]))
+    store._deadline = 30.0
+    assert (await store.facts()).seen_ids == 5000
+    assert await store.look_up(0, [key(1), key(1, day=0)]) == {1: Sighting(0, 0)}
     await store.close()

@@ -78,7 +78,8 @@ class UserCallsOptions(MorEndpointOptions):
     did_pattern: str | None = Field(None, min_length=1, description="Only calls over DIDs of this pattern.")
     reseller: Number | None = Field(None, description="Only calls of this reseller's users.")
     unhashed: tuple[str, ...] = Field(
-        ("s_reseller",), description="Parameters that the vendor leaves out of the hash; versions differ."
+        ("s_reseller", "s_reseller_did", "s_did_pattern"),
+        description="Parameters that the vendor leaves out of the hash; versions may differ.",
     )
     day_first: bool = Field(True, description="How X3 writes dates whose year comes last: day or month first.")
 

@@ -86,9 +86,12 @@ def test_user_calls_hash_covers_what_is_sent_and_nothing_else() -> None:
 
 def test_unhashed_says_which_parameters_the_vendor_leaves_out() -> None:
     """Versions differ, so it can be told."""
-    endpoint = mor_endpoint("user_calls", {"reseller": 3, "unhashed": []})
-    request = endpoint.request(endpoint.asks[0], Window(1, 2), None)
-    assert sent(request)["hash"] == sha1("12" + "3" + SECRET)
+    options = {"reseller": 3, "reseller_did": "4", "did_pattern": "37%"}
+    for unhashed, hashed in ((None, ""), ([], "4" + "37%" + "3"), (["s_reseller"], "4" + "37%")):
+        endpoint = mor_endpoint("user_calls", options if unhashed is None else {**options, "unhashed": unhashed})
+        values = sent(endpoint.request(endpoint.asks[0], Window(1, 2), None))
+        assert values["hash"] == sha1("12" + hashed + SECRET)
+        assert (values["s_reseller"], values["s_reseller_did"], values["s_did_pattern"]) == ("3", "4", "37%")
 
 
 def test_mor_8_asks_each_user_in_both_directions() -> None:

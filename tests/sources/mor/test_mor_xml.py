@@ -246,7 +246,7 @@ def test_a_large_answer_stays_small_in_memory() -> None:
     assert count == 100_000
     assert peak < 4 << 20
     if before is not None:
-        assert (_resident() or 0) - before < 24 << 20
+        assert (_resident() or 0) - before < 8 << 20
 
 
 def _resident() -> int | None:

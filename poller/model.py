@@ -100,6 +100,8 @@ class Page(Struct, kw_only=True):
     """The window holds more than can be asked for: halve it. The records that came are good."""
     total: int | None = None
     """How many the vendor says there are in the window, where it says so."""
+    again: bool = False
+    """Read again on purpose (a larger page from the same key, a second walk): its rows may be those of an earlier page."""
     gap: Window | None = None
     """A span inside the window that this walk had to leave out (more rows in one second than a page can hold)."""
     suspicions: tuple[str, ...] = ()

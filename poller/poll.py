@@ -327,7 +327,7 @@ def _check_progress(track: Track, page: Page, cursors: set[str], prints: set[tup
         raise Incomplete(
             f"{track.endpoint.name}: {empty} pages in a row without a record, each with a key of a next one"
         )
-    if len(page.records) > 1:
+    if len(page.records) > 1 and not page.again:
         mark = (hash(page.records[0]), hash(page.records[-1]))
         if mark in prints:
             track.suspect("repeated_page")

@@ -36,6 +36,9 @@ class RecordingsOptions(ListOptions):
     """`recordings`."""
 
     path: str = Field("/reports/recordings", pattern="^/", description="Below base_url.")
+    filter: Literal["pvt_created", "start"] = Field(
+        "pvt_created", description="What startDate and endDate look at: when the recording was saved, or its start."
+    )
 
 
 class Endpoints(Options):

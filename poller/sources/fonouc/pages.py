@@ -51,6 +51,7 @@ class _Item(Struct):
 
 
 _ERRORS = ("error", "errors", "message")
+_PAGING = {"next_start_key", "new_start_key", "page_size"}
 _LISTS = ("data", "cdrs", "recordings", "rows")
 _answer = msgspec.json.Decoder(_Answer).decode
 _item = msgspec.json.Decoder(_Item).decode
@@ -127,7 +128,8 @@ class PageReading:
             return Page(records=found, suspicions=("full_page",) if len(found) == size else ())
         cursor, gap = self._advance(key)
         following = _encode(cursor).decode() if cursor else None
-        return Page(records=found, next=following, gap=gap, suspicions=("stuck_key",) if gap else ())
+        stuck = self._cursor is not None and key == self._cursor.key
+        return Page(records=found, next=following, again=stuck, gap=gap, suspicions=("stuck_key",) if gap else ())
 
     def _advance(self, key: str) -> tuple[Cursor | None, Window | None]:
         """The cursor behind the returned key. A key that does not move means more records in one second than a page."""
@@ -225,7 +227,7 @@ def _key(raw: Raw) -> str:
 
 def _numbered(top: dict[str, Raw], body: bytes, where: str) -> list[Raw]:
     items = [item for name, item in top.items() if name.isdecimal()]
-    if items:
+    if items or (top and top.keys() <= _PAGING):
         return items
     said = b" ".join(bytes(top[name]) for name in _ERRORS if name in top).decode("utf-8", "replace")[:200]
     if not said:

@@ -24,7 +24,6 @@ class _Key(Struct, gc=False):
     pvt_created: Text = ""
     interaction_id: Text = ""
     duration: Text = ""
-    duration_ms: Text = ""
     caller_id_number: Text = ""
     callee_id_number: Text = ""
     from_: Text = field(name="from", default="")
@@ -75,15 +74,16 @@ class Recordings:
         return PageReading(self.name, self._options, window, cursor)
 
     def keys(self, record: bytes, offset: int | None) -> Keys:
-        """The document's id, and the state of duration, size and numbers. Its own time is when it was saved."""
+        """The document's id, and the state of duration, size and numbers. Its own time is what the filter looks at."""
         try:
             found = _key(record)
         except (ValueError, RecursionError):
             found = fields(record, _key, _Key)
         size = _file(found.attachments).length
         caller, callee = _numbers(found)
-        state = "\x1f".join(map(plain, (_duration(found), size, caller, callee)))
-        return Keys(_id(found), int(_began(found) // _DAY), state, own=epoch(found.pvt_created))
+        own = epoch(found.pvt_created if self._options.filter == "pvt_created" else found.start)
+        state = "\x1f".join(map(plain, (found.duration, size, caller, callee)))
+        return Keys(_id(found), int(_began(found) // _DAY), state, own=own)
 
     def normalise(self, record: bytes, offset: int | None) -> Normal:
         """The recording, under its call's id."""
@@ -104,7 +104,7 @@ class Recordings:
             interaction_id=words(found.interaction_id),
             started_at=started,
             created_at=utc(created) if created is not None else None,
-            duration_seconds=number(_duration(found)),
+            duration_seconds=number(found.duration),
             size_bytes=int(size) if size is not None else None,
             content_type=words(found.content_type) or words(file.content_type),
             filename=words(found.name),
@@ -129,11 +129,6 @@ def _began(found: _Key) -> float:
     if began is None:
         raise BadRecord(f"no sane start in start {found.start!r:.60} and pvt_created {found.pvt_created!r:.60}")
     return began
-
-
-def _duration(found: _Key) -> Text:
-    """Seconds; the milliseconds are more exact but would be another state of the same recording when they come late."""
-    return found.duration
 
 
 def _numbers(found: _Key) -> tuple[str, str]:

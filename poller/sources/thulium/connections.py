@@ -84,7 +84,7 @@ class Connections:
 
     def reading(self, ask: Ask, window: Window, cursor: str | None) -> PageReading:
         """The answer to it."""
-        return PageReading(self.name, "date", self._zone, window, cursor)
+        return PageReading(self.name, window, cursor)
 
     def keys(self, record: bytes, offset: int | None) -> Keys:
         """The connection_id, and the state of disposition, numbers, durations, user, queue and filename."""

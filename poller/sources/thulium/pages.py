@@ -13,14 +13,12 @@ from msgspec import Raw, Struct
 from poller.errors import Denied, Incomplete, Malformed, PollerError, RateLimited, Refused, VendorFault
 from poller.jsontext import Text, lines, normal, read, records
 from poller.model import Limits, Page, Request, Window
-from poller.sources.thulium.times import DAY, MINUTE, bounds, instants
+from poller.sources.thulium.times import DAY, MINUTE, bounds
 
 LIMIT = 100
 STEP = 90
 """How far the next offset lies behind the last one: pages overlap, because rows move while they are read."""
 WALKS = 5
-TOLERANCE = 3 * MINUTE
-"""A row may lie outside of the window by as much: bounds are padded and floored to minutes."""
 
 
 class Cursor(Struct, frozen=True, array_like=True):
@@ -28,8 +26,6 @@ class Cursor(Struct, frozen=True, array_like=True):
 
     offset: int
     walk: int = 1
-    count: int = 0
-    """The count that the walk's first answer gave."""
     seen: tuple[str, ...] = ()
     """Short hashes of the rows of this walk."""
     before: str = ""
@@ -57,7 +53,7 @@ _encode = msgspec.json.Encoder().encode
 
 def limits(zone: str) -> Limits:
     """Whole minutes, and slices that begin with six hours."""
-    return Limits(resolution=MINUTE, min_span=MINUTE, max_span=31 * DAY, first_span=DAY // 4, zone=zone)
+    return Limits(resolution=MINUTE, min_span=MINUTE, max_span=31 * DAY, first_span=DAY // 4, zone=zone, cap=LIMIT)
 
 
 def page_request(path: str, basic: tuple[str, str], zone: ZoneInfo, window: Window, cursor: str | None) -> Request:
@@ -69,14 +65,12 @@ def page_request(path: str, basic: tuple[str, str], zone: ZoneInfo, window: Wind
 
 
 class PageReading:
-    """One answer of either list. `own` is the field that the filter looks at."""
+    """One answer of either list."""
 
     offset: int | None = None
 
-    def __init__(self, name: str, own: str, zone: ZoneInfo, window: Window, cursor: str | None) -> None:
+    def __init__(self, name: str, window: Window, cursor: str | None) -> None:
         self._name = name
-        self._own = own
-        self._zone = zone
         self._window = window
         self._cursor = _cursor(cursor) if cursor else None
         self._parts: list[bytes] = []
@@ -92,14 +86,17 @@ class PageReading:
         self._parts.clear()
         (rows, count), folded = read(body, self._decode, self._name)
         found = records(rows, folded, body)
-        page = Page(records=found, total=count, suspicions=self._suspicions(found, count))
+        suspicions = {
+            "longer_than_limit": len(found) > LIMIT,
+            "count_below_rows": count is not None and count < len(found),
+        }
+        page = Page(records=found, total=count, suspicions=tuple(name for name, true in suspicions.items() if true))
         if self._cursor is not None:
-            self._walk_on(page, self._cursor, count)
-        elif len(rows) < count if count is not None else len(rows) >= LIMIT:
-            if self._window.span > 2 * MINUTE:
-                page.cut = True
-            else:
-                self._walk_on(page, Cursor(0, count=count or 0), count)
+            self._walk_on(page, self._cursor)
+        elif _more(0, page) and self._window.span > 2 * MINUTE:
+            page.cut = True
+        elif _more(0, page):
+            self._walk_on(page, Cursor(0))
         return page
 
     def _decode(self, body: bytes) -> tuple[list[Raw], int | None]:
@@ -125,49 +122,34 @@ class PageReading:
             raise Malformed(f"{self._name}: count is {text[:40]!r}")
         return int(text)
 
-    def _suspicions(self, rows: list[bytes], count: int | None) -> tuple[str, ...]:
-        first = self._cursor is None or self._cursor.offset == 0
-        found = {
-            "longer_than_limit": len(rows) > LIMIT,
-            "count_below_rows": first and count is not None and count < len(rows),
-            "count_shrank": self._cursor is not None and count is not None and count < self._cursor.count,
-            "outside_window": any(self._outside(row) for row in rows),
-        }
-        return tuple(name for name, suspect in found.items() if suspect)
-
-    def _outside(self, record: bytes) -> bool:
-        """Whether no reading of the row's own time lies in the window; a row without a time is not suspected."""
-        try:
-            row = msgspec.json.decode(record, type=dict[str, Raw])
-            text = msgspec.json.decode(row.get(self._own) or row["date"], type=str)
-        except (KeyError, ValueError, RecursionError):
-            return False
-        begin, end = self._window.begin - TOLERANCE, self._window.end + TOLERANCE
-        epochs = instants(text, self._zone)
-        return bool(epochs) and not any(begin <= epoch <= end for epoch in epochs)
-
-    def _walk_on(self, page: Page, at: Cursor, count: int | None) -> None:
+    def _walk_on(self, page: Page, at: Cursor) -> None:
         """Sets the page's cursor, or ends the walk. Raises Incomplete where walks do not agree."""
+        page.again = at.walk > 1
         seen = set(at.seen) | {blake2b(record, digest_size=6).hexdigest() for record in page.records}
-        full = len(page.records) >= LIMIT
-        more = full if count is None else at.offset + len(page.records) < count
-        stale = at.offset > 0 and len(seen) == len(at.seen) and (full if count is None else len(seen) < count)
+        more = _more(at.offset, page)
+        stale = (
+            at.offset > 0
+            and len(seen) == len(at.seen)
+            and (len(page.records) >= LIMIT or len(seen) < (page.total or 0))
+        )
         if more and page.records and not stale:
             step = max(1, min(STEP, len(page.records) - (LIMIT - STEP)))
-            first = at.count if at.offset else count or 0
-            following = Cursor(at.offset + step, at.walk, first, tuple(sorted(seen)), at.before)
+            following = Cursor(at.offset + step, at.walk, tuple(sorted(seen)), at.before)
         else:
             digest = "" if stale else blake2b("".join(sorted(seen)).encode(), digest_size=16).hexdigest()
             if digest and digest == at.before:
-                if count is not None and len(seen) < count:
+                if len(seen) < (page.total or 0):
                     page.suspicions += ("fewer_than_count",)
                 return
             if at.walk >= WALKS:
-                raise Incomplete(
-                    f"{self._name}: {WALKS} walks over one minute do not agree; the vendor counts {count} rows"
-                )
-            following = Cursor(0, at.walk + 1, count or 0, (), digest)
+                raise Incomplete(f"{self._name}: {WALKS} walks over one minute of {page.total} rows do not agree")
+            following = Cursor(0, at.walk + 1, (), digest)
         page.next = _encode(following).decode()
+
+
+def _more(offset: int, page: Page) -> bool:
+    """Whether there are rows behind this page. A full page is never taken for the end, whatever the count says."""
+    return len(page.records) >= LIMIT or offset + len(page.records) < (page.total or 0)
 
 
 def refusal(errors: list[_Error], where: str) -> PollerError:

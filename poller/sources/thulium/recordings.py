@@ -45,7 +45,7 @@ class Recordings:
 
     def reading(self, ask: Ask, window: Window, cursor: str | None) -> PageReading:
         """The answer to it."""
-        return PageReading(self.name, self._own, self._zone, window, cursor)
+        return PageReading(self.name, window, cursor)
 
     def keys(self, record: bytes, offset: int | None) -> Keys:
         """The file name, and the state of durations, numbers and user."""

@@ -93,7 +93,18 @@ def test_trap_01_empty_body_means_no_records() -> None:
     assert page(b"")[0] == page(b" \r\n")[0] == []
 
 
-@pytest.mark.parametrize("body", [{"data": None, "page_size": 200}, {"recordings": None}, [], {"rows": []}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": None, "page_size": 200},
+        {"recordings": None},
+        [],
+        {"rows": []},
+        None,
+        {"next_start_key": "", "page_size": 9},
+        [{"page_size": 9}],
+    ],
+)
 def test_trap_01_empty_lists(body: object) -> None:
     found, ended = page(body)
     assert (found, ended.next) == ([], None)
@@ -188,6 +199,13 @@ def test_trap_26_stuck_first_second_of_the_window_ends_the_walk_with_its_gap() -
     assert platform.sizes == [5, 5, 10]
     assert gaps == [Window(WINDOW.begin, WINDOW.begin + 1)]
     assert len(found) == 10
+
+
+def test_trap_26_page_that_is_asked_for_again_says_so() -> None:
+    first = page({"data": [cases.cdr(1)], "next_start_key": "63876470703"})[1]
+    stuck = page({"data": [cases.cdr(1)], "next_start_key": "63876470703"}, first.next)[1]
+    moved = page({"data": [cases.cdr(1)], "next_start_key": "63876470702"}, stuck.next)[1]
+    assert [first.again, stuck.again, moved.again] == [False, True, False]
 
 
 def test_trap_26_opaque_key_that_is_stuck_is_incomplete() -> None:
@@ -448,6 +466,13 @@ def test_trap_07_audio_that_comes_later_is_another_state() -> None:
     late = cases.encode(cases.recording(1))
     assert cases.RECORDINGS.keys(early, None).state != cases.RECORDINGS.keys(late, None).state
     assert cases.RECORDINGS.normalise(early, None).data.size_bytes is None
+
+
+def test_own_time_of_a_recording_is_what_its_filter_looks_at() -> None:
+    record = cases.encode(cases.recording())
+    by_start = build("f", cases.config(endpoints={"recordings": {"filter": "start"}})).endpoints["recordings"]
+    assert cases.RECORDINGS.keys(record, None).own == 63876470703 - cases.GREGORIAN
+    assert by_start.keys(record, None).own == 63876470293 - cases.GREGORIAN
 
 
 def test_trap_12_no_secret_in_errors_or_reprs() -> None:

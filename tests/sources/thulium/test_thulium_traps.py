@@ -63,15 +63,22 @@ def epoch(text: str) -> int:
 
 
 def test_trap_22_one_page_without_offset_holds_all() -> None:
-    page = read(cases.answer(rows(100)))
-    assert (len(page.records), page.next, page.cut, page.total, page.suspicions) == (100, None, False, 100, ())
+    page = read(cases.answer(rows(99)))
+    assert (len(page.records), page.next, page.cut, page.total, page.suspicions) == (99, None, False, 99, ())
     assert asks(cases.WINDOW)["offset"] == "0"
     assert asks(cases.WINDOW)["limit"] == "100"
 
 
 @pytest.mark.parametrize(
     "body",
-    [cases.answer(rows(100), 101), cases.answer(rows(70), 80), cases.answer([], 3), json.dumps(rows(100)).encode()],
+    [
+        cases.answer(rows(100), 101),
+        cases.answer(rows(100), 100),
+        cases.answer(rows(100), 50),
+        cases.answer(rows(70), 80),
+        cases.answer([], 3),
+        json.dumps(rows(100)).encode(),
+    ],
 )
 def test_trap_22_more_rows_than_came_cut_the_window(body: bytes) -> None:
     page = read(body)
@@ -114,7 +121,7 @@ def walk(minute: Minute) -> tuple[set[str], tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("bare", [False, True])
-@pytest.mark.parametrize("count", [101, 190, 191, 350])
+@pytest.mark.parametrize("count", [100, 101, 190, 191, 350])
 def test_trap_22_single_minute_is_walked_until_two_walks_agree(count: int, bare: bool) -> None:
     minute = Minute(count, bare=bare)
     found, suspicions = walk(minute)
@@ -124,8 +131,8 @@ def test_trap_22_single_minute_is_walked_until_two_walks_agree(count: int, bare:
 
 
 def test_trap_22_small_minute_takes_one_request() -> None:
-    minute = Minute(100)
-    assert len(walk(minute)[0]) == 100
+    minute = Minute(99)
+    assert len(walk(minute)[0]) == 99
     assert minute.asked == 1
 
 
@@ -149,16 +156,25 @@ def test_trap_22_offsets_overlap() -> None:
     [
         (cases.answer(rows(150), 150), "longer_than_limit"),
         (cases.answer(rows(5), 3), "count_below_rows"),
-        (cases.answer([cases.connection(1, date="2024-10-20 02:31")]), "outside_window"),
     ],
 )
-def test_trap_22_and_09_contradictions_are_suspicious(body: bytes, name: str) -> None:
+def test_trap_22_contradictions_are_suspicious(body: bytes, name: str) -> None:
     assert read(body).suspicions == (name,)
 
 
-def test_trap_22_count_that_shrinks_while_paging_is_suspicious() -> None:
+def test_trap_22_count_that_shrinks_while_paging_does_not_end_the_walk() -> None:
     cursor = read(cases.answer(rows(100), 250), MINUTE).next
-    assert "count_shrank" in read(cases.answer(rows(100, 90), 240), MINUTE, cursor).suspicions
+    page = read(cases.answer(rows(100, 90), 120), MINUTE, cursor)
+    assert (asks(MINUTE, page.next)["offset"], page.total) == ("180", 120)
+
+
+def test_trap_22_second_walk_repeats_its_pages_on_purpose() -> None:
+    minute, cursor, repeats = Minute(150), None, []
+    while not repeats or cursor is not None:
+        page = read(minute.answer(asks(MINUTE, cursor)), MINUTE, cursor)
+        repeats.append(page.again)
+        cursor = page.next
+    assert repeats == [False, False, True, True]
 
 
 # --- 23: minutes, Polish local time, two meanings of the filter ------------------------------------------------------
@@ -217,16 +233,6 @@ def test_trap_05_precision_without_an_instant_in_the_id(date: str, precision: st
     assert (data.ended_at is None) is (precision != "second")
 
 
-def test_trap_05_rows_of_both_halves_in_one_answer_are_not_outside() -> None:
-    for window in (Window(SUMMER - 1860, SUMMER + 1740), Window(WINTER - 1860, WINTER + 1740)):
-        assert (
-            read(
-                cases.answer([cases.connection(1), cases.connection(2, connection_id=f"{WINTER + 7}.2")]), window
-            ).suspicions
-            == ()
-        )
-
-
 def test_trap_05_skipped_hour_and_bare_dates_are_read() -> None:
     assert instants("2024-03-31 02:30", WARSAW)
     assert instants("2024-03-31", WARSAW)
@@ -248,13 +254,6 @@ def test_trap_23_created_at_or_call_date_is_the_own_time() -> None:
     assert RECORDINGS.keys(rec(), None).own == SUMMER + 9 * 60
     assert by_call.keys(rec(), None).own == SUMMER
     assert RECORDINGS.keys(rec(created_at=None), None).own == SUMMER  # the old answers know no created_at
-
-
-def test_trap_23_own_time_that_the_filter_looks_at_decides_what_is_outside() -> None:
-    by_call = build("t", cases.config(endpoints={"recordings": {"filter": "call_date"}})).endpoints["recordings"]
-    late = [cases.recording(1, created_at="2024-10-28 02:40")]
-    assert read(cases.answer(late), asked=RECORDINGS).suspicions == ("outside_window",)
-    assert read(cases.answer(late), asked=by_call).suspicions == ()
 
 
 def test_trap_23_day_of_a_recording_is_its_calls_whenever_it_was_created() -> None:

@@ -6,8 +6,9 @@ import anyio
 import typer
 import yaml
 
-from poller import __version__, commands
+from poller import __version__, cli_daemon, commands
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json
+from poller.cli_run import run
 from poller.crosscheck import endpoints_of
 from poller.errors import ConfigError, PollerError
 from poller.kinds import kind_of
@@ -24,6 +25,8 @@ schema = typer.Typer(help="The shapes of what poller reads and writes.", no_args
 config = typer.Typer(help="The configuration as poller understands it.", no_args_is_help=True)
 app.add_typer(schema, name="schema")
 app.add_typer(config, name="config")
+app.command()(run)
+cli_daemon.register(app)
 
 
 def main() -> None:

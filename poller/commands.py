@@ -6,11 +6,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from poller.admin_client import connect
+from poller.app import opened
 from poller.config import Settings, load
-from poller.errors import ConfigError, PollerError
+from poller.errors import ConfigError
 from poller.kinds import kind_of, load_store_kind
+from poller.log import set_up
+from poller.operate import Work
 from poller.operations import Operations
 from poller.protocols import Facts
+from poller.redact import Redactor, secrets_of
 
 
 def settings_of(path: Path) -> Settings:
@@ -39,8 +43,11 @@ async def migrate(settings: Settings) -> Facts:
 
 @asynccontextmanager
 async def operations(settings: Settings) -> AsyncIterator[Operations]:
-    """The operations of the running daemon."""
+    """Those of the running daemon; without one the store is opened here, and the same code answers."""
     async with connect(settings.admin.socket) as remote:
-        if remote is None:
-            raise PollerError(f"no daemon answers at {settings.admin.socket} (admin.socket)")
-        yield remote
+        if remote is not None:
+            yield remote
+            return
+    set_up(form="console", level="warning", redact=Redactor(*secrets_of(settings)))
+    async with opened(settings) as parts:
+        yield Work(parts, running=False)

@@ -15,8 +15,6 @@ from poller.admin import serve_admin
 
 pytestmark = pytest.mark.anyio
 
-COMMANDS = "import typer\nfrom poller import cli, cli_daemon\ncli_daemon.register(cli.app)\ncli.main()"
-
 
 class Daemon:
     """Where it lives, and what it was asked."""
@@ -29,9 +27,8 @@ class Daemon:
         """`poller …` in the daemon's folder."""
         env = {**os.environ, "TERM": "dumb"}
         with anyio.fail_after(60):
-            return await anyio.run_process(
-                [sys.executable, "-c", COMMANDS, *arguments], cwd=self.folder, env=env, check=False
-            )
+            command = [sys.executable, "-m", "poller.cli", *arguments]
+            return await anyio.run_process(command, cwd=self.folder, env=env, check=False)
 
 
 @pytest.fixture

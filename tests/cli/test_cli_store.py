@@ -1,0 +1,104 @@
+"""The commands over a store: without a daemon, beside one, and the daemon's own start and end."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from poller.admin_client import alive
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+CONFIG = """\
+store: {kind: sqlite, path: poller.db}
+server: {listen: '127.0.0.1:0'}
+admin: {socket: p.sock}
+sinks:
+  out: {kind: ndjson, path: out.jsonl}
+sources:
+  office:
+    kind: thulium
+    base_url: http://127.0.0.1:9/api
+    username: me
+    password: {env: PASSWORD}
+    endpoints: {connections: {}}
+"""
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "poller.cli", *arguments]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the configuration lies."""
+    (tmp_path / "poller.yaml").write_text(CONFIG)
+    monkeypatch.setenv("PASSWORD", "geheim")
+    return tmp_path
+
+
+@pytest.fixture
+def poller(folder: Path) -> Run:
+    """`poller …` in that folder."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert "geheim" not in done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def daemon(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A running daemon; its one source cannot be reached."""
+    with (folder / "log").open("wb") as log, subprocess.Popen(command("run"), cwd=folder, stderr=log) as process:
+        try:
+            until(lambda: alive(folder / "p.sock"))
+            yield process
+        finally:
+            process.kill()
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_without_a_daemon_the_store_answers(poller: Run) -> None:
+    told = json.loads(poller("status", "--json").stdout)
+    assert (told["running"], told["store"]) == (False, "sqlite")
+    assert [each["endpoint"] for each in told["endpoints"]] == ["thulium.connections"]
+    assert poller("sinks", "forget", "out").returncode == 1
+
+
+def test_beside_a_daemon_the_daemon_answers(poller: Run, daemon: subprocess.Popen[bytes]) -> None:
+    told = json.loads(poller("status", "--json").stdout)
+    assert told["running"]
+    second = poller("run")
+    assert (second.returncode, second.stdout) == (1, "")
+    assert "Traceback" not in second.stderr
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(30) == 0
+    assert not json.loads(poller("status", "--json").stdout)["running"]
+
+
+def test_after_kill_9_the_next_one_starts(poller: Run, daemon: subprocess.Popen[bytes], folder: Path) -> None:
+    daemon.kill()
+    daemon.wait(30)
+    assert (folder / "p.sock").exists()
+    with subprocess.Popen(command("run"), cwd=folder, stderr=subprocess.DEVNULL) as second:
+        try:
+            until(lambda: alive(folder / "p.sock"))
+            assert json.loads(poller("status", "--json").stdout)["running"]
+            second.send_signal(signal.SIGINT)
+            assert second.wait(30) == 0
+        finally:
+            second.kill()

@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from hashlib import blake2b
 
 from poller.errors import PollerError, SinkFault
 from poller.model import DeadEvent, Event, Position, Segment
-from poller.outgoing import Outgoing, for_sink
+from poller.outgoing import Outgoing, dead_id, for_sink
 from poller.protocols import Published, Sent
 from poller.segment import end, unpack
 from poller.sinks.kafka.config import Config
@@ -191,7 +190,7 @@ class KafkaLane:
 
     def _letter(self, entry: Entry, error: BatchTooLarge) -> DeadEvent:
         return DeadEvent(
-            id=dead_id(self._sink, self._shard, entry),
+            id=dead_id(self._sink, self._shard, entry.seq, entry.event.id),
             sink=self._sink,
             shard=self._shard,
             seq=entry.seq,
@@ -200,11 +199,6 @@ class KafkaLane:
             event=entry.event,
             at=time.time(),
         )
-
-
-def dead_id(sink: str, shard: int, entry: Entry) -> str:
-    """The same event in the same place of the log is the same dead letter."""
-    return blake2b(f"{sink}\0{shard}\0{entry.seq}\0{entry.event.id}".encode(), digest_size=16).hexdigest()
 
 
 def _entries(segments: Sequence[Segment], sink: str) -> list[Entry]:

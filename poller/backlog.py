@@ -1,0 +1,116 @@
+"""What waits for a sink: shown, and limited by `max_pending`.
+
+Bytes are estimated from the oldest waiting segment, since counting them would mean reading the whole backlog.
+"""
+
+from structlog.typing import FilteringBoundLogger
+
+from poller import segment
+from poller.clock import Clock
+from poller.metrics import Metrics
+from poller.model import DeadEvent, Position, Segment
+from poller.options import SinkOptions, show_size
+from poller.outgoing import dead_id, for_sink
+from poller.protocols import Sink
+from poller.shard import Shard
+
+_EVERY = 1.0
+"""Seconds between two looks."""
+_READ = 1 << 20
+
+
+class Backlog:
+    """The backlog of one sink and shard."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        sink: Sink,
+        options: SinkOptions,
+        *,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        metrics: Metrics,
+    ) -> None:
+        self._shard = shard
+        self._sink = sink
+        self._limit = options.max_pending
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._reason = f"backlog of {sink.name}"
+        self._looked = -_EVERY
+
+    async def account(self, position: Position | None, *, failing: bool) -> None:
+        """Looks, at most once a second unless the sink fails, and does what the limit asks for."""
+        if self._clock.mono() - self._looked < _EVERY and not failing:
+            return
+        self._looked = self._clock.mono()
+        store, number, name = self._shard.store, self._shard.number, self._sink.name
+        if position is None:
+            position = await store.position(name, number) or Position()
+        count, oldest = await store.backlog(number, position.seq)
+        self._metrics.pending_events[name].set(count)
+        self._metrics.oldest_pending[name].set(oldest)
+        if self._limit is not None:
+            size = await self._size(position, count) if count else 0
+            if self._sink.pauses_polling:
+                self._pause(size)
+            elif failing and size > self._limit:
+                await self._drop(position, size)
+
+    def close(self) -> None:
+        """A sink that is gone pauses nothing."""
+        self._shard.resume(self._reason)
+
+    async def _size(self, position: Position, count: int) -> int:
+        oldest = await self._shard.store.segments_after(self._shard.number, position.seq, 1)
+        if not oldest:
+            return 0
+        return count * oldest[0].recorded_bytes // (oldest[0].last - oldest[0].first + 1)
+
+    def _pause(self, size: int) -> None:
+        limit = self._limit or 0
+        paused = self._reason in self._shard.paused
+        if size > limit and not paused:
+            self._shard.pause(self._reason)
+            self._log.error(
+                "polling pauses",
+                detail=f"about {show_size(size)} wait for this sink and max_pending is {show_size(limit)}; nothing is lost: "
+                "the vendors still have what is not polled",
+            )
+        elif size <= limit and paused:
+            self._shard.resume(self._reason)
+            self._log.info("polling goes on", detail="the sink's backlog is below max_pending again")
+        self._metrics.polling_paused["backlog"].set(int(size > limit))
+
+    async def _drop(self, position: Position, size: int) -> None:
+        """The oldest segments become dead letters, until the rest fits."""
+        limit = self._limit or 0
+        store, number, name = self._shard.store, self._shard.number, self._sink.name
+        for one in await store.segments_after(number, position.seq, max(_READ, size - limit)):
+            if size <= limit:
+                return
+            dead = self._letters(one)
+            async with self._shard.lock:
+                await store.delivered(self._shard.held, name, segment.end(one), dead)
+            self._metrics.delivery_dead_letters[name, "backlog"].inc(len(dead))
+            self._log.error("the oldest events became dead letters", events=len(dead), up_to=one.last, reason="backlog")
+            size -= one.recorded_bytes
+
+    def _letters(self, one: Segment) -> list[DeadEvent]:
+        name, number = self._sink.name, self._shard.number
+        return [
+            DeadEvent(
+                id=dead_id(name, number, seq, event.id),
+                sink=name,
+                shard=number,
+                seq=seq,
+                reason="backlog",
+                error=f"more than max_pending ({show_size(self._limit or 0)}) waited for the sink",
+                event=event,
+                at=self._clock.now(),
+            )
+            for seq, event in enumerate(segment.unpack(one), one.first)
+            if for_sink(event, name)
+        ]

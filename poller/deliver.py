@@ -1,0 +1,185 @@
+"""The way out: from the log to one sink, for one shard. Nothing lies between the steps; every crash is settled at the next start."""
+
+import random
+from collections.abc import Sequence
+
+import anyio
+from anyio.abc import TaskStatus
+
+from poller.backlog import Backlog
+from poller.backoff import delay
+from poller.clock import Clock
+from poller.errors import ForeignProgress, Outdated, PollerError, SinkRefused
+from poller.log import Outage, get_logger
+from poller.metrics import Metrics
+from poller.model import Position, Segment
+from poller.options import SinkOptions
+from poller.protocols import Lane, Sent, Sink
+from poller.settle import Rewind, Settler
+from poller.shard import Shard
+
+AT_ONCE = 8 << 20
+"""Bytes of events, before compression, that one delivery takes at most, unless a single segment is larger."""
+IDLE = 5.0
+"""Seconds after which the log is looked at although nobody told of anything new."""
+_FIRST, _LIMIT = 0.5, 30.0
+
+
+class Delivery:
+    """Delivers one shard to one sink until it is cancelled. `others`: the names of the other sinks of the store."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        sink: Sink,
+        options: SinkOptions,
+        *,
+        clock: Clock,
+        rnd: random.Random,
+        metrics: Metrics,
+        others: Sequence[str] = (),
+        rewind: Rewind | None = None,
+    ) -> None:
+        log = get_logger().bind(sink=sink.name, shard=shard.number)
+        self.shard = shard
+        self.sink = sink
+        self.position: Position | None = None
+        """Up to where everything is delivered; None until the sink was reached for the first time."""
+        self._store = shard.store
+        self._clock = clock
+        self._rnd = rnd
+        self._metrics = metrics
+        self._outage = Outage(log, clock)
+        self._settler = Settler(
+            shard, sink, options, clock=clock, log=log, metrics=metrics, others=others, rewind=rewind
+        )
+        self._backlog = Backlog(shard, sink, options, clock=clock, log=log, metrics=metrics)
+        self._lane: Lane | None = None
+        self._generation = -1
+        self._moved = anyio.Event()
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Started as soon as the sink's place in the log is fixed; polling may begin then.
+
+        Raises ForeignProgress, and SinkRefused where the sink refuses before it has ever worked. All else is tried again.
+        """
+        await self._fix_place()
+        task_status.started()
+        try:
+            while True:
+                try:
+                    await self._deliver()
+                except Outdated:
+                    await self._believe()
+                except (ForeignProgress, SinkRefused) as error:
+                    if isinstance(error, ForeignProgress) or self.position is None:
+                        raise
+                    await self._failed(error)
+                except PollerError as error:
+                    await self._failed(error)
+                finally:
+                    await self._close()
+        finally:
+            self._backlog.close()
+
+    async def caught_up(self) -> None:
+        """Waits until everything that the log holds now is delivered. The caller's scope is what bounds it."""
+        last = self.shard.held.last.seq
+        while self.position is None or self.position.seq < last:
+            await self._moved.wait()
+
+    # --- one stretch between two faults --------------------------------------------------------------------------------
+
+    async def _deliver(self) -> None:
+        """Settles, then delivers until something is no longer as it was."""
+        generation = self.shard.generation
+        self._lane, self.position = await self._settler.settle()
+        self._generation = generation
+        self._tell()
+        while self._generation == self.shard.generation:
+            changed = self.shard.changed
+            segments = await self._store.segments_after(self.shard.number, self.position.seq, AT_ONCE)
+            if self._generation != self.shard.generation:
+                return  # what was read may belong to another history
+            if segments:
+                await self._send(self._lane, self.position, segments)
+            self._outage.ended()
+            await self._backlog.account(self.position, failing=False)
+            if not segments:
+                with anyio.move_on_after(IDLE):
+                    await changed.wait()
+
+    async def _send(self, lane: Lane, before: Position, segments: Sequence[Segment]) -> None:
+        """One delivery: sent, then noted. What the sink can never take is kept as dead letters before it is passed."""
+        began = self._clock.mono()
+        sent = await lane.send(segments)
+        position = before if sent.dead else sent.position
+        async with self.shard.lock:
+            if self._generation != self.shard.generation:
+                return  # this belongs to another history; the progress tells what became of it
+            await self._store.delivered(self.shard.held, self.sink.name, position, sent.dead)
+        self.position = position
+        self._count(sent, segments, self._clock.mono() - began)
+        self._tell()
+
+    def _count(self, sent: Sent, segments: Sequence[Segment], seconds: float) -> None:
+        name, metrics = self.sink.name, self._metrics
+        for dead in sent.dead:
+            metrics.delivery_dead_letters[name, dead.reason].inc()
+            metrics.deliveries[name, "dead", dead.reason].inc()
+        if sent.dead:
+            return
+        metrics.deliveries[name, "delivered", ""].inc(sum(one.last - one.first + 1 for one in segments))
+        metrics.delivery_seconds.labels(name).observe(seconds)
+        now, end_to_end = self._clock.now(), metrics.end_to_end_seconds.labels(name)
+        for one in segments:  # the events of a segment were seen together
+            end_to_end.observe(max(0.0, now - one.at))
+
+    def _tell(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    # --- faults --------------------------------------------------------------------------------------------------------
+
+    async def _fix_place(self) -> None:
+        while True:
+            try:
+                if not self.shard.held.epoch:
+                    await self._believe()
+                return await self._settler.begin()
+            except Outdated:
+                await self._believe()
+            except PollerError as error:
+                await self._failed(error)
+
+    async def _believe(self) -> None:
+        """The store is not as we believed: another history, or another writer."""
+        try:
+            async with self.shard.lock:
+                await self.shard.believe()
+        except PollerError as error:
+            await self._failed(error)
+
+    async def _failed(self, error: PollerError) -> None:
+        """Says it once, shows what waits, and waits itself."""
+        await self._close()
+        self._outage.failed(error)
+        self._metrics.producer_rebuilds[self.sink.name].inc()
+        self._metrics.deliveries[self.sink.name, "failed", error.reason].inc()
+        seconds = delay(self._outage.attempts, first=_FIRST, limit=_LIMIT, rnd=self._rnd)
+        await self._clock.sleep(max(seconds, getattr(error, "retry_after", None) or 0.0))
+        try:
+            await self._backlog.account(self.position if self.sink.keeps_progress else None, failing=True)
+        except PollerError as also:
+            self._outage.failed(also)
+
+    async def _close(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            with anyio.CancelScope(shield=True):
+                await lane.close()
+
+
+async def deliver(delivery: Delivery, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    """The second line, for a task group: `await tasks.start(deliver, delivery, name=…)`."""
+    await delivery.run(task_status=task_status)

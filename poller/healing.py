@@ -1,0 +1,264 @@
+"""Brings a store that was rolled back or emptied in line with what one sink has published, by reading the sink.
+
+Nothing of the log is dropped, since other sinks need it. What was published and is unknown here is remembered as seen, and
+goes to the other sinks; what this sink lacks is appended again, for it alone, under numbers above everything published.
+Each step may be interrupted: it is then done again from the start, and what was done already is found to be known.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from hashlib import blake2b
+from typing import cast
+
+from structlog.typing import FilteringBoundLogger
+
+from poller import segment
+from poller.clock import Clock
+from poller.errors import Outdated
+from poller.identity import event_id
+from poller.metrics import Metrics
+from poller.model import CheckpointKey, Event, Healing, PageCommit, Position, SeenKey, Segment
+from poller.outgoing import as_update, for_sink, renumbered
+from poller.protocols import Lane, Published
+from poller.shard import Shard
+
+REBUILDING = "rebuilding"
+_CHUNK = 1_000
+_READ = 8 << 20
+_MARGIN = 6 * 3600.0
+"""Seconds that our wall clock may have been moved between two commits."""
+
+
+class Unsent:
+    """The entries of the log that the sink may lack: everything behind its position, less what is found in the sink."""
+
+    def __init__(self, sink: str) -> None:
+        self._sink = sink
+        self._keys: set[bytes] = set()
+        self._published: dict[bytes, int] = {}
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Entries of the log."""
+        for event in events:
+            if for_sink(event, self._sink):
+                self._keys.add(_key(event))
+                if event.seen is not None:
+                    self._published.setdefault(event.seen.id, 0)
+
+    def found(self, event: Published) -> None:
+        """One event that the sink has."""
+        self._keys.discard(_key(event))
+        if event.seen is not None and event.seen.id in self._published:
+            self._published[event.seen.id] += 1
+
+    def take(self, event: Event) -> Event | None:
+        """The event as it has to be sent; None where the sink has it, gets it already, or is not meant."""
+        key = _key(event)
+        if not for_sink(event, self._sink) or key not in self._keys:
+            return None
+        self._keys.remove(key)
+        states = self._published.get(event.seen.id, 0) if event.seen is not None else 0
+        if event.seen is not None and states and event.type.endswith(".new"):
+            # Polled before it was known that an earlier state had been published.
+            return as_update(event, event_id(event.seen, new=False), states + 1)
+        return event
+
+
+class Healer:
+    """Heals one shard for one sink."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        sink: str,
+        *,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        metrics: Metrics,
+        others: Sequence[str],
+    ) -> None:
+        self._shard = shard
+        self._store = shard.store
+        self._sink = sink
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._others = tuple(others)
+        self._unsent = Unsent(sink)
+        self._read_to = Position()
+        self._generation = -1
+
+    async def heal(
+        self,
+        lane: Lane,
+        stored: Position,
+        *,
+        since: float | None,
+        whole: bool,
+        checkpoints: Mapping[CheckpointKey, bytes],
+    ) -> Position:
+        """The sink's position afterwards. Polling of the shard is paused until `resume`.
+
+        `since`: published at or after this may be unknown here; None: it is found out, unless `whole` asks for everything.
+        """
+        progress = lane.progress or Position()
+        self._shard.pause(REBUILDING)
+        self._metrics.polling_paused[REBUILDING].set(1)
+        self._metrics.store_rollbacks.inc()
+        if since is None and not whole:
+            since = await self._since(stored)
+        self._log.error(
+            "the store does not share its history with what was published",
+            position=stored.seq,
+            published=progress.seq,
+            detail="it was restored, failed over or emptied: polling of the shard waits while the topics are read back",
+        )
+        self._unsent, self._read_to, self._generation = Unsent(self._sink), stored, self._shard.generation
+        await self._read_back(lane, since)
+        async with self._shard.lock:
+            await self._absorb()
+            healing = await self._healing(stored, progress, checkpoints)
+            self._shard.held = await self._store.heal(self._shard.held, healing)
+        self._shard.tell()
+        again = healing.last.seq - healing.position.seq
+        self._log.error("the store is healed", sent_again_as_missing=again, continues_after=healing.position.seq)
+        return healing.position
+
+    def resume(self) -> None:
+        """Lets polling go on, once the sink has noted the healing and the shard is settled."""
+        self._shard.resume(REBUILDING)
+        self._metrics.polling_paused[REBUILDING].set(0)
+
+    async def _since(self, stored: Position) -> float | None:
+        """What is unknown here was committed after our last segment; what is undelivered, at the earliest when it was committed."""
+        last = self._shard.held.last.seq
+        for after in (stored.seq, max(0, last - 1)):
+            segments = await self._store.segments_after(self._shard.number, after, 1)
+            if segments:
+                return segments[0].at - _MARGIN
+        return None
+
+    # --- what was published ------------------------------------------------------------------------------------------
+
+    async def _read_back(self, lane: Lane, since: float | None) -> None:
+        chunk: list[Published] = []
+        async with self._published(lane, since) as found:
+            async for event in found:
+                if _shard_of(event.source, self._store.shards) != self._shard.number:
+                    continue
+                chunk.append(event)
+                if len(chunk) >= _CHUNK:
+                    await self._remember(chunk)
+                    chunk = []
+        await self._remember(chunk)
+
+    def _published(self, lane: Lane, since: float | None) -> AbstractAsyncContextManager[AsyncIterator[Published]]:
+        iterator = lane.published(since)
+        if hasattr(iterator, "aclose"):
+            return cast(AbstractAsyncContextManager[AsyncIterator[Published]], aclosing(iterator))
+        return nullcontext(iterator)
+
+    async def _remember(self, chunk: Sequence[Published]) -> None:
+        """One commit: these are seen, and those that were unknown go to the other sinks."""
+        async with self._shard.lock:
+            # A poll that was under way may have committed meanwhile. It cannot have taken for new what an earlier chunk
+            # has made known, so its entries need to be compared only with what is still to be read.
+            await self._absorb()
+            for event in chunk:
+                self._unsent.found(event)
+            unique = {_key(event): event for event in chunk if event.seen is not None}
+            events = list(unique.values())
+            keys = [event.seen for event in events if event.seen is not None]
+            sightings = await self._store.look_up(self._shard.number, keys) if keys else {}
+            if not sightings:
+                return
+            commit = PageCommit()
+            lacking: list[Event] = []
+            after = self._shard.held.last
+            for index, sighting in sorted(sightings.items()):
+                key = SeenKey(sighting.day, keys[index].id, keys[index].state)
+                seq = 0
+                if self._others:
+                    seq = after.seq + len(lacking) + 1
+                    lacking.append(self._for_others(events[index], seq))
+                commit.seen.append((key, seq))
+            if lacking:
+                commit.segment = segment.pack(lacking, after, self._clock.now())
+            self._shard.held = await self._store.commit_page(self._shard.held, commit)
+            self._read_to = self._shard.held.last
+            if lacking:
+                self._shard.tell()
+
+    def _for_others(self, event: Published, seq: int) -> Event:
+        body = renumbered(event.body, seq)
+        return Event(
+            event.id, event.type, event.source, event.subject, event.time, event.key, event.seen, body, self._others
+        )
+
+    async def _absorb(self) -> None:
+        """Takes what the log holds behind `_read_to` among the unsent. Call it under the shard's lock."""
+        if self._generation != self._shard.generation:
+            raise Outdated("the store was exchanged while it was healed")
+        while self._read_to.seq < self._shard.held.last.seq:
+            segments = await self._store.segments_after(self._shard.number, self._read_to.seq, _READ)
+            if not segments:
+                break
+            for one in segments:
+                self._unsent.add(segment.unpack(one))
+            self._read_to = segment.end(segments[-1])
+
+    # --- what was not ------------------------------------------------------------------------------------------------
+
+    async def _healing(
+        self, stored: Position, progress: Position, checkpoints: Mapping[CheckpointKey, bytes]
+    ) -> Healing:
+        last = self._shard.held.last
+        position = Position(max(last.seq, progress.seq), last.chain)
+        appended: list[Segment] = []
+        end, fill = position, list[Event]()
+        async for event in self._lacking(stored, last):
+            seq = end.seq + len(fill) + 1
+            fill.append(
+                Event(
+                    event.id,
+                    event.type,
+                    event.source,
+                    event.subject,
+                    event.time,
+                    event.key,
+                    event.seen,
+                    renumbered(event.body, seq),
+                    (self._sink,),
+                )
+            )
+            if len(fill) == _CHUNK:
+                appended.append(segment.pack(fill, end, self._clock.now()))
+                end, fill = segment.end(appended[-1]), []
+        if fill:
+            appended.append(segment.pack(fill, end, self._clock.now()))
+            end = segment.end(appended[-1])
+        return Healing(sink=self._sink, position=position, last=end, segments=appended, checkpoints=checkpoints)
+
+    async def _lacking(self, stored: Position, last: Position) -> AsyncIterator[Event]:
+        seq = stored.seq
+        while seq < last.seq:
+            segments = await self._store.segments_after(self._shard.number, seq, _READ)
+            if not segments:
+                return
+            for one in segments:
+                for event in segment.unpack(one):
+                    taken = self._unsent.take(event)
+                    if taken is not None:
+                        yield taken
+            seq = segments[-1].last
+
+
+def _key(event: Event | Published) -> bytes:
+    """The thing and its state; for a retry's reference, which is no sighting, the event's id."""
+    return event.seen.id + event.seen.state if event.seen is not None else event.id.encode()
+
+
+def _shard_of(source: str, shards: int) -> int:
+    """The shard of an event's source, `/poller/<source id>/calls`."""
+    identifier = source.removeprefix("/poller/").rpartition("/")[0]
+    return int.from_bytes(blake2b(identifier.encode()).digest()[:8]) % shards

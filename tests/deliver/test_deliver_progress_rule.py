@@ -1,0 +1,329 @@
+"""The progress rule as a state machine over the real delivery and the real stores.
+
+Three sinks hang on one log: two keep progress, one does not. The process crashes at any await, the store is replaced by any
+earlier copy (while the process runs or not) or emptied, sinks fail before and after they have committed. In the end every
+call has reached every sink; where progress is kept, no event twice.
+"""
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from delivery_events import SOURCE, call_event, seen_key
+from delivery_model import Crashed, Fuse, Fused, ModelSink, ModelTopics, quiet, wake_next
+from fake_clock import FakeClock
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from poller.deliver import Delivery
+from poller.errors import Outdated, SinkFault
+from poller.metrics import Metrics
+from poller.model import CheckpointKey, PageCommit, Position, SeenKey
+from poller.options import SinkOptions
+from poller.segment import pack
+from poller.shard import Shard
+from poller.stores.memory import MemoryStore
+from poller.stores.sqlite import Config as SqliteConfig
+from poller.stores.sqlite import open_store
+
+SINKS = {"first": True, "second": True, "plain": False}
+OPTIONS = SinkOptions(start_from="earliest")
+
+
+class Memory:
+    """The store in memory, and its copies."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.copies: list[MemoryStore] = []
+
+    async def open(self) -> MemoryStore:
+        return self.store
+
+    async def shut(self) -> None:
+        pass
+
+    async def backup(self) -> None:
+        self.copies.append(self.store.copy())
+
+    async def restore(self, number: int) -> None:
+        self.store.restore(self.copies[number])
+
+    async def empty(self) -> None:
+        self.store.restore(MemoryStore())
+
+
+class Sqlite:
+    """The embedded store; copies are taken from the running store, restored when it is shut."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.copies: list[Path] = []
+        self.store: Any = None
+
+    async def open(self) -> Any:
+        self.store = self.store or await open_store(SqliteConfig(path=self.folder / "s.db"))
+        return self.store
+
+    async def shut(self) -> None:
+        if self.store is not None:
+            await self.store.close()
+            self.store = None
+
+    async def backup(self) -> None:
+        await self.open()
+        self.copies.append(self.folder / f"copy{len(self.copies)}")
+        with closing(sqlite3.connect(self.folder / "s.db")) as live, closing(sqlite3.connect(self.copies[-1])) as copy:
+            live.backup(copy)
+
+    async def restore(self, number: int) -> None:
+        await self.empty()
+        shutil.copy(self.copies[number], self.folder / "s.db")
+
+    async def empty(self) -> None:
+        await self.shut()
+        for path in self.folder.glob("s.db*"):
+            path.unlink()
+
+
+class World:
+    """A vendor with calls, three sinks, a store, and at most one process."""
+
+    def __init__(self, kept: Memory | Sqlite) -> None:
+        self.kept = kept
+        self.clock = FakeClock()
+        self.states: list[int] = []
+        self.topics = {name: ModelTopics(self.clock) for name in SINKS}
+        self.metrics = Metrics()
+        self.fuse = Fuse()
+        self.shard: Shard | None = None
+        self.tasks: list[asyncio.Task[None]] = []
+        self.sinks: dict[str, ModelSink] = {}
+        self.polled: list[asyncio.Task[None]] = []
+
+    # --- the process -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        if self.tasks:
+            return
+        self.fuse = Fuse()
+        self.shard = Shard(Fused(await self.kept.open(), self.fuse), 0)  # type: ignore[arg-type]
+        await self.shard.believe()
+        self.sinks = {
+            name: ModelSink(name, self.topics[name], self.fuse, keeps_progress=progress)
+            for name, progress in SINKS.items()
+        }
+        for name, sink in self.sinks.items():
+            others = [other for other in SINKS if other != name]
+            delivery = Delivery(
+                self.shard, sink, OPTIONS, clock=self.clock, rnd=random.Random(1), metrics=self.metrics, others=others
+            )
+            self.tasks.append(asyncio.create_task(delivery.run()))
+
+    async def kill(self) -> None:
+        self.fuse.blown = True
+        for task in [*self.tasks, *self.polled]:
+            task.cancel()
+        for task in [*self.tasks, *self.polled]:
+            with suppress(Crashed, asyncio.CancelledError):
+                await task
+        self.tasks, self.polled, self.shard = [], [], None
+
+    async def drive(self) -> None:
+        """Lets everything run until it waits for new events, or has crashed."""
+        with anyio.fail_after(60):
+            while True:
+                await quiet(self.fuse)
+                if self.fuse.blown:
+                    return await self.kill()
+                for task in self.tasks:
+                    if task.done():
+                        await task
+                if not self.clock.sleeping:
+                    return None
+                wake_next(self.clock)
+
+    # --- the way in --------------------------------------------------------------------------------------------------
+
+    async def poll(self) -> None:
+        """As the way in does it: look up and commit under one lock, what is known by another state is an update."""
+        shard = self.shard
+        if shard is None or shard.paused:
+            return
+        try:
+            async with shard.lock:
+                await self._commit(shard)
+            shard.tell()
+        except Outdated:
+            async with shard.lock:
+                await shard.believe()
+
+    async def _commit(self, shard: Shard) -> None:
+        keys = [seen_key(f"c{number}", str(state)) for number, state in enumerate(self.states)]
+        fresh = await shard.store.look_up(0, keys) if keys else {}
+        events, seen = [], []
+        for index, sighting in sorted(fresh.items()):
+            seq = shard.held.last.seq + len(events) + 1
+            state = str(self.states[index])
+            events.append(call_event(f"c{index}", seq, state=state, new=not sighting.states, at=self.clock.now()))
+            seen.append((SeenKey(sighting.day, keys[index].id, keys[index].state), seq))
+        if events:
+            commit = PageCommit(segment=pack(events, shard.held.last, self.clock.now()), seen=seen)
+            commit.checkpoints = {CheckpointKey(SOURCE, "cdrs"): b"1"}
+            shard.held = await shard.store.commit_page(shard.held, commit)
+
+    # --- what is judged ----------------------------------------------------------------------------------------------
+
+    async def judge(self) -> None:
+        await self.start()
+        await self.drive()
+        if not self.tasks:  # the last fuse blew now
+            await self.start()
+        self.fuse.left = None
+        await self.drive()
+        await self.poll()
+        await self.drive()
+        await self.poll()
+        await self.drive()
+        wanted = {(seen_key(f"c{n}", str(s)).id, seen_key("", str(s)).state) for n, s in enumerate(self.states)}
+        for name, progress in SINKS.items():
+            events = self.topics[name].events
+            found = Counter((event.seen.id, event.seen.state) for event in events if event.seen is not None)
+            assert not wanted - set(found), f"{name} lacks {len(wanted - set(found))} of {len(wanted)}"
+            if progress:
+                assert not [key for key, count in found.items() if count > 1], f"{name} has a state twice"
+                assert not [i for i, count in Counter(event.id for event in events).items() if count > 1], (
+                    f"{name}: id twice"
+                )
+        await self.kill()
+
+
+def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:
+    class Schedule(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.runner = asyncio.Runner()
+            self.world = World(kept())
+
+        def run(self, coroutine: Any) -> None:
+            self.runner.run(coroutine)
+
+        @rule(count=st.integers(1, 3))
+        def new_calls(self, count: int) -> None:
+            self.world.states += [0] * count
+            self.run(self._polled())
+
+        @rule(number=st.integers(0, 30))
+        def a_call_changes(self, number: int) -> None:
+            if self.world.states:
+                self.world.states[number % len(self.world.states)] += 1
+                self.run(self._polled())
+
+        @rule(hours=st.integers(1, 20))
+        def time_passes(self, hours: int) -> None:
+            self.world.clock.wall += hours * 3600.0
+
+        async def _polled(self) -> None:
+            await self.world.start()
+            with suppress(Crashed):
+                await self.world.poll()
+            if self.world.fuse.blown:
+                await self.world.kill()
+
+        @rule()
+        def deliver(self) -> None:
+            self.run(self._deliver())
+
+        async def _deliver(self) -> None:
+            await self.world.start()
+            await self.world.drive()
+
+        @rule(at=st.integers(0, 60))
+        def crash_at_an_await(self, at: int) -> None:
+            self.run(self._fused(at, "crash", 0))
+
+        @rule(at=st.integers(0, 60), sink=st.sampled_from(sorted(SINKS)))
+        def a_fault_at_an_await(self, at: int, sink: str) -> None:
+            self.run(self._fused(at, sink, 0))
+
+        @rule(at=st.integers(0, 60))
+        def a_poll_at_an_await(self, at: int) -> None:
+            self.run(self._fused(at, "poll", 0))
+
+        @rule(at=st.integers(0, 60), copy=st.integers(0, 5))
+        def a_restore_at_an_await(self, at: int, copy: int) -> None:
+            if kept is Memory:
+                self.run(self._fused(at, "restore", copy))
+
+        async def _fused(self, at: int, what: str, copy: int) -> None:
+            world = self.world
+            await world.start()
+
+            async def action() -> None:
+                if what == "crash":
+                    await world.fuse.crash()
+                elif what == "poll":
+                    world.polled.append(asyncio.create_task(world.poll()))
+                    await asyncio.sleep(0)
+                elif what == "restore" and world.kept.copies:
+                    await world.kept.restore(copy % len(world.kept.copies))
+                elif what in SINKS:
+                    raise SinkFault("planted")
+
+            world.fuse.set(at, action)
+            await world.drive()
+
+        @rule()
+        def backup(self) -> None:
+            self.run(self.world.kept.backup())
+
+        @rule(copy=st.integers(0, 5), crashed=st.booleans())
+        def restore(self, copy: int, crashed: bool) -> None:
+            if self.world.kept.copies:
+                self.run(self._replaced(copy, crashed or kept is Sqlite))
+
+        async def _replaced(self, copy: int, crashed: bool) -> None:
+            if crashed:
+                await self.world.kill()
+            await self.world.kept.restore(copy % len(self.world.kept.copies))
+
+        @rule()
+        def empty(self) -> None:
+            self.run(self._emptied())
+
+        async def _emptied(self) -> None:
+            await self.world.kill()
+            await self.world.kept.empty()
+
+        def teardown(self) -> None:
+            try:
+                self.run(self.world.judge())
+            finally:
+                self.run(self.world.kill())
+                self.run(self.world.kept.shut())
+                self.runner.close()
+                if isinstance(self.world.kept, Sqlite):
+                    shutil.rmtree(self.world.kept.folder)
+
+    Schedule.__name__ = f"{kept.__name__}Schedule"
+    return Schedule
+
+
+TestMemory = machine(Memory).TestCase
+TestMemory.settings = settings(
+    max_examples=int(os.environ.get("SCHEDULES", "60")), stateful_step_count=20, deadline=None
+)
+TestSqlite = machine(Sqlite).TestCase
+TestSqlite.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+pytestmark = pytest.mark.timeout(300)
+_ = Position

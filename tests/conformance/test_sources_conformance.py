@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from source_case import SourceCase, changed, load_cases, read, vendors, without
 
 from poller.errors import BadRecord, NotTheApi, PollerError
-from poller.model import DAY, RecordingData
+from poller.model import DAY, Keys, RecordingData
 from poller.options import EndpointOptions, SourceOptions
 
 CASES = [case for vendor in vendors() for case in load_cases(vendor)]
@@ -126,7 +126,7 @@ def test_unknown_fields_are_kept_in_the_raw_record(case: SourceCase) -> None:
 def test_missing_and_null_fields_are_tolerated_and_mean_the_same(case: SourceCase) -> None:
     record, offset = first(case)
     for name in json.loads(record):
-        found = []
+        found: list[Keys | None] = []
         for variant in (without(record, name), changed(record, {name: None}), changed(record, {name: ""})):
             try:
                 case.endpoint.normalise(variant, offset)

@@ -1,7 +1,7 @@
 """Both lists of Thulium are asked for and read in the same way (Thulium's recordings document, BEHAVIOUR 2.1 and 2.5).
 
 At most 100 records, in no documented order: a window is halved until one answer holds all. Only inside a single minute, which
-cannot be halved, are pages read by overlapping offsets, again and again until two walks have seen the same rows.
+cannot be halved, are pages read by overlapping offsets, again and again until a walk brings nothing new.
 """
 
 from hashlib import blake2b
@@ -18,7 +18,7 @@ from poller.sources.thulium.times import DAY, MINUTE, bounds
 LIMIT = 100
 STEP = 90
 """How far the next offset lies behind the last one: pages overlap, because rows move while they are read."""
-WALKS = 5
+WALKS = 10
 
 
 class Cursor(Struct, frozen=True, array_like=True):
@@ -26,10 +26,12 @@ class Cursor(Struct, frozen=True, array_like=True):
 
     offset: int
     walk: int = 1
+    quiet: int = 0
+    """Walks in a row that brought nothing new."""
+    fresh: bool = False
+    """Whether this walk has brought something new."""
     seen: tuple[str, ...] = ()
-    """Short hashes of the rows of this walk."""
-    before: str = ""
-    """The digest of the last walk's rows; empty where there was none or it brought a page without anything new."""
+    """Short hashes of the rows of all walks."""
 
 
 class _Error(Struct):
@@ -123,27 +125,24 @@ class PageReading:
         return int(text)
 
     def _walk_on(self, page: Page, at: Cursor) -> None:
-        """Sets the page's cursor, or ends the walk. Raises Incomplete where walks do not agree."""
+        """Sets the page's cursor, or ends after a walk that brought nothing new. Raises Incomplete where there is no end."""
         page.again = at.walk > 1
         seen = set(at.seen) | {blake2b(record, digest_size=6).hexdigest() for record in page.records}
-        more = _more(at.offset, page)
-        stale = (
-            at.offset > 0
-            and len(seen) == len(at.seen)
-            and (len(page.records) >= LIMIT or len(seen) < (page.total or 0))
-        )
-        if more and page.records and not stale:
+        news = len(seen) > len(at.seen)
+        if at.walk == 1 and at.offset and not news and len(page.records) >= LIMIT:
+            raise Incomplete(f"{self._name}: the page at offset {at.offset} has only rows of earlier pages")
+        if page.records and _more(at.offset, page):
             step = max(1, min(STEP, len(page.records) - (LIMIT - STEP)))
-            following = Cursor(at.offset + step, at.walk, tuple(sorted(seen)), at.before)
+            following = Cursor(at.offset + step, at.walk, at.quiet, at.fresh or news, tuple(sorted(seen)))
         else:
-            digest = "" if stale else blake2b("".join(sorted(seen)).encode(), digest_size=16).hexdigest()
-            if digest and digest == at.before:
-                if len(seen) < (page.total or 0):
-                    page.suspicions += ("fewer_than_count",)
+            quiet = 0 if at.fresh or news else at.quiet + 1
+            missing = len(seen) < (page.total or 0)
+            if quiet >= (2 if missing else 1):
+                page.suspicions += ("fewer_than_count",) if missing else ()
                 return
             if at.walk >= WALKS:
                 raise Incomplete(f"{self._name}: {WALKS} walks over one minute of {page.total} rows do not agree")
-            following = Cursor(0, at.walk + 1, (), digest)
+            following = Cursor(0, at.walk + 1, quiet, False, tuple(sorted(seen)))
         page.next = _encode(following).decode()
 
 

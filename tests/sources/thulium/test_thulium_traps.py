@@ -54,6 +54,11 @@ def rows(count: int, first: int = 0) -> list[dict[str, Any]]:
     return [cases.connection(number) for number in range(first, first + count)]
 
 
+def normalised(asked: Endpoint, record: bytes) -> Any:
+    """The event's data."""
+    return asked.normalise(record, None).data
+
+
 def epoch(text: str) -> int:
     """Epoch seconds of a UTC time."""
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
@@ -136,9 +141,32 @@ def test_trap_22_small_minute_takes_one_request() -> None:
     assert minute.asked == 1
 
 
-def test_trap_22_moving_order_is_found_out() -> None:
+def test_trap_22_moving_order_is_walked_until_all_was_seen() -> None:
+    minute = Minute(150, moves=True)
+    assert len(walk(minute)[0]) == 150
+    assert minute.asked > 4
+
+
+class Changing(Minute):
+    """Other rows at each request."""
+
+    def answer(self, query: dict[str, str]) -> bytes:
+        """A page that is not full, of a list that says it is longer."""
+        self.rows = rows(99, 1000 * self.asked)
+        self.asked += 1
+        return json.dumps({"count": 120, "result": self.rows if query["limit"] == "100" else []}).encode()
+
+
+def test_trap_22_walks_that_never_agree_are_incomplete() -> None:
     with pytest.raises(Incomplete, match="do not agree"):
-        walk(Minute(350, moves=True))
+        walk(Changing(0))
+
+
+def test_trap_22_equal_rows_do_not_keep_a_minute_open() -> None:
+    minute = Minute(150)
+    minute.rows += minute.rows[:1]
+    found, suspicions = walk(minute)
+    assert (len(found), suspicions) == (150, ("fewer_than_count",))
 
 
 def test_trap_22_offset_that_is_ignored_is_not_taken_for_the_end() -> None:
@@ -169,7 +197,8 @@ def test_trap_22_count_that_shrinks_while_paging_does_not_end_the_walk() -> None
 
 
 def test_trap_22_second_walk_repeats_its_pages_on_purpose() -> None:
-    minute, cursor, repeats = Minute(150), None, []
+    minute, repeats = Minute(150), list[bool]()
+    cursor: str | None = None
     while not repeats or cursor is not None:
         page = read(minute.answer(asks(MINUTE, cursor)), MINUTE, cursor)
         repeats.append(page.again)
@@ -215,7 +244,7 @@ def test_trap_05_doubled_hour_is_told_apart_by_the_connection_id() -> None:
     for start in (SUMMER, WINTER):
         record = row(connection_id=f"{start + 7}.88")
         assert CONNECTIONS.keys(record, None).own == start
-        data = CONNECTIONS.normalise(record, None).data
+        data = normalised(CONNECTIONS, record)
         assert (data.started_at.timestamp(), data.started_at_precision) == (start + 7, "second")
 
 
@@ -228,7 +257,7 @@ def test_trap_05_doubled_hour_is_told_apart_by_the_connection_id() -> None:
     ],
 )
 def test_trap_05_precision_without_an_instant_in_the_id(date: str, precision: str, began: int) -> None:
-    data = CONNECTIONS.normalise(row(date=date, connection_id="no-epoch"), None).data
+    data = normalised(CONNECTIONS, row(date=date, connection_id="no-epoch"))
     assert (data.started_at_precision, data.started_at.timestamp()) == (precision, began)
     assert (data.ended_at is None) is (precision != "second")
 
@@ -244,7 +273,7 @@ def test_trap_05_skipped_hour_and_bare_dates_are_read() -> None:
 )
 def test_trap_06_absurd_date_is_replaced_by_the_ids_instant_or_a_bad_record(date: object) -> None:
     assert CONNECTIONS.keys(row(date=date), None).day == SUMMER // 86_400
-    assert CONNECTIONS.normalise(row(date=date), None).data.started_at.timestamp() == SUMMER + 7
+    assert normalised(CONNECTIONS, row(date=date)).started_at.timestamp() == SUMMER + 7
     with pytest.raises(BadRecord):
         CONNECTIONS.keys(row(date=date, connection_id="x"), None)
 
@@ -295,7 +324,7 @@ def test_trap_24_media_url_is_percent_encoded_and_types_follow_the_ending() -> N
         ("a.ogg.pgp", "application/pgp-encrypted"),
         ("a", None),
     ):
-        data = RECORDINGS.normalise(rec(filename=name), None).data
+        data = normalised(RECORDINGS, rec(filename=name))
         assert data.content_type == kind
         assert "/" not in data.media_url.partition("filename=")[2]
 
@@ -315,9 +344,9 @@ def test_trap_24_several_files_of_one_call_are_several_recordings() -> None:
     [("ANSWERED", "answered"), ("NO ANSWER", "no_answer"), ("BUSY", "busy"), ("FAILED", "failed"), ("", "unknown")],
 )
 def test_trap_25_unanswered_calls_are_calls(said: str, disposition: str) -> None:
-    normal = CONNECTIONS.normalise(row(disposition=said, filename="", billsec=0), None)
-    assert normal.data.disposition == disposition
-    assert normal.mentions == normal.data.recordings == []
+    record = row(disposition=said, filename="", billsec=0)
+    assert normalised(CONNECTIONS, record).disposition == disposition
+    assert CONNECTIONS.normalise(record, None).mentions == normalised(CONNECTIONS, record).recordings == []
 
 
 @pytest.mark.parametrize(
@@ -391,9 +420,10 @@ def test_trap_06_one_record_that_cannot_be_understood_costs_no_neighbour() -> No
     assert CONNECTIONS.keys(records[2], None).id == f"{SUMMER}.9"
     with pytest.raises(BadRecord):
         CONNECTIONS.keys(records[1], None)
-    for fields in ({"connection_id": ""}, {"connection_id": None}, {"connection_id": []}):
+    nothing: tuple[object, ...] = ("", None, [])
+    for identity in nothing:
         with pytest.raises(BadRecord):
-            CONNECTIONS.keys(row(date="", **fields), None)
+            CONNECTIONS.keys(row(date="", connection_id=identity), None)
     with pytest.raises(BadRecord):
         CONNECTIONS.normalise(row(duration="long"), None)
     with pytest.raises(BadRecord):

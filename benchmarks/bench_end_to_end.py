@@ -8,7 +8,9 @@ per CPU-second (user + system of the poller's process and all its children, star
 
 import argparse
 import asyncio
+import contextlib
 import json
+import math
 import os
 import resource
 import subprocess
@@ -32,37 +34,57 @@ sys.exit(uv.run(app.run, settings, once=True))
 """
 
 
-def record(n: int, begin: int) -> bytes:
-    """FonoUC's shape, about 530 bytes."""
-    at = begin + n * SPAN // 1_000_000 % SPAN
+def record(n: int, records: int, begin: int) -> bytes:
+    """FonoUC's shape, about 530 bytes, saved at `begin` + its share of SPAN."""
+    at = begin + n * SPAN // records
     return (
         b'{"id":"202405-%012x@198.51.100.9","call_id":"%012x@198.51.100.9","datetime":"2024-05-06 17:18:39 +0000 UTC","timestamp":"%d",'
         b'"caller_id_name":"Jane Example","caller_id_number":"1604555%04d","callee_id_name":"Front Desk","callee_id_number":"12%02d",'
         b'"to":"12%02d@acme.example:5060","from":"1604555%04d@198.51.100.9","billing_seconds":"%d","duration_seconds":%d,'
         b'"ringing_seconds":4,"hangup_cause":"NORMAL_CLEARING","media_recording_id":"","recording_filename":"","direction":"Inbound",'
         b'"interaction_id":"%d-%08x"}'
-    ) % (n, n, at + 62_167_219_200, n % 10_000, n % 100, n % 100, n % 10_000, n % 600, n % 600 + 4, at + 62_167_219_200, n)
+    ) % (
+        n,
+        n,
+        at + 62_167_219_200,
+        n % 10_000,
+        n % 100,
+        n % 100,
+        n % 10_000,
+        n % 600,
+        n % 600 + 4,
+        at + 62_167_219_200,
+        n,
+    )
 
 
 def feed(records: int, begin: int, ports: "Queue[int]", second: object, stop: object) -> None:
     """The vendor: answers from memory. After `second` is set, pages are shifted and in another order."""
-    rows = [record(n, begin) for n in range(records)]
-    other = rows[337:] + rows[:337]
-    other.reverse()
+    rows = [record(n, records, begin) for n in range(records)]
+
+    def window(query: dict[str, str]) -> list[bytes]:
+        """Newest first; in the second run rotated, so that pages begin elsewhere, and oldest first."""
+        low, high = ((int(query[name]) - begin) * records / SPAN for name in ("startDate", "endDate"))
+        found = rows[max(0, math.ceil(low)) : max(0, math.floor(high) + 1)]
+        if second.is_set():  # type: ignore[attr-defined]
+            return found[337:] + found[:337]
+        found.reverse()
+        return found
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            path = head.split(b" ", 2)[1].decode()
-            query = dict(part.split("=") for part in path.partition("?")[2].split("&") if "=" in part)
-            first = int(query.get("startKey") or 0)
-            use = other if second.is_set() else rows  # type: ignore[attr-defined]
-            page = use[first : first + PAGE]
-            more = b'"%d"' % (first + PAGE) if first + PAGE < len(use) else b'""'
-            body = b'{"data":[' + b",".join(page) + b'],"page_size":1000,"next_start_key":' + more + b"}"
-            date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %s\r\nContent-Length: %d\r\n\r\n" % (date, len(body)))
-            writer.write(body)
-            await writer.drain()
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                path = head.split(b" ", 2)[1].decode()
+                query = dict(part.split("=") for part in path.partition("?")[2].split("&") if "=" in part)
+                first, use = int(query.get("startKey") or 0), window(query)
+                page = use[first : first + PAGE]
+                more = b'"%d"' % (first + PAGE) if first + PAGE < len(use) else b'""'
+                body = b'{"data":[' + b",".join(page) + b'],"page_size":1000,"next_start_key":' + more + b"}"
+                date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
+                head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %s\r\nContent-Length: %d\r\n\r\n"
+                writer.write(head % (date, len(body)) + body)
+                await writer.drain()
+        writer.close()
 
     async def serve() -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -128,7 +150,9 @@ async def published(bootstrap: str) -> Counter[str]:
     """Subjects as read_committed readers see them."""
     from aiokafka import AIOKafkaConsumer  # noqa: PLC0415 a benchmark's reader, not the program's
 
-    consumer = AIOKafkaConsumer("bench.calls", bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        "bench.calls", bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
     await consumer.start()
     found: Counter[str] = Counter()
     try:
@@ -173,7 +197,9 @@ def main() -> None:
         print(f"start-up                  {idle:8.2f} CPU s (taken off below)")
         for label, cpu, wall in (("new events", new, new_wall), ("known records", known, known_wall)):
             net = cpu - idle
-            print(f"{label:24} {options.records / net:10,.0f} per CPU-second  {net / options.records * 1e6:6.1f} µs each  {wall:6.1f} s wall")
+            print(
+                f"{label:24} {options.records / net:10,.0f} per CPU-second  {net / options.records * 1e6:6.1f} µs each  {wall:6.1f} s wall"
+            )
         print(f"published {len(found):,} of {options.records:,}; missing {options.records - len(found)}, twice {twice}")
         if len(found) != options.records or twice:
             raise SystemExit(1)
@@ -182,7 +208,14 @@ def main() -> None:
 def run_idle() -> float:
     """CPU seconds of starting the interpreter and importing everything."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", "from poller import app, config; import aiokafka, poller.sources.fonouc, poller.sinks.kafka"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from poller import app, config; import aiokafka, poller.sources.fonouc, poller.sinks.kafka",
+        ],
+        check=True,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

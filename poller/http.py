@@ -1,46 +1,40 @@
 """Asking a vendor: the only place that speaks HTTP to one. Deadlines, turns, login, sizes, and every failure under its name."""
 
-import socket
-import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode
 
 import anyio
 import httpx
 from msgspec import Struct
 
 from poller.answer import Answer, Budget
-from poller.backoff import retry_after
 from poller.clock import Clock
 from poller.credential import Credential
 from poller.errors import (
     BadAnswer,
-    CertificateFault,
     Denied,
     PollerError,
-    RateLimited,
-    Redirected,
     Refused,
-    TimedOut,
-    Unreachable,
-    VendorFault,
 )
+from poller.failures import Asking, hiding, of_error, of_status, show
 from poller.hosts import Hosts, origin
+from poller.log import get_logger
 from poller.metrics import Metrics, http_outcome
 from poller.model import Request
 from poller.options import SourceOptions
 from poller.protocols import Login, Token
-from poller.redact import Redactor, basic, printable, secrets_of
+from poller.redact import Redactor, basic, secrets_of
 
 _CONNECT = 10.0
 _ERROR_BODY = 4096
 _LOGIN_TIMEOUT = 30.0
 _LOGIN_BODY = 1 << 20
 _HEADERS = {"accept": "*/*", "accept-encoding": "gzip", "user-agent": f"poller/{version('poller')}"}
+_HARMLESS = {*_HEADERS, "accept-language", "content-type", "range", "if-range"}
 _CONNECTIONS = 100  # above any `concurrency`: requests must queue for a turn, never in the client's pool
 
 
@@ -75,6 +69,11 @@ class Vendor:
         self._hosts = hosts or Hosts(clock)
         self._hosts.host(self.base_url).claim(options.concurrency, options.max_requests_per_second)
         self._tls = self._hosts.tls(options.tls)
+        if not options.tls.verify and self.base_url.startswith("https:"):
+            get_logger().warning(
+                "certificates are not checked: anybody on the way can read and change all", source=name
+            )
+        self._keep = max(8, options.concurrency)
         self._pool = self._open_pool()
         self._login = login
         self._credential = None if login is None else Credential(self._log_in, clock)
@@ -160,11 +159,10 @@ class Vendor:
                 self._count(call, answer.fault, budget, answer.size)
 
     async def _answer(self, request: Request, url: str, call: _Call, token: Token | None, budget: Budget) -> Answer:
-        hidden = self._hiding(request, token)
-        response = await self._respond(request, url, call, token, budget, hidden)
-        answer = Answer(
-            response, budget, call.max_body, f"{self.name} {call.endpoint}", lambda error: _text(error, hidden)
-        )
+        hidden = hiding(self.redact, request, token)
+        asking = Asking(f"{self.name} {call.endpoint}", url, call.timeout, hidden)
+        response = await self._respond(request, asking, token, budget)
+        answer = Answer(response, budget, call.max_body, asking.where, lambda error: show(error, hidden))
         self._note_skew(answer, budget)
         if 200 <= answer.status < 300 or answer.status in call.accept:
             return answer
@@ -172,16 +170,14 @@ class Vendor:
             said = await _beginning(answer)
         finally:
             await answer.close()
-        raise self._status_fault(answer, call, url, hidden(printable(said)), hidden)
+        raise of_status(asking, answer, said, self._clock.now())
 
-    async def _respond(
-        self, request: Request, url: str, call: _Call, token: Token | None, budget: Budget, hidden: Redactor
-    ) -> httpx.Response:
+    async def _respond(self, request: Request, asking: Asking, token: Token | None, budget: Budget) -> httpx.Response:
         """The answer's headers. A connection that the vendor had closed while it was idle is no failure: asked once more."""
         for last in (False, True):
             progress = _Progress()
             try:
-                built = self._build(request, url, call, token, progress)
+                built = self._build(request, asking, token, progress)
                 with budget.wait():
                     return await self._pool.handle_async_request(built)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
@@ -194,11 +190,10 @@ class Vendor:
             except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError) as error:
                 caught = error
             break
-        raise self._fault(caught, call, url, progress, hidden)
+        # Raised here and not above, so that the library's error, which may hold the request, is not its context.
+        raise of_error(asking, caught, asked=progress.asked)
 
-    def _build(
-        self, request: Request, url: str, call: _Call, token: Token | None, progress: "_Progress"
-    ) -> httpx.Request:
+    def _build(self, request: Request, asking: Asking, token: Token | None, progress: "_Progress") -> httpx.Request:
         headers = dict(_HEADERS)
         content = request.json
         if request.json is not None:
@@ -207,16 +202,16 @@ class Vendor:
             headers["content-type"] = "application/x-www-form-urlencoded"
             content = urlencode(request.form).encode()
         headers |= {name.lower(): value for name, value in request.headers}
-        if self._is_foreign(url):  # another host gets no credentials, whatever header they travel in
+        if self._is_foreign(asking.url):  # another host gets no credentials, whatever header they travel in
             headers = {name: value for name, value in headers.items() if name in _HARMLESS}
         else:
             if request.basic is not None:
                 headers["authorization"] = f"Basic {basic(*request.basic)}"
             headers |= {name.lower(): value for name, value in (token.headers if token else ())}
-        connect = min(_CONNECT, call.timeout)
+        connect = min(_CONNECT, asking.timeout)
         return httpx.Request(
             request.method,
-            url,
+            asking.url,
             content=content,
             headers=[(name.encode(), value.encode()) for name, value in headers.items()],
             extensions={"trace": progress.note, "timeout": {"connect": connect, "pool": connect / 2}},
@@ -239,51 +234,6 @@ class Vendor:
         except ValueError:
             return True
 
-    # --- failures --------------------------------------------------------------------------------------------------
-
-    def _status_fault(self, answer: Answer, call: _Call, url: str, said: str, hidden: Redactor) -> PollerError:
-        status = answer.status
-        where = f"{self.name} {call.endpoint}: {status} from {urlsplit(url).hostname}"
-        quoted = f": {said}" if said else " without a word"
-        if status in {401, 403}:
-            return Denied(f"{where}{quoted}. Check the credentials and the rights of this source's user")
-        wait = retry_after(answer.headers.get("retry-after"), now=answer.date or self._clock.now())
-        if status == 429 or (status == 503 and wait is not None):
-            return RateLimited(f"{where}{quoted}. It asks for fewer requests", wait)
-        if status == 408 or status >= 500:
-            return VendorFault(f"{where}{quoted}", wait)
-        if 300 <= status < 400:
-            return Redirected(f"{where}: {_redirect(url, answer.headers.get('location'), hidden)}")
-        return Refused(f"{where}{quoted}")
-
-    def _fault(self, error: Exception, call: _Call, url: str, progress: "_Progress", hidden: Redactor) -> PollerError:
-        place = origin(url).partition("://")[2]
-        where = f"{self.name} {call.endpoint}"
-        causes = list(_causes(error))
-        if isinstance(error, TimeoutError) and progress.asked:
-            return TimedOut(f"{where}: no answer from {place} within {call.timeout:g} s")
-        if isinstance(error, (TimeoutError, httpx.TimeoutException)):
-            return Unreachable(f"{where}: no connection to {place} in time. Check base_url and the network")
-        for cause in causes:
-            if isinstance(cause, ssl.SSLError):
-                return CertificateFault(f"{where}: {_certificate(cause, place)}")
-            if isinstance(cause, socket.gaierror):
-                return Unreachable(
-                    f"{where}: the name of {place} cannot be resolved. Check base_url and the name service"
-                )
-        if isinstance(
-            error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError, TypeError)
-        ):
-            # The library's own text would quote the value, which may be a credential.
-            return Refused(
-                f"{where}: the request cannot be made ({type(error).__name__}). Check base_url and credentials"
-            )
-        return Unreachable(f"{where}: no answer from {place} ({_text(causes[-1], hidden)})")
-
-    def _hiding(self, request: Request, token: Token | None) -> Redactor:
-        """A redactor that knows this request's own credentials too."""
-        return _Hiding(self.redact, request, token)
-
     # --- the rest --------------------------------------------------------------------------------------------------
 
     def _note_skew(self, answer: Answer, budget: Budget) -> None:
@@ -301,7 +251,7 @@ class Vendor:
 
     def _open_pool(self) -> httpx.AsyncHTTPTransport:
         """The connections alone: no cookies, no redirects, nothing of the environment (proxies, .netrc)."""
-        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=15)
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=self._keep, keepalive_expiry=15)
         return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits)
 
     async def _renew_pool(self) -> None:
@@ -322,36 +272,6 @@ class _Progress:
         self.asked = self.asked or name.endswith("send_request_headers.started")
 
 
-class _Hiding(Redactor):
-    """The source's redactor and one request's credentials."""
-
-    def __init__(self, source: Redactor, request: Request, token: Token | None) -> None:
-        self._source = source
-        self._request = request
-        self._token = token
-        super().__init__()
-
-    def __call__(self, text: str) -> str:
-        if not self._spellings:
-            self.add(*self._credentials())
-        return super().__call__(self._source(text))
-
-    def _credentials(self) -> Iterator[str]:
-        if self._request.basic is not None:
-            yield self._request.basic[1]
-            yield basic(*self._request.basic)
-        for _, value in self._token.headers if self._token else ():
-            yield value
-            yield value.rpartition(" ")[2]
-        for name, value in self._request.query + (self._request.form or ()) + self._request.headers:
-            if name.lower() in _SENSITIVE:
-                yield value
-
-
-_HARMLESS = {*_HEADERS, "accept-language", "content-type", "range", "if-range"}
-_SENSITIVE = {"hash", "u", "p", "password", "api_key", "x-api-key", "token", "authorization"}
-
-
 async def _beginning(answer: Answer) -> bytes:
     """The first bytes of an error's body, as far as they come soon; that they do not is no other failure."""
     said = b""
@@ -364,43 +284,6 @@ async def _beginning(answer: Answer) -> bytes:
         except BadAnswer:
             pass
     return said
-
-
-def _redirect(url: str, location: str | None, hidden: Redactor) -> str:
-    try:
-        target = urljoin(url, location or "")
-        same = origin(target) == origin(url)
-    except ValueError:
-        target = ""
-    if not location or not target:
-        return "a redirect to nowhere. Check base_url"
-    where = hidden(printable(urlsplit(target)._replace(query="", fragment="").geturl().encode()))
-    if same:
-        return (
-            f"it redirects to {where}, which is not followed because a POST would become a GET. "
-            "Configure the vendor's version (or path) whose name answers directly"
-        )
-    return f"it redirects to another place, {where}, which is not followed. If that is the vendor's, set base_url to it"
-
-
-def _certificate(error: ssl.SSLError, place: str) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"the certificate of {place} is not trusted ({error.verify_message}). "
-            "Set tls.ca_file to a PEM file with its issuer, or correct the host name in base_url"
-        )
-    return f"TLS with {place} failed ({error.reason or 'closed'}). Check that base_url's port speaks https"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
-
-
-def _text(error: object, hidden: Redactor) -> str:
-    return hidden(printable(f"{type(error).__name__}: {error}".rstrip(": ").encode()))
 
 
 async def _close(pool: httpx.AsyncHTTPTransport) -> None:

@@ -70,6 +70,7 @@ def spellings() -> Iterator[str]:
     yield f"Authorization: Bearer {OPAQUE}"
     yield TOKEN
     yield TOKEN[:30]
+    yield f"{'x' * 195} {TOKEN}"  # where the text is cut
     yield "Basic dXNlcjpodW50ZXIyMg=="
     yield "http://user:hunter22@host/x"
 

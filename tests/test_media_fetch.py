@@ -1,7 +1,6 @@
 """Files of recordings: resumed, checked, waited for, never from inside, never to a place that a vendor chose."""
 
 import hashlib
-import os
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -251,13 +250,13 @@ async def test_what_is_not_the_file_is_waited_for(tmp_path: Path, said: bytes) -
 @pytest.mark.parametrize("said", [*NOT_YET, breaks_off(7)], ids=range(len(NOT_YET) + 1))
 async def test_in_the_end_it_says_what_was_there_instead(tmp_path: Path, said: Any) -> None:
     target = tmp_path / "call.mp3"
-    tried = await fetch(Vault([said] * 10_000), target, Places(size=len(SOUND)), wait=3_000)
+    tried = await fetch(Vault([said] * 10_000), target, Places(size=len(SOUND)), wait=600)
     assert isinstance(tried.result, Refused)
     assert re.search(
         r"mor-main: the file of recording r1 is not there \(\d+ tries\): .*try again later", str(tried.result)
     )
-    assert 2 <= len(tried.asked) < 200
-    assert 3_000 <= tried.clock.mono() - 1_000 < 3_001
+    assert 2 <= len(tried.asked) < 100
+    assert 600 <= tried.clock.mono() - 1_000 < 601
     assert not target.exists()
 
 
@@ -352,7 +351,11 @@ async def test_into_a_folder_under_a_name_of_our_own(tmp_path: Path, name: str) 
     assert isinstance(tried.result, Fetched)
     assert tried.result.path.parent == tmp_path
     assert tried.result.path.name.endswith(".mp3")
-    assert os.listdir(tmp_path) == [tried.result.path.name]
+    assert names_in(tmp_path) == [tried.result.path.name]
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 @given(st.text(), st.text())

@@ -300,6 +300,16 @@ async def test_expiry_keeps_what_is_not_delivered_or_young(store: Store) -> None
     assert await store.holds(0, held.last)
 
 
+async def test_the_newest_segment_stays_even_where_no_position_points_at_it(store: Store) -> None:
+    held = await store.hold(0)
+    for n in range(2):
+        held = await store.commit_page(held, page(held, [n]))
+    jump = Position(50, held.last.chain)
+    await store.heal(held, Healing(sink="kafka", position=jump, last=jump))
+    assert await expire(store) == 1
+    assert await store.holds(0, held.last)
+
+
 async def test_expiry_is_bounded(store: Store) -> None:
     held = await store.hold(0)
     for n in range(1, 6):

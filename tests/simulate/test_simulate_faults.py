@@ -9,6 +9,7 @@ from simulate_asking import NOON, Asking, asking
 
 from poller.simulate.faults import FAULTS, Faults, parse_rates
 from poller.simulate.run import Simulation
+from poller.simulate.site import Down
 from poller.simulate.world import WorldOptions
 
 Check = Callable[[httpx.Response], object]
@@ -41,7 +42,7 @@ def _calm(asked: Asking) -> Iterator[None]:
         site.down = ""
 
 
-def ask(asked: Asking, vendor: str, **more: object) -> httpx.Response:
+def ask(asked: Asking, vendor: str, **more: Any) -> httpx.Response:
     """A plain request of the vendor's call list."""
     if vendor == "mor":
         return asked.calls(NOON - 900, NOON, **more)
@@ -83,7 +84,7 @@ WHOLE: dict[str, Check] = {
     "absurd_dates": lambda r: "absurd_dates" in r.text,
     "echo_wrong": lambda r: "<period_start>2024-03-15 14:02:00" in r.text,
 }
-BROKEN = {
+BROKEN: dict[str, Any] = {
     "connection_reset": httpx.ReadError,
     "reset_midway": (httpx.ReadError, httpx.RemoteProtocolError),
     "content_length_too_long": httpx.RemoteProtocolError,
@@ -203,7 +204,7 @@ def test_faults_of_thulium_pages(asked: Asking) -> None:
 
 @pytest.mark.parametrize("vendor", ["mor", "thulium", "fonouc"])
 def test_a_filter_that_is_ignored(asked: Asking, vendor: str) -> None:
-    far = {
+    far: dict[str, Callable[[], int]] = {
         "mor": lambda: asked.calls(NOON - 90_000, NOON - 89_000).text.count("<call>"),
         "thulium": lambda: asked.thulium(date_from="2024-03-10 00:00", date_to="2024-03-10 01:00").json()["count"],
         "fonouc": lambda: len(asked.fonouc(startDate=NOON - 90_000, endDate=NOON - 89_000).json()["data"]) - 1,
@@ -240,7 +241,7 @@ def test_no_fault_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("down", ["503", "hang", "reset", "refuse"])
-def test_a_vendor_that_is_away_comes_back(asked: Asking, down: str) -> None:
+def test_a_vendor_that_is_away_comes_back(asked: Asking, down: Down) -> None:
     url = asked.sims.root("thulium") + "/_control"
     if down == "refuse":
         asked.sims.sites["thulium"].down = down

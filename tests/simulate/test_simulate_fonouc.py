@@ -19,9 +19,9 @@ MARCH = 1_709_251_200
 """2024-03-01 00:00:00 UTC."""
 
 
-def fonouc(world: WorldOptions | None = None, at: float = NOON, **options: object) -> Simulation:
+def fonouc(world: WorldOptions | None = None, at: float = NOON, **options: Any) -> Simulation:
     still = WorldOptions(calls_per_minute=0)
-    return Simulation(vendors=("fonouc",), world=world or still, at=at, speed=0, fonouc=FonoucOptions(**options))  # type: ignore[arg-type]
+    return Simulation(vendors=("fonouc",), world=world or still, at=at, speed=0, fonouc=FonoucOptions(**options))
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,10 @@ def add(asked: Asking, thing: str, saved: int, month: str) -> None:
 
 def walk(asked: Asking, size: int, begin: int, end: int, pages: int = 50) -> tuple[list[str], list[str]]:
     """Ids and keys of a walk by startKey."""
-    ids, keys = [], [""]
+    ids: list[str] = []
+    keys = [""]
     for _ in range(pages):
-        more = {"startKey": keys[-1]} if keys[-1] else {}
+        more = dict[str, Any](startKey=keys[-1]) if keys[-1] else {}
         page = asked.fonouc(startDate=begin, endDate=end, pageSize=size, **more).json()
         ids.extend(record["call_id"] for record in page["data"])
         keys.append(page.get("next_start_key", ""))
@@ -82,7 +83,7 @@ def test_login(busy: Asking) -> None:
         ({}, {"pageSize": 0}, 400, "pageSize must be positive\n"),
     ],
 )  # fmt: skip
-def test_refusals(busy: Asking, headers: dict[str, str], query: dict[str, object], status: int, text: str) -> None:
+def test_refusals(busy: Asking, headers: dict[str, str], query: dict[str, Any], status: int, text: str) -> None:
     response = busy.fonouc(headers=headers, **query)
     assert (response.status_code, response.text) == (status, text)
 

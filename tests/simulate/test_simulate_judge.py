@@ -162,8 +162,8 @@ def test_a_mention_alone_is_asked_for_unless_mentions_are_off() -> None:
 def test_what_is_not_due_may_be_there_or_not() -> None:
     truth = [thing((100, None, "7"))]
     for late in ({"due": 99}, {"own_after": 11}, {"endpoints": {"mor.recordings"}}):
-        assert judge(truth, [], **late).ok  # type: ignore[arg-type]
-        published = judge(truth, [recording("7", new=True, serial=1)], **late)  # type: ignore[arg-type]
+        assert judge(truth, [], **late).ok
+        published = judge(truth, [recording("7", new=True, serial=1)], **late)
         assert (published.ok, published.ahead, published.expected) == (True, 1, 0)
     assert judge(truth, [], due=100, own_after=10).missing == 1
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -20,8 +21,8 @@ STILL = WorldOptions(calls_per_minute=0)
 BUSY = WorldOptions(calls_per_minute=20, history=3600, seed=7)
 
 
-def mor(world: WorldOptions = STILL, at: float = NOON, **options: object) -> Simulation:
-    return Simulation(vendors=("mor",), world=world, at=at, speed=0, mor=MorOptions(**options))  # type: ignore[arg-type]
+def mor(world: WorldOptions = STILL, at: float = NOON, **options: Any) -> Simulation:
+    return Simulation(vendors=("mor",), world=world, at=at, speed=0, mor=MorOptions(**options))
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +108,9 @@ def test_wrong_hashes_are_seen_by_the_operator(busy: Asking) -> None:
         ({"local_hash": "secret"}, {"method": "local_calls_get", "s_user": 5, "hashed": "5"}, "status/error: Incorrect hash"),
     ],
 )  # fmt: skip
-def test_refusals(options: dict[str, object], sent: dict[str, object], expected: str) -> None:
+def test_refusals(options: dict[str, Any], sent: dict[str, Any], expected: str) -> None:
     with asking(mor(**options)) as asked:
-        assert path(asked.mor(**sent)) == expected  # type: ignore[arg-type]
+        assert path(asked.mor(**sent)) == expected
 
 
 def test_an_old_version_redirects_and_then_refuses_get() -> None:
@@ -228,7 +229,9 @@ def test_a_recording_comes_before_its_call_and_is_enriched() -> None:
 
 def test_local_calls_have_halves_and_misspelt_tags(busy: Asking) -> None:
     joined = f"{NOON - 3600}{NOON}5"
-    found = tree(busy.mor("local_calls_get", hashed=joined, **{"from": NOON - 3600, "till": NOON, "s_user": 5}))
+    found = tree(
+        busy.mor("local_calls_get", hashed=joined, **dict[str, Any]({"from": NOON - 3600, "till": NOON, "s_user": 5}))
+    )
     channels = [call.findtext("orignator_channel") or "" for call in found.iter("call")]
     assert (
         sum(channel.endswith(";1") for channel in channels) == sum(channel.endswith(";2") for channel in channels) > 0

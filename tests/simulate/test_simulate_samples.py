@@ -124,7 +124,9 @@ def test_mor_local_calls() -> None:
         shown = fields(call)
         asked.add("mor.local_calls", "x", start, State(start, shown), user=5, callee=9, local=shown["calldate"]["date"])
         joined = f"{start - 60}{start + 60}9"
-        answer = asked.mor("local_calls_get", hashed=joined, **{"from": start - 60, "till": start + 60, "s_user": 9})
+        answer = asked.mor(
+            "local_calls_get", hashed=joined, **dict[str, Any]({"from": start - 60, "till": start + 60, "s_user": 9})
+        )
     assert tree(etree.fromstring(answer.content)) == tree(sample)
 
 

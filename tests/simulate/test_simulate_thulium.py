@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,9 +15,9 @@ from poller.simulate.thulium_feed import local
 from poller.simulate.world import WorldOptions
 
 
-def thulium(world: WorldOptions | None = None, at: float = NOON, **options: object) -> Simulation:
+def thulium(world: WorldOptions | None = None, at: float = NOON, **options: Any) -> Simulation:
     still = WorldOptions(calls_per_minute=0)
-    return Simulation(vendors=("thulium",), world=world or still, at=at, speed=0, thulium=ThuliumOptions(**options))  # type: ignore[arg-type]
+    return Simulation(vendors=("thulium",), world=world or still, at=at, speed=0, thulium=ThuliumOptions(**options))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def busy() -> Iterator[Asking]:
         ("recordings/download", {"filename": "../../etc/passwd"}, 404, 100404),
     ],
 )
-def test_refusals(busy: Asking, method: str, query: dict[str, str], status: int, code: int) -> None:
+def test_refusals(busy: Asking, method: str, query: dict[str, Any], status: int, code: int) -> None:
     response = busy.thulium(method, **query)
     assert response.status_code == status
     assert [error["code"] for error in response.json()["errors"]] == [code]

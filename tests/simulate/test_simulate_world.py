@@ -168,7 +168,7 @@ def test_bulk_of_fonouc_is_whole_over_its_pages() -> None:
             key = ""
             while True:
                 page = asked.fonouc(
-                    startDate=begin, endDate=end, pageSize=1000, **({"startKey": key} if key else {})
+                    startDate=begin, endDate=end, pageSize=1000, **(dict[str, Any](startKey=key) if key else {})
                 ).json()
                 ids.extend(record["call_id"] for record in page["data"])
                 key = page["next_start_key"]

@@ -10,7 +10,7 @@ import httpx
 from anyio.from_thread import start_blocking_portal
 
 from poller.simulate.run import Simulation, Simulators, simulators
-from poller.simulate.things import Row, State
+from poller.simulate.things import Kind, Row, State
 
 NOON = 1_710_504_000
 """2024-03-15 12:00:00 UTC, a winter Friday for both zones."""
@@ -25,7 +25,7 @@ class Asking:
     _token: str = field(default="", init=False)
 
     def mor(
-        self, method: str = "user_calls_get", *, hashed: str = "", verb: str = "POST", **parameters: object
+        self, method: str = "user_calls_get", *, hashed: str = "", verb: str = "POST", **parameters: Any
     ) -> httpx.Response:
         """`hashed`: the values that the client joins before the secret."""
         options = self.sims.config.mor
@@ -34,12 +34,12 @@ class Asking:
         url = f"{self.sims.url('mor')}/{method}"
         return self.http.get(url, params=sent) if verb == "GET" else self.http.post(url, data=sent)
 
-    def calls(self, begin: int, end: int, **more: object) -> httpx.Response:
+    def calls(self, begin: int, end: int, **more: Any) -> httpx.Response:
         """user_calls_get of a window."""
         return self.mor(hashed=f"{begin}{end}{more.get('s_user', '')}", period_start=begin, period_end=end, **more)
 
     def thulium(
-        self, method: str = "connections", *, auth: tuple[str, str] | None = None, **query: object
+        self, method: str = "connections", *, auth: tuple[str, str] | None = None, **query: Any
     ) -> httpx.Response:
         """Any method of Thulium's API."""
         options = self.sims.config.thulium
@@ -55,7 +55,7 @@ class Asking:
         return self.http.post(self.sims.root("fonouc") + options.login_path, json=body)
 
     def fonouc(
-        self, path: str = "/reports/cdrs", *, headers: dict[str, str] | None = None, **query: object
+        self, path: str = "/reports/cdrs", *, headers: dict[str, str] | None = None, **query: Any
     ) -> httpx.Response:
         """Any path of FonoUC's API, with a token that is got once."""
         options = self.sims.config.fonouc
@@ -67,7 +67,7 @@ class Asking:
 
     def add(self, endpoint: str, thing: str, own_time: int, *states: State, **place: Any) -> None:
         """Puts a row of the test's own into the world."""
-        kind = "recording" if endpoint.endswith("recordings") else "call"
+        kind: Kind = "recording" if endpoint.endswith("recordings") else "call"
         self.sims.world.add(Row(endpoint, kind, thing, own_time, list(states), place=place))
 
 

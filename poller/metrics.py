@@ -7,13 +7,12 @@ takes a second of the interpreter to write. Histograms are few and the library's
 
 import platform
 import time
-from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 
 from poller.errors import PollerError
+from poller.exposition import Table
 
 POLL_OUTCOMES = (
     "ok",
@@ -72,7 +71,6 @@ _POLL_OUTCOME = _BAD_ANSWERS | {
 }
 _HTTP_OUTCOME = _BAD_ANSWERS | {"timeout": "timeout", "not_the_api": "bad_answer"}
 
-_SLICE = 500
 _PAUSE = 0.0005
 
 
@@ -91,72 +89,6 @@ def _fold(error: PollerError | None, names: dict[str, str], known: tuple[str, ..
         return "ok"
     name = names.get(error.reason, error.reason)
     return name if name in known else other
-
-
-class Series:
-    """One line of a table. A value of None is not shown."""
-
-    __slots__ = ("head", "value")
-
-    def __init__(self, head: str, value: float | None) -> None:
-        self.head = head
-        self.value = value
-
-    def inc(self, count: float = 1) -> None:
-        """Adds to a counter."""
-        self.value = (self.value or 0) + count
-
-    def set(self, value: float | None) -> None:
-        """Sets a gauge; None takes the line away: absent is how "not known" is said."""
-        self.value = value
-
-
-class Table:
-    """One metric: a line per set of label values. `Table("x_total", "counter", "Help.", "source")["mor"].inc()`."""
-
-    def __init__(self, name: str, kind: Literal["counter", "gauge"], text: str, *labels: str) -> None:
-        self.name = name
-        self._head = f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
-        self._labels = labels
-        self._first = 0 if kind == "counter" else None
-        self._series: dict[tuple[str, ...], Series] = {}
-        if not labels:
-            _ = self[()]
-
-    def __getitem__(self, values: str | tuple[str, ...]) -> Series:
-        """The line of these label values, new ones beginning at 0 (a counter) or absent (a gauge)."""
-        key = (values,) if isinstance(values, str) else values
-        found = self._series.get(key)
-        if found is None:
-            if len(key) != len(self._labels):
-                raise ValueError(f"{self.name} has the labels {self._labels}, not {len(key)} values")
-            pairs = ",".join(f'{name}="{_escape(value)}"' for name, value in zip(self._labels, key, strict=True))
-            found = self._series[key] = Series(f"{self.name}{{{pairs}}} " if pairs else f"{self.name} ", self._first)
-        return found
-
-    def inc(self, count: float = 1) -> None:
-        """Adds to a counter without labels."""
-        self[()].inc(count)
-
-    def set(self, value: float | None) -> None:
-        """Sets a gauge without labels."""
-        self[()].set(value)
-
-    def items(self) -> list[tuple[tuple[str, ...], Series]]:
-        """The lines by their label values."""
-        return list(self._series.items())
-
-    def write(self) -> Iterator[str]:
-        """The text, in slices short enough not to hold the interpreter for long."""
-        yield self._head
-        series = list(self._series.values())
-        for at in range(0, len(series), _SLICE):
-            shown = ((one.head, one.value) for one in series[at : at + _SLICE])
-            yield "".join(f"{head}{value}\n" for head, value in shown if value is not None)
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 class Records:

@@ -5,7 +5,8 @@ import inspect
 from prometheus_client.parser import text_string_to_metric_families
 
 from poller import errors
-from poller.metrics import HTTP_OUTCOMES, POLL_OUTCOMES, Metrics, Table, http_outcome, poll_outcome
+from poller.exposition import Table
+from poller.metrics import HTTP_OUTCOMES, POLL_OUTCOMES, Metrics, http_outcome, poll_outcome
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -217,7 +217,7 @@ class UserCallsReading:
     def _total(self) -> tuple[int | None, tuple[str, ...]]:
         text, count = self._document.facts.get("total_calls", ""), self._document.count
         if not text.isascii() or not text.isdecimal() or len(text) > 12:
-            if not self._document.listed:
+            if not self._document.listed and self.offset is None:
                 raise Malformed("the answer holds neither calls nor their number")
             return None, ("no_total",)
         total = int(text)

@@ -86,6 +86,16 @@ def test_01_fewer_calls_than_counted() -> None:
     assert read_answer(CALLS, [calls_page(call_xml(), total=1)])[1].suspicions == ()
 
 
+def test_01_no_total() -> None:
+    """The echoed period proves that it is the list; without either it is some other document."""
+    page = calls_page("").replace(b"<total_calls>0</total_calls>", b"")
+    assert read_answer(CALLS, [page])[1].suspicions == ("no_total",)
+    assert read_answer(CALLS, [page.replace(b"</period>", b"</period><calls/>")])[1].suspicions == ("no_total",)
+    zoned = mor_endpoint("user_calls", timezone="Europe/Vilnius")
+    with pytest.raises(Malformed, match="neither calls nor their number"):
+        read_answer(zoned, [b"<page><greeting>hello</greeting></page>"])
+
+
 def test_01_records_and_an_error() -> None:
     """What came is kept, and the answer does not count as read."""
     page = calls_page(call_xml()).replace(b"</calls_stat>", b"</calls_stat><error>Access Denied</error>")

@@ -3,7 +3,7 @@
 Endpoints do no I/O, know no clock and write no log: bytes in, records and values out.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -281,8 +281,14 @@ class Store(Protocol):
         """How many events lie behind `seq`, and when the oldest of them was committed."""
         ...
 
-    async def expire(self, *, log_before: float, seen_before_day: int, limit: int) -> int:
-        """Deletes segments that every sink has passed and seen days below the horizon, at most `limit` rows; how many went."""
+    async def expire(
+        self, *, log_before: float, seen_before_day: int, limit: int, sinks: Collection[str] | None = None
+    ) -> int:
+        """Deletes segments that every sink has passed and seen days below the horizon, at most `limit` rows; how many went.
+
+        `sinks`: those whose positions hold segments back (the configured ones); None: all that have a position. A shard in
+        which none of them has a position keeps everything. The segment at which any position stands is always kept.
+        """
         ...
 
     async def dead_records(self) -> list[DeadRecord]:

@@ -11,7 +11,7 @@ from stores_harness import harness_of
 
 import poller.stores
 from poller.errors import Outdated
-from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, Sighting
+from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, Segment, Sighting
 from poller.protocols import Store
 from poller.segment import end, unpack
 
@@ -308,6 +308,19 @@ async def test_the_newest_segment_stays_even_where_no_position_points_at_it(stor
     await store.heal(held, Healing(sink="kafka", position=jump, last=jump))
     assert await expire(store) == 1
     assert await store.holds(0, held.last)
+
+
+async def test_expiry_of_many(store: Store) -> None:
+    held = await store.hold(0)
+    segments: list[Segment] = []
+    for n in range(130):
+        segments.append(segment([n], end(segments[-1]) if segments else Position()))
+    healing = Healing(sink="kafka", position=Position(), last=end(segments[-1]), segments=segments)
+    held = await store.heal(held, healing)
+    await store.delivered(held, "kafka", held.last)
+    assert await expire(store, limit=120) == 120
+    assert [s.last for s in await store.segments_after(0, 0, 1 << 20)] == list(range(121, 131))
+    assert await expire(store) == 9
 
 
 async def test_expiry_is_bounded(store: Store) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -26,6 +27,10 @@ from poller.stores.sqlite.faults import told
 from poller.stores.sqlite.file import DEADLINE, Database, Timed
 
 T = TypeVar("T")
+
+_SEGMENTS_AT_A_TIME = 50
+"""About a tenth of a second: the pages of each are visited one by one."""
+_SEEN_AT_A_TIME = 20_000
 
 
 class SqliteStore:
@@ -97,12 +102,19 @@ class SqliteStore:
     async def expire(
         self, *, log_before: float, seen_before_day: int, limit: int, sinks: Collection[str] | None = None
     ) -> int:
-        """Call it again until it returns 0; other calls come in between."""
-        return await self._write(
-            lambda database: writes.expire(
-                database, log_before=log_before, seen_before_day=seen_before_day, limit=limit, sinks=sinks
-            )
-        )
+        """In small transactions, between which other calls come in."""
+        gone = 0
+        for work, at_a_time in (
+            (partial(writes.expire_segments, before=log_before, sinks=sinks), _SEGMENTS_AT_A_TIME),
+            (partial(writes.expire_seen, day=seen_before_day), _SEEN_AT_A_TIME),
+        ):
+            while gone < limit:
+                some = min(at_a_time, limit - gone)
+                went = await self._write(partial(work, limit=some))
+                gone += went
+                if went < some:
+                    break
+        return gone
 
     async def forget_sink(self, sink: str) -> bool:
         """Removes its positions and dead events."""

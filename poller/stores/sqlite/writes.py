@@ -60,31 +60,28 @@ def heal(database: Database, held: Held, healing: Healing) -> Held:
     return Held(held.shard, held.epoch, healing.last)
 
 
-def expire(
-    database: Database, *, log_before: float, seen_before_day: int, limit: int, sinks: Collection[str] | None
-) -> int:
+def expire_segments(database: Database, limit: int, before: float, sinks: Collection[str] | None) -> int:
     """A shard without any position keeps everything: its sinks are not registered yet."""
     passed: dict[int, int] = {}
+    gone = 0
     with database.transaction() as connection:
         for sink, shard, seq, _ in connection.execute(SQL["positions"]).fetchall():
             if sinks is None or sink in sinks:
                 passed[shard] = min(seq, passed.get(shard, seq))
-        gone = 0
         for shard, seq in passed.items():
-            bounds = {"shard": shard, "passed": seq, "before": log_before, "limit": limit - gone}
+            bounds = {"shard": shard, "passed": seq, "before": before, "limit": limit - gone}
             gone += connection.execute(SQL["expire_segments"], bounds).rowcount
-        return gone + _expire_seen(connection, seen_before_day, limit - gone)
+    return gone
 
 
-def _expire_seen(connection: sqlite3.Connection, day: int, limit: int) -> int:
-    after = connection.execute(SQL["seen_after"], {"day": day, "limit": limit}).fetchone()
-    cursor = (
-        connection.execute(SQL["expire_seen"], (day,))
-        if after is None
-        else connection.execute(SQL["expire_seen_to"], after)
-    )
-    connection.execute(SQL["count"], (-cursor.rowcount, "seen"))
-    return cursor.rowcount
+def expire_seen(database: Database, limit: int, day: int) -> int:
+    """The oldest rows first, as one range."""
+    with database.transaction() as connection:
+        after = connection.execute(SQL["seen_after"], {"day": day, "limit": limit}).fetchone()
+        statement, bounds = ("expire_seen", (day,)) if after is None else ("expire_seen_to", after)
+        gone = connection.execute(SQL[statement], bounds).rowcount
+        connection.execute(SQL["count"], (-gone, "seen"))
+    return gone
 
 
 def forget_sink(database: Database, sink: str) -> bool:

@@ -7,8 +7,10 @@ import typer
 import yaml
 
 from poller import __version__, cli_daemon, commands
+from poller.cli_media import recording
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json
 from poller.cli_run import run
+from poller.cli_simulate import simulate_command
 from poller.crosscheck import endpoints_of
 from poller.errors import ConfigError, PollerError
 from poller.kinds import kind_of
@@ -26,6 +28,8 @@ config = typer.Typer(help="The configuration as poller understands it.", no_args
 app.add_typer(schema, name="schema")
 app.add_typer(config, name="config")
 app.command()(run)
+app.command("simulate")(simulate_command)
+app.add_typer(recording, name="recording")
 cli_daemon.register(app)
 
 

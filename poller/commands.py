@@ -1,18 +1,26 @@
 """What the commands do. Nothing here prints; `cli*.py` does nothing but print."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from poller.admin_client import connect
 from poller.app import opened
+from poller.clock import SystemClock
 from poller.config import Settings, load
-from poller.errors import ConfigError
-from poller.kinds import kind_of, load_store_kind
+from poller.errors import ConfigError, Refused
+from poller.hosts import Hosts
+from poller.http import Vendor
+from poller.kinds import kind_of, load_source_kind, load_store_kind
 from poller.log import set_up
+from poller.media_fetch import Fetched, fetch_file
+from poller.metrics import Metrics
 from poller.operate import Work
 from poller.operations import Operations
+from poller.options import Duration
 from poller.protocols import Facts
 from poller.redact import Redactor, secrets_of
 
@@ -39,6 +47,40 @@ async def migrate(settings: Settings) -> Facts:
         return await store.facts()
     finally:
         await store.close()
+
+
+def duration(text: str, option: str) -> float:
+    """Seconds of an option such as `5m`. Raises ConfigError."""
+    try:
+        return TypeAdapter[float](Duration).validate_python(text)
+    except ValidationError:
+        raise ConfigError(f"{option}: {text!r} is no duration: write a number with its unit, such as 5m") from None
+
+
+async def fetch(
+    settings: Settings,
+    name: str,
+    recording_id: str,
+    target: Path,
+    *,
+    wait: float,
+    progress: Callable[[int, int | None], None],
+    waiting: Callable[[str, float], None],
+) -> Fetched:
+    """Fetches the file of one recording; see media_fetch. Needs neither store nor daemon. Raises ConfigError, PollerError."""
+    options = settings.sources.get(name)
+    if options is None:
+        raise ConfigError(f"there is no source {name!r}; there are: {', '.join(settings.sources) or 'none'}")
+    set_up(form="console", level="warning", redact=Redactor(*secrets_of(settings)))
+    source = load_source_kind(kind_of(options)).build(name, options)
+    if source.media is None:
+        raise Refused(f"{name}: this kind of source has no recording files")
+    clock = SystemClock()
+    async with Vendor(name, options, source.login, clock=clock, metrics=Metrics(), hosts=Hosts(clock)) as vendor:
+        return await fetch_file(
+            vendor, source.media, recording_id, None, target, clock=clock, wait=wait, progress=progress,
+            waiting=waiting, allowed=getattr(options, "media_hosts", ()),
+        )  # fmt: skip
 
 
 @asynccontextmanager

@@ -1,0 +1,87 @@
+"""`poller simulate` says what to configure, and `poller recording fetch` fetches from it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "poller.cli", *arguments]
+
+
+@pytest.fixture
+def printed() -> Iterator[str]:
+    """What a simulator prints; it runs meanwhile and ends with 0 on SIGINT."""
+    started = command("simulate", "fonouc", "--history", "600")
+    with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if "Ctrl-C" in line:
+                    break
+            yield "".join(lines)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def poller(tmp_path: Path) -> Run:
+    """`poller …` in a folder of its own."""
+
+    def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "TERM": "dumb", **env}
+        done = subprocess.run(
+            command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False
+        )
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+def test_what_it_prints_is_a_configuration(poller: Run, printed: str, tmp_path: Path) -> None:
+    config = yaml.safe_load(printed)
+    config["sources"]["fonouc"]["endpoints"] = {"recordings": {}}
+    config |= {
+        "store": {"kind": "sqlite", "path": "p.db"},
+        "server": {"listen": "127.0.0.1:0"},
+        "admin": {"socket": "p.sock"},
+        "sinks": {"out": {"kind": "ndjson", "path": "out.jsonl"}},
+    }
+    (tmp_path / "poller.yaml").write_text(yaml.safe_dump(config))
+    exports = [line.removeprefix("# export ") for line in printed.splitlines() if line.startswith("# export ")]
+    env = {name: value.strip("'") for name, _, value in (line.partition("=") for line in exports)}
+    assert poller("run", "--once", **env).returncode == 0
+    assert (tmp_path / "out.jsonl").stat().st_size > 0
+    done = poller("recording", "fetch", "fonouc", "no-such-file", "-o", "x.mp3", "--wait", "0s", **env)
+    assert done.returncode == 1
+    assert "no-such-file" in done.stderr
+    assert not (tmp_path / "x.mp3").exists()
+    wrong = poller("recording", "fetch", "nobody", "1", **env)
+    assert (wrong.returncode, "there is no source 'nobody'" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nix"], "no simulator for nix"),
+        (["mor", "--port", "mor=x"], "--port VENDOR=PORT"),
+        (["mor", "--fault", "nothing=1"], "nothing"),
+    ],
+)
+def test_bad_usage(poller: Run, arguments: list[str], sentence: str) -> None:
+    done = poller("simulate", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr

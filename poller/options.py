@@ -34,7 +34,8 @@ _DURATION = r"^([0-9]+(\.[0-9]+)?)(ms|s|m|h|d|w)$"
 _SIZE = r"^([0-9]+(\.[0-9]+)?)(B|KiB|MiB|GiB|KB|MB|GB)$"
 
 
-def _duration(value: object) -> float:
+def read_duration(value: object) -> float:
+    """`5m` → 300.0. Raises ValueError with a sentence."""
     match = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(
@@ -74,7 +75,7 @@ def show_size(size: int) -> str:
 
 Duration = Annotated[
     float,
-    BeforeValidator(_duration),
+    BeforeValidator(read_duration),
     PlainSerializer(show_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["60s", "5m", "24h"]}),
 ]
@@ -234,7 +235,7 @@ def _start(value: object) -> object:
     if value == "now":
         return 0.0
     if isinstance(value, str) and re.fullmatch(_DURATION, value):
-        return -_duration(value)
+        return -read_duration(value)
     try:
         date = datetime.fromisoformat(str(value))
     except ValueError:

@@ -72,7 +72,8 @@ def judge(
     least_visible: float = 0.0,
     mentions: bool = True,
 ) -> Verdict:
-    """Compares. Everything that was visible before `due` with own time from `own_after` on must be there.
+    """Compares. Everything with own time from `own_after` on must be there that a reader had surely found by `due`, the time at
+    which it stopped reading.
 
     `sources`: source id → vendor (`{"mor-main": "mor"}`); where absent, the vendor is read off the beginning of the id.
     `endpoints`: only these are polled. `least_visible`: states that were gone sooner may be missing (after an outage).
@@ -132,7 +133,7 @@ def _vendor(source: str, sources: Mapping[str, str]) -> str:
 
 def _due(life: Mapping[str, Any], own_time: float, due: float, own_after: float, least_visible: float) -> bool:
     lasted = (inf if life["gone_at"] is None else life["gone_at"]) - life["visible_at"]
-    return not life["may_miss"] and lasted >= least_visible and life["visible_at"] <= due and own_time >= own_after
+    return not life["may_miss"] and lasted >= least_visible and life["found_by"] <= due and own_time >= own_after
 
 
 def _must(thing: Thing, due: float, own_after: float, least_visible: float) -> Counter[State]:

@@ -107,7 +107,7 @@ def build(config: Simulation) -> Simulators:
     )
     clock = WorldClock(at=config.at, speed=config.speed)
     world = World(options, clock, {vendor: FEEDS[vendor] for vendor in config.vendors})
-    truth = Truth(world.may_miss, config.truth)
+    truth = Truth(world.found_by, config.truth)
     world.watchers.append(truth.saw)
     seed = config.world.seed
     sites = {vendor: Site(vendor, world, truth, Faults(vendor, config.faults, seed)) for vendor in config.vendors}
@@ -131,21 +131,24 @@ async def simulators(config: Simulation | None = None) -> AsyncIterator[Simulato
     running = build(config or Simulation())
     running.world.now()
     stop = anyio.Event()
-    try:
-        async with anyio.create_task_group() as group:
-            for vendor in running.config.vendors:
-                running.ports[vendor] = await group.start(_listen, running, vendor, stop)
-            group.start_soon(_move, running.world)
-            try:
-                yield running
-            finally:
-                stop.set()
-                with anyio.move_on_after(_FAREWELL, shield=True):
-                    while any(site.listening for site in running.sites.values()):  # noqa: ASYNC110 - bounded, and at the end
-                        await anyio.sleep(0.02)
-                group.cancel_scope.cancel()
-    finally:
-        running.truth.close()
+    raised: Exception | None = None
+    async with anyio.create_task_group() as group:
+        for vendor in running.config.vendors:
+            running.ports[vendor] = await group.start(_listen, running, vendor, stop)
+        group.start_soon(_move, running.world)
+        try:
+            yield running
+        except Exception as fault:  # noqa: BLE001 - raised again below, not wrapped in a group
+            raised = fault
+        finally:
+            stop.set()
+            with anyio.move_on_after(_FAREWELL, shield=True):
+                while any(site.listening for site in running.sites.values()):  # noqa: ASYNC110 - bounded, and at the end
+                    await anyio.sleep(0.02)
+            group.cancel_scope.cancel()
+            running.truth.close()
+    if raised is not None:
+        raise raised
 
 
 async def serve(config: Simulation, ready: Callable[[Simulators], None] | None = None) -> None:

@@ -1,7 +1,7 @@
 """What must be published: every state of every row, written as NDJSON while the world moves.
 
 One line per state that became visible: `{"vendor", "endpoint", "kind", "id", "own_time", "counted", "states": [{"visible_at",
-"gone_at", "may_miss", "fields"}], "mention": {…, "by"} | absent}`. Lines of one thing belong together.
+"gone_at", "found_by", "may_miss", "fields"}], "mention": {…, "by"} | absent}`. Lines of one thing belong together.
 """
 
 import json
@@ -39,9 +39,9 @@ def plain(text: str) -> str:
 class Truth:
     """Collects what became visible, in memory and, where a path is given, in a file that is flushed line by line."""
 
-    def __init__(self, may_miss: Callable[[float, float, float], bool], path: Path | None = None) -> None:
+    def __init__(self, found_by: Callable[[str, float, float], float | None], path: Path | None = None) -> None:
         self.lines: list[str] = []
-        self._may_miss = may_miss
+        self._found_by = found_by
         self._file: IO[str] | None = path.open("a", encoding="utf-8") if path else None
 
     def saw(self, row: Row, index: int) -> None:
@@ -52,8 +52,13 @@ class Truth:
         later = (other for other in range(index + 1, len(row.states)) if _declared(row, other) != fields)
         gone = row.states[next(later, index)].visible_at
         gone = gone if gone != state.visible_at else inf
-        missable = self._may_miss(row.own_time, state.visible_at, gone)
-        life = {"visible_at": state.visible_at, "gone_at": None if gone == inf else gone, "may_miss": missable}
+        found_by = self._found_by(row.endpoint, row.own_time, state.visible_at)
+        life = {
+            "visible_at": state.visible_at,
+            "gone_at": None if gone == inf else gone,
+            "found_by": found_by,
+            "may_miss": found_by is None or gone < found_by,
+        }
         self._write(
             row.endpoint,
             row.kind,

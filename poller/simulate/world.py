@@ -27,7 +27,7 @@ class WorldOptions:
     ladder: tuple[tuple[float, float], ...] = ((300, 60), (1800, 300), (10_800, 1800), (172_800, 21_600))
     """(back, every) of each rung that the reader promises: tells which states must be found, and where 'exactly at reach' is."""
     slack: float = 90.0
-    """How much later than its `every` a rung's pass may finish before a short-lived state counts as findable."""
+    """How much later than its `every` a rung's pass may have read: what tells when a state has surely been found."""
     call_seconds: tuple[int, int] = (2, 240)
     usual_delay: tuple[float, float] = (0.0, 8.0)
     """From the end of a call to its row."""
@@ -105,12 +105,15 @@ class World:
             self._count += 1
             heapq.heappush(self._coming, (state.visible_at, self._count, row, index))
 
-    def may_miss(self, own_time: float, visible: float, gone: float) -> bool:
-        """Whether a reader who keeps the ladder may miss a state: it came too late for every rung, or went too soon."""
+    def found_by(self, endpoint: str, own_time: float, visible: float) -> float | None:
+        """When a reader who keeps the ladder has surely found a state; None: it came too late for every rung."""
         reaching = [every for back, every in self.options.ladder if visible - own_time <= back]
         if not reaching:
-            return True
-        return gone - max(visible, self.began) < min(reaching) + self.options.slack
+            return None
+        # Thulium can be asked for whole minutes only: one is readable once it has ended, and a pass may wait for the next.
+        step = 60 if endpoint.startswith("thulium.") else 0
+        readable = (own_time // step + 1) * step if step else own_time
+        return max(visible, readable, self.began) + min(reaching) + self.options.slack + step
 
     def between(self, endpoint: str, begin: float, end: float) -> Iterator[tuple[Row, State]]:
         """Rows that are visible now with own time in [begin, end], oldest first."""

@@ -80,14 +80,38 @@ def test_a_row_is_seen_from_its_moment_on_and_not_a_moment_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lateness", "lasts", "missable"),
-    [(0, 200, False), (0, 100, True), (300, 151, False), (301, 200, True), (301, 400, False), (172_801, 10**9, True)],
+    ("endpoint", "own_time", "lateness", "found_after"),
+    [
+        ("mor.user_calls", NOON + 1000, 0, 150),
+        ("mor.user_calls", NOON + 1000, 300, 300 + 150),
+        ("mor.user_calls", NOON + 1000, 301, 301 + 390),
+        ("fonouc.cdrs", NOON + 1000, 172_800, 172_800 + 21_690),
+        ("fonouc.cdrs", NOON + 1000, 172_801, None),
+        # What happened before anybody read is found by the first passes.
+        ("fonouc.cdrs", NOON - 1000, 0, 1000 + 150),
+        # A minute of Thulium is readable once it has ended (1000 s are 16:40), in a pass of the minute after.
+        ("thulium.connections", NOON + 1000, 0, 20 + 210),
+        ("thulium.connections", NOON + 1000, 30, 30 + 210),
+    ],
 )
-def test_which_states_a_reader_may_miss(lateness: float, lasts: float, missable: bool) -> None:
-    simulated = world(history=0)
-    assert simulated.world.may_miss(NOON, NOON + lateness, NOON + lateness + lasts) is missable
-    # What was gone before anybody could read is nobody's fault.
-    assert simulated.world.may_miss(NOON - 5000, NOON - 4900, NOON - 100)
+def test_when_a_reader_has_found_a_state(
+    endpoint: str, own_time: float, lateness: float, found_after: float | None
+) -> None:
+    found_by = world(history=0).world.found_by(endpoint, own_time, own_time + lateness)
+    assert found_by == (None if found_after is None else own_time + found_after)
+
+
+def test_what_is_gone_before_it_is_found_may_be_missed() -> None:
+    simulated = world(calls_per_minute=0)
+    lives = [
+        State(NOON, {"hangup_cause": "A"}),
+        State(NOON + 149, {"hangup_cause": "B"}),
+        State(NOON + 299, {"hangup_cause": "C"}),
+    ]
+    simulated.world.add(Row("fonouc.cdrs", "call", "x", NOON, lives))
+    after(simulated, 400)
+    (thing,) = simulated.things()
+    assert [state["may_miss"] for state in thing["states"]] == [True, False, False]
 
 
 def test_what_is_not_declared_makes_no_state() -> None:

@@ -52,6 +52,9 @@ def admin_app(operations: Operations) -> Starlette:
     async def retry(request: Request) -> Response:
         return _json(await operations.retry(msgspec.json.decode(await request.body(), type=Retry).ids))
 
+    async def recording(request: Request) -> Response:
+        return _json(await operations.recording(request.path_params["name"], request.query_params.get("id", "")))
+
     async def forget_sink(request: Request) -> Response:
         await operations.forget_sink(request.path_params["name"])
         return _json(None)
@@ -70,6 +73,7 @@ def admin_app(operations: Operations) -> Starlette:
             Route("/dead-letters", dead_letters),
             Route("/dead-letters/retry", retry, methods=["POST"]),
             Route("/dead-letters/{id:path}", dead_letter),
+            Route("/recordings/{name:path}", recording),
             Route("/sinks/{name:path}/forget", forget_sink, methods=["POST"]),
             Route("/sources/{name:path}/forget", forget_source, methods=["POST"]),
             Route("/rebuild", rebuild, methods=["POST"]),

@@ -5,7 +5,8 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -20,6 +21,7 @@ REBUILD = 3600.0
 """Seconds to wait for a rebuild, which reads topics back."""
 
 T = TypeVar("T")
+Found = dict[str, object] | None
 
 
 def alive(path: Path) -> bool:
@@ -75,6 +77,10 @@ class Remote:
         """See Operations."""
         return await self._ask("POST", "/dead-letters/retry", list[Retried], json={"ids": list(letters)})
 
+    async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:
+        """See Operations."""
+        return await self._ask("GET", f"/recordings/{quote(source, safe='')}", Found, params={"id": recording_id})
+
     async def forget_sink(self, name: str) -> None:
         """See Operations."""
         await self._ask("POST", f"/sinks/{quote(name, safe='')}/forget", type(None))
@@ -88,13 +94,21 @@ class Remote:
         body = {"sink": sink, "accept_duplicates": accept_duplicates}
         return await self._ask("POST", "/rebuild", list[str], patience=REBUILD, json=body)
 
-    async def _ask(self, method: str, path: str, wanted: type[T], *, patience: float = ANSWER, **more: Any) -> T:  # noqa: ANN401 passed on
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        wanted: type[T] | UnionType,
+        *,
+        patience: float = ANSWER,
+        **more: Any,  # noqa: ANN401 passed on
+    ) -> T:
         try:
             answer = await self._client.request(method, path, timeout=patience, **more)
         except httpx.HTTPError as error:
             raise Transient(f"the daemon at {self._path} did not answer: {type(error).__name__}") from None
         if answer.status_code == 200:
-            return msgspec.json.decode(answer.content, type=wanted)
+            return cast(T, msgspec.json.decode(answer.content, type=wanted))
         raise _refusal(answer)
 
 

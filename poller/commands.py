@@ -67,7 +67,7 @@ async def fetch(
     progress: Callable[[int, int | None], None],
     waiting: Callable[[str, float], None],
 ) -> Fetched:
-    """Fetches the file of one recording; see media_fetch. Needs neither store nor daemon. Raises ConfigError, PollerError."""
+    """Fetches the file of one recording; see media_fetch. What its event says of it helps, where one is kept. Raises ConfigError, PollerError."""
     options = settings.sources.get(name)
     if options is None:
         raise ConfigError(f"there is no source {name!r}; there are: {', '.join(settings.sources) or 'none'}")
@@ -75,10 +75,12 @@ async def fetch(
     source = load_source_kind(kind_of(options)).build(name, options)
     if source.media is None:
         raise Refused(f"{name}: this kind of source has no recording files")
+    async with operations(settings) as work:
+        known = await work.recording(name, recording_id)
     clock = SystemClock()
     async with Vendor(name, options, source.login, clock=clock, metrics=Metrics(), hosts=Hosts(clock)) as vendor:
         return await fetch_file(
-            vendor, source.media, recording_id, None, target, clock=clock, wait=wait, progress=progress,
+            vendor, source.media, recording_id, known, target, clock=clock, wait=wait, progress=progress,
             waiting=waiting, allowed=getattr(options, "media_hosts", ()),
         )  # fmt: skip
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from poller import __version__, housekeeping, segment
 from poller.app_parts import App
 from poller.errors import PollerError, Unknown
+from poller.identity import Identity, day_of
 from poller.keep import Walk
 from poller.kinds import kind_of
-from poller.model import DeadEvent, DeadRecord, Event, PageCommit, Window
+from poller.model import DAY, DeadEvent, DeadRecord, Event, PageCommit, Window
 from poller.operations import DeadLetter, EndpointStatus, Retried, SinkStatus, Status
 from poller.outgoing import renumbered
 from poller.poll import Track, claims
@@ -163,6 +166,25 @@ class Work:
         if len(found) != 1 or not letter:
             raise Unknown(f"{letter!r} is {'no dead letter' if not found else 'the beginning of several dead letters'}")
         return found[0]
+
+    # --- recordings ----------------------------------------------------------------------------------------------------
+
+    async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:
+        """`data` of the recording's newest event, None where the log has none (any more)."""
+        track = next((one for one in self._app.tracks if one.setup.name == source), None)
+        if track is None:
+            raise Unknown(f"there is no source {source} with an endpoint")
+        identity, shard = Identity(track.key.source, "recording"), track.setup.shard
+        today = day_of(self._app.clock.now())
+        oldest = today - int(self._app.settings.retention // DAY) - 32  # a row may be that much older than its event
+        for day in range(today + 1, oldest, -3):  # the look-up covers the day before and after, too
+            key = identity.mention_key(recording_id, day)
+            found = await shard.store.find_event(shard.number, key)
+            for event in reversed(segment.unpack(found) if found is not None else []):
+                if event.seen is not None and event.seen.id == key.id:
+                    data: dict[str, object] = msgspec.json.decode(event.body)["data"]
+                    return data
+        return None
 
     # --- forgetting and rebuilding ---------------------------------------------------------------------------------------
 

@@ -96,6 +96,10 @@ class Operations(Protocol):
         """Tries each again; one that succeeds is closed."""
         ...
 
+    async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:
+        """`data` of the newest event of a recording, None where the log has none (any more). `source`: its name."""
+        ...
+
     async def forget_sink(self, name: str) -> None:
         """Removes the position and the dead letters of a sink that is not configured any more."""
         ...

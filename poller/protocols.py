@@ -258,7 +258,7 @@ class Store(Protocol):
         ...
 
     async def find_event(self, shard: int, key: SeenKey) -> Segment | None:
-        """The segment in which the id of `key` (its state is ignored) was published first, while it is kept."""
+        """The segment in which the id of `key` (its state is ignored) was published last, while it is kept."""
         ...
 
     async def position(self, sink: str, shard: int) -> Position | None:

@@ -144,7 +144,7 @@ class MemoryStore:
     async def find_event(self, shard: int, key: SeenKey) -> Segment | None:
         """None when it was never published or is no longer kept."""
         seqs = [seq for states in self._now.states(key).values() for seq in states.values() if seq]
-        return next((s for s in self._now.log.get(shard, []) if seqs and s.first <= min(seqs) <= s.last), None)
+        return next((s for s in self._now.log.get(shard, []) if seqs and s.first <= max(seqs) <= s.last), None)
 
     async def position(self, sink: str, shard: int) -> Position | None:
         """None: it has none yet."""

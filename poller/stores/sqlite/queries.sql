@@ -42,8 +42,8 @@ WHERE shard = :shard AND last >= :seq AND first <= :seq ORDER BY last LIMIT 1;
 SELECT 1 FROM segment WHERE shard = ? AND last = ? AND chain = ?
 UNION ALL SELECT 1 FROM shard WHERE number = ? AND seq = ? AND chain = ?;
 
--- name: first_seq
-SELECT min(seq) FROM seen WHERE day IN (:day - 1, :day, :day + 1) AND id = :id AND seq > 0;
+-- name: latest_seq
+SELECT max(seq) FROM seen WHERE day IN (:day - 1, :day, :day + 1) AND id = :id AND seq > 0;
 
 -- name: backlog
 SELECT coalesce(sum(last - first + 1), 0), min(at) FROM segment WHERE shard = ? AND last > ?;

@@ -71,8 +71,8 @@ def holds(connection: sqlite3.Connection, shard: int, position: Position) -> boo
 
 
 def find_event(connection: sqlite3.Connection, shard: int, key: SeenKey) -> Segment | None:
-    """By the smallest seq of all states of the id."""
-    (seq,) = connection.execute(SQL["first_seq"], {"day": key.day, "id": key.id}).fetchone()
+    """By the largest seq of all states of the id: its newest state knows the most."""
+    (seq,) = connection.execute(SQL["latest_seq"], {"day": key.day, "id": key.id}).fetchone()
     if seq is None:
         return None
     row = connection.execute(SQL["segment_with"], {"shard": shard, "seq": seq}).fetchone()

@@ -31,22 +31,33 @@ _SENSITIVE = {"hash", "u", "p", "password", "api_key", "x-api-key", "token", "au
 
 
 class Asking(Struct, frozen=True):
-    """What a failure's sentence begins with. `url` is never shown whole: its query may carry a hash."""
+    """What a failure's sentence begins with, and what must not be in it."""
 
     where: str
     url: str
+    """Never shown whole: its query may carry a hash."""
     timeout: float
-    hidden: Redactor
+    redact: Redactor
+    request: Request
+    token: Token | None
+
+    def __repr__(self) -> str:
+        """Without the URL."""
+        return f"<Asking {self.where}>"
 
     @property
     def place(self) -> str:
         """Host and port."""
         return origin(self.url).partition("://")[2]
 
+    def hidden(self, text: str) -> str:
+        """The text without the source's secrets and this request's own; made ready only when something failed."""
+        return self.redact.with_more(*_credentials(self.request, self.token))(text)
 
-def hiding(source: Redactor, request: Request, token: Token | None) -> Redactor:
-    """The source's redactor, with this request's own credentials."""
-    return source.with_more(*_credentials(request, token))
+    def show(self, error: object) -> str:
+        """A library's error on one line, redacted."""
+        text = f"{type(error).__name__}: {error}".rstrip(": ").encode()
+        return self.hidden(printable(text, len(text)))[:_SHOWN]
 
 
 def _credentials(request: Request, token: Token | None) -> Iterator[str]:
@@ -100,13 +111,7 @@ def of_error(asking: Asking, error: Exception, *, asked: bool) -> PollerError:
             return Unreachable(
                 f"{asking.where}: the name of {asking.place} cannot be resolved. Check base_url and the name service"
             )
-    return Unreachable(f"{asking.where}: no answer from {asking.place} ({show(causes[-1], asking.hidden)})")
-
-
-def show(error: object, hidden: Redactor) -> str:
-    """A library's error on one line, redacted."""
-    text = f"{type(error).__name__}: {error}".rstrip(": ").encode()
-    return hidden(printable(text, len(text)))[:_SHOWN]
+    return Unreachable(f"{asking.where}: no answer from {asking.place} ({asking.show(causes[-1])})")
 
 
 def _redirect(asking: Asking, location: str | None) -> str:

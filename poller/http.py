@@ -20,7 +20,7 @@ from poller.errors import (
     PollerError,
     Refused,
 )
-from poller.failures import Asking, hiding, of_error, of_status, show
+from poller.failures import Asking, of_error, of_status
 from poller.hosts import Hosts, origin
 from poller.log import get_logger
 from poller.metrics import Metrics, http_outcome
@@ -159,10 +159,9 @@ class Vendor:
                 self._count(call, answer.fault, budget, answer.size)
 
     async def _answer(self, request: Request, url: str, call: _Call, token: Token | None, budget: Budget) -> Answer:
-        hidden = hiding(self.redact, request, token)
-        asking = Asking(f"{self.name} {call.endpoint}", url, call.timeout, hidden)
-        response = await self._respond(request, asking, token, budget)
-        answer = Answer(response, budget, call.max_body, asking.where, lambda error: show(error, hidden))
+        asking = Asking(f"{self.name} {call.endpoint}", url, call.timeout, self.redact, request, token)
+        response = await self._respond(asking, budget)
+        answer = Answer(response, budget, call.max_body, asking.where, asking.show)
         self._note_skew(answer, budget)
         if 200 <= answer.status < 300 or answer.status in call.accept:
             return answer
@@ -172,12 +171,12 @@ class Vendor:
             await answer.close()
         raise of_status(asking, answer, said, self._clock.now())
 
-    async def _respond(self, request: Request, asking: Asking, token: Token | None, budget: Budget) -> httpx.Response:
+    async def _respond(self, asking: Asking, budget: Budget) -> httpx.Response:
         """The answer's headers. A connection that the vendor had closed while it was idle is no failure: asked once more."""
         for last in (False, True):
             progress = _Progress()
             try:
-                built = self._build(request, asking, token, progress)
+                built = self._build(asking, progress)
                 with budget.wait():
                     return await self._pool.handle_async_request(built)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
@@ -193,7 +192,8 @@ class Vendor:
         # Raised here and not above, so that the library's error, which may hold the request, is not its context.
         raise of_error(asking, caught, asked=progress.asked)
 
-    def _build(self, request: Request, asking: Asking, token: Token | None, progress: "_Progress") -> httpx.Request:
+    def _build(self, asking: Asking, progress: "_Progress") -> httpx.Request:
+        request, token = asking.request, asking.token
         headers = dict(_HEADERS)
         content = request.json
         if request.json is not None:

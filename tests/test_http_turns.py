@@ -54,6 +54,7 @@ async def test_the_pace_is_the_slowest_that_was_configured_and_kept_by_all() -> 
     host = Host(clock)
     host.claim(8, 10)
     host.claim(8, 2)
+    host.claim(8, 5)
     host.claim(8, None)
     begun: list[float] = []
 

@@ -156,6 +156,13 @@ def test_wrong_charset_is_survived(declared: str) -> None:
     assert json.loads(records[0])["clid"] == "Žaneta €"
 
 
+def test_a_mark_and_space_before_the_document_are_survived() -> None:
+    """A byte order mark, empty lines and comments, cut anywhere."""
+    page = "\ufeff\r\n <!-- cached -->".encode() + calls_page(call_xml())
+    assert len(read_answer(ENDPOINT, [page])[0]) == 1
+    assert len(read_answer(ENDPOINT, (bytes([byte]) for byte in page))[0]) == 1
+
+
 def test_broken_bytes_are_replaced() -> None:
     """Latin-1 inside UTF-8 costs its character and no more."""
     page = calls_page(call_xml(clid="Zo@")).replace(b"Zo@", b"Zo\xeb!")

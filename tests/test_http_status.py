@@ -169,6 +169,21 @@ async def test_a_kept_connection_that_the_vendor_closed_is_opened_again() -> Non
     assert server.connections == 2
 
 
+async def test_a_kept_connection_that_closes_just_when_it_is_used_again() -> None:
+    """Its end arrives after the request was sent, so only the failure tells."""
+
+    async def respond(_: Asked, stream: ByteStream) -> bool:
+        if len(server.asked) == 2:
+            return False
+        await stream.send(answer(body=b"here"))
+        return True
+
+    async with peer(respond) as server, open_vendor(server.url) as vendor:
+        assert await get(vendor) == b"here"
+        assert await get(vendor) == b"here"
+    assert (len(server.asked), server.connections) == (3, 2)
+
+
 async def test_a_connection_closed_without_an_answer_is_tried_once_only() -> None:
     async def close(_: Asked, __: ByteStream) -> bool:
         return False

@@ -194,10 +194,12 @@ async def test_a_server_without_ranges_starts_over(tmp_path: Path) -> None:
     whole(tried, target)
 
 
-@pytest.mark.parametrize("span", ["bytes 0-59999/60003", "bytes 20001-60002/60003", "pages 1-2/3", "", "bytes */60003"])
+@pytest.mark.parametrize(
+    "span", ["bytes 10000-50002/60003", "bytes 20001-60002/60003", "pages 1-2/3", "", "bytes */60003"]
+)
 async def test_a_range_that_was_not_asked_for_is_not_written(tmp_path: Path, span: str) -> None:
     target = tmp_path / "call.mp3"
-    wrong = answer(206, SOUND[20_001:], content_range=span, content_type="audio/mpeg")
+    wrong = answer(206, SOUND[10_000:50_003], content_range=span, content_type="audio/mpeg")
     tried = await fetch(Vault([breaks_off(20_000), wrong]), target)
     whole(tried, target)
     assert tried.ranges == [None, "bytes=20000-", None]

@@ -43,7 +43,8 @@ class Backlog:
 
     async def account(self, position: Position | None, *, failing: bool) -> None:
         """Looks, at most once a second unless the sink fails, and does what the limit asks for."""
-        if self._clock.mono() - self._looked < _EVERY and not failing:
+        urgent = failing or self._reason in self._shard.paused
+        if self._clock.mono() - self._looked < _EVERY and not urgent:
             return
         self._looked = self._clock.mono()
         store, number, name = self._shard.store, self._shard.number, self._sink.name

@@ -18,11 +18,16 @@ def pack(events: list[Event], after: Position, at: float) -> Segment:
     return Segment(
         first=first,
         last=after.seq + len(events),
-        chain=chain(after.chain, first, [event.id for event in events]),
+        chain=chain(after.chain, first, [_link(event) for event in events]),
         at=at,
         data=_compress.compress(_encode(events)),
         recorded_bytes=sum(len(event.body) for event in events),
     )
+
+
+def _link(event: Event) -> str:
+    """The state too: after a restore the same thing may be polled again in another state, under the same id and number."""
+    return event.id + event.seen.state.hex() if event.seen is not None else event.id
 
 
 def unpack(segment: Segment) -> list[Event]:

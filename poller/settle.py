@@ -121,7 +121,8 @@ class Settler:
             return stored
         if progress == stored:
             return stored
-        if await self._store.holds(self._shard.number, progress):
+        # Progress that was there before this store met the sink was written in another store's life, whatever the log says.
+        if not fresh and await self._store.holds(self._shard.number, progress):
             return max(stored, progress, key=lambda position: position.seq)
         if self._settled == self._shard.generation:
             raise ForeignProgress(self._foreign(progress))

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from fake_clock import FakeClock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from structlog.testing import capture_logs
 
 from poller.deliver import Delivery
 from poller.errors import Outdated, SinkFault
@@ -212,6 +213,8 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:
     class Schedule(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
+            self.quiet = ExitStack()
+            self.quiet.enter_context(capture_logs())
             self.runner = asyncio.Runner()
             self.world = World(kept())
 
@@ -235,7 +238,7 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:
 
         async def _polled(self) -> None:
             await self.world.start()
-            with suppress(Crashed):
+            with suppress(Crashed, SinkFault):  # a fault that was planted for a delivery
                 await self.world.poll()
             if self.world.fuse.blown:
                 await self.world.kill()
@@ -312,6 +315,7 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:
                 self.run(self.world.kill())
                 self.run(self.world.kept.shut())
                 self.runner.close()
+                self.quiet.close()
                 if isinstance(self.world.kept, Sqlite):
                     shutil.rmtree(self.world.kept.folder)
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import anyio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import collect_hosts, create_conn
 
 from poller.errors import SinkFault, SinkRefused
 from poller.sinks.kafka.config import Config
@@ -40,8 +41,7 @@ async def prepare(config: Config, connection: Mapping[str, Any], shards: int, ev
     wanted = [*event_topics, config.progress_topic] if exactly_once else list(event_topics)
     admin = AIOKafkaAdminClient(**connection)
     try:
-        with mapped("asking for topics", config.request_timeout):
-            await admin.start()
+        await _start(admin, config, connection)
         partitions = await _existing(admin, config, wanted)
         if missing := [topic for topic in wanted if topic not in partitions]:
             await _create(admin, config, missing, shards)
@@ -54,6 +54,19 @@ async def prepare(config: Config, connection: Mapping[str, Any], shards: int, ev
             await admin.close()
     largest = min(int(settings.get(topic, {}).get("max.message.bytes") or _LARGEST) for topic in event_topics)
     return Limits({topic: partitions[topic] for topic in event_topics}, largest)
+
+
+async def _start(admin: AIOKafkaAdminClient, config: Config, connection: Mapping[str, Any]) -> None:
+    """The client says only that it found no broker; a single connection says why (refused, certificate, password)."""
+    try:
+        with mapped("connecting", config.request_timeout):
+            await admin.start()
+    except SinkFault:
+        options = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
+        host, port, _ = collect_hosts(connection["bootstrap_servers"], randomize=False)[0]
+        with mapped(f"connecting to {host}:{port}", config.request_timeout):
+            (await create_conn(host, port, **options)).close()
+        raise
 
 
 async def _existing(admin: AIOKafkaAdminClient, config: Config, wanted: Sequence[str]) -> dict[str, int]:

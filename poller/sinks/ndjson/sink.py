@@ -1,6 +1,7 @@
 """A file to which whole lines are appended, or standard output."""
 
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -113,15 +114,19 @@ class NdjsonLane:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Whole or, where the disk lets us, not at all."""
-    with path.open("ab") as file:
-        before = file.tell()
+    """Whole or, where the disk lets us, not at all. Devices and pipes can neither be synced nor cut."""
+    with path.open("ab", buffering=0) as file:
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        before = file.tell() if regular else 0
+        left = memoryview(data)
         try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            while left:
+                left = left[file.write(left) :]
+            if regular:
+                os.fsync(file.fileno())
         except OSError:
-            file.truncate(before)
+            if regular:
+                file.truncate(before)
             raise
 
 

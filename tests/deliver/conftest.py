@@ -1,0 +1,92 @@
+"""A life of one process with a store in memory and a model sink."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from delivery_events import call_event
+from delivery_model import Crashed, Fuse, ModelSink, ModelTopics, quiet, wake_next
+from fake_clock import FakeClock
+
+from poller.deliver import Delivery
+from poller.metrics import Metrics
+from poller.model import PageCommit
+from poller.options import SinkOptions
+from poller.segment import pack
+from poller.shard import Shard
+from poller.stores.memory import MemoryStore
+
+
+class Life:
+    """`begin` starts a delivery; `drive` lets it run until it waits."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = MemoryStore()
+        self.topics = ModelTopics(self.clock)
+        self.metrics = Metrics()
+        self.fuse = Fuse()
+        self.sink = ModelSink("kafka", self.topics, self.fuse)
+        self.shard = Shard(self.store, 0)
+        self.task: asyncio.Task[None] | None = None
+        self.delivery: Delivery | None = None
+        self.waits: list[float] = []
+
+    async def commit(self, *calls: str, at: float | None = None) -> None:
+        """A page of new calls, as the way in commits it."""
+        if not self.shard.held.epoch:
+            await self.shard.believe()
+        events, seen = [], []
+        for seq, call in enumerate(calls, self.shard.held.last.seq + 1):
+            events.append(call_event(call, seq))
+            assert events[-1].seen is not None
+            seen.append((events[-1].seen, seq))
+        segment = pack(events, self.shard.held.last, self.clock.now() if at is None else at)
+        self.shard.held = await self.store.commit_page(self.shard.held, PageCommit(segment=segment, seen=seen))
+        self.shard.tell()
+
+    async def begin(
+        self, *, restart: bool = False, others: tuple[str, ...] = (), rewind: Any = None, **options: Any
+    ) -> None:
+        await self.end()
+        if restart:
+            self.shard = Shard(self.store, 0)
+        options = {"start_from": "earliest"} | options
+        self.delivery = Delivery(
+            self.shard, self.sink, SinkOptions.model_validate(options), clock=self.clock, rnd=random.Random(1),
+            metrics=self.metrics, others=others, rewind=rewind,
+        )  # fmt: skip
+        self.task = asyncio.create_task(self.delivery.run())
+        await self.drive()
+
+    async def drive(self, *, sleeps: int = 50) -> None:
+        for _ in range(sleeps):
+            await quiet(self.fuse)
+            if not self.clock.sleeping or self.task is None or self.task.done():
+                break
+            self.waits.append(self.clock._sleepers[0][0] - self.clock.time)
+            wake_next(self.clock)
+
+    async def end(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            with suppress(asyncio.CancelledError, Crashed, Exception):
+                await self.task
+        self.task = None
+
+    @property
+    def published(self) -> list[str]:
+        return [event.subject for event in self.topics.events]
+
+
+@pytest.fixture
+async def life() -> AsyncIterator[Life]:
+    life = Life()
+    yield life
+    await life.end()
+
+
+Made = Callable[[], Awaitable[None]]

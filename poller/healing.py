@@ -130,12 +130,15 @@ class Healer:
         self._metrics.polling_paused[REBUILDING].set(0)
 
     async def _since(self, stored: Position) -> float | None:
-        """What is unknown here was committed after our last segment; what is undelivered, at the earliest when it was committed."""
-        last = self._shard.held.last.seq
-        for after in (stored.seq, max(0, last - 1)):
-            segments = await self._store.segments_after(self._shard.number, after, 1)
-            if segments:
-                return segments[0].at - _MARGIN
+        """The last moment that is surely common: when the segment at the sink's position was committed.
+
+        Nothing later will do: what lies behind the position may have been polled after the store was exchanged.
+        """
+        if not stored.seq:
+            return None
+        for one in await self._store.segments_after(self._shard.number, stored.seq - 1, 1):
+            if one.last == stored.seq:
+                return one.at - _MARGIN
         return None
 
     # --- what was published ------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from structlog.testing import capture_logs
 from poller.deliver import Delivery
 from poller.errors import Outdated, SinkFault
 from poller.metrics import Metrics
-from poller.model import CheckpointKey, PageCommit, Position, SeenKey
+from poller.model import CheckpointKey, Event, PageCommit, SeenKey
 from poller.options import SinkOptions
 from poller.segment import pack
 from poller.shard import Shard
@@ -118,7 +118,7 @@ class World:
         if self.tasks:
             return
         self.fuse = Fuse()
-        self.shard = Shard(Fused(await self.kept.open(), self.fuse), 0)  # type: ignore[arg-type]
+        self.shard = Shard(Fused(await self.kept.open(), self.fuse), 0)
         await self.shard.believe()
         self.sinks = {
             name: ModelSink(name, self.topics[name], self.fuse, keeps_progress=progress)
@@ -172,7 +172,8 @@ class World:
     async def _commit(self, shard: Shard) -> None:
         keys = [seen_key(f"c{number}", str(state)) for number, state in enumerate(self.states)]
         fresh = await shard.store.look_up(0, keys) if keys else {}
-        events, seen = [], []
+        events: list[Event] = []
+        seen: list[tuple[SeenKey, int]] = []
         for index, sighting in sorted(fresh.items()):
             seq = shard.held.last.seq + len(events) + 1
             state = str(self.states[index])
@@ -209,7 +210,7 @@ class World:
         await self.kill()
 
 
-def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:
+def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  # noqa: C901 its rules are short and flat
     class Schedule(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
@@ -330,4 +331,3 @@ TestMemory.settings = settings(
 TestSqlite = machine(Sqlite).TestCase
 TestSqlite.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
 pytestmark = pytest.mark.timeout(300)
-_ = Position

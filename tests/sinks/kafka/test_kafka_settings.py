@@ -131,7 +131,7 @@ async def test_missing_topics_are_named_where_we_may_not_create_them(broker: Bro
 
 @pytest.mark.kafka
 @pytest.mark.anyio
-async def test_password_is_checked_by_a_real_broker(tmp_path: Any, prefix: str, broker: Broker) -> None:
+async def test_password_is_checked_by_a_real_broker(tmp_path: Any, broker: Broker) -> None:
     assert broker.pid, "the fixture says where there is no Java"
     login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_poller="right";'
     secured = Broker(
@@ -155,7 +155,7 @@ async def test_password_is_checked_by_a_real_broker(tmp_path: Any, prefix: str, 
             if works:
                 await (await sink.lane(0)).close()
             else:
-                with pytest.raises(SinkRefused, match="(?i)authentication") as refused:
+                with pytest.raises(SinkRefused, match=r"(?i)authentication") as refused:
                     await sink.lane(0)
                 assert "wr0ng" not in str(refused.value)
     finally:

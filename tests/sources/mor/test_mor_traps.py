@@ -326,6 +326,8 @@ def test_14_no_recordings_is_empty_for_recordings_only() -> None:
         read_answer(LOCAL, [empty])
     with pytest.raises(BadAnswer):
         read_answer(RECORDINGS, [b"<page><status></status></page>"])
+    with pytest.raises(Malformed, match="no list"):
+        read_answer(LOCAL, [b"<page><greeting>hello</greeting></page>"])
 
 
 def test_14_an_error_shows_no_hash() -> None:

@@ -249,6 +249,14 @@ async def test_what_is_not_the_file_is_waited_for(tmp_path: Path, said: bytes) -
         assert tried.waits[0][1] == 900
 
 
+@pytest.mark.parametrize("said", NOT_YET[:-2], ids=range(len(NOT_YET) - 2))
+async def test_what_is_not_the_file_is_told_without_a_listed_size(tmp_path: Path, said: bytes) -> None:
+    target = tmp_path / "call.mp3"
+    tried = await fetch(Vault([said]), target)
+    whole(tried, target)
+    assert len(tried.waits) == 1
+
+
 @pytest.mark.parametrize("said", [*NOT_YET, breaks_off(7)], ids=range(len(NOT_YET) + 1))
 async def test_in_the_end_it_says_what_was_there_instead(tmp_path: Path, said: Any) -> None:
     target = tmp_path / "call.mp3"

@@ -88,6 +88,15 @@ class Delivery:
         while self.position is None or self.position.seq < last:
             await self._moved.wait()
 
+    async def accept_duplicates(self) -> str | None:
+        """For a healing whose topics cannot be read: the next attempt goes on without them. None where nothing waits."""
+        if not self._settler.accept_duplicates():
+            return None
+        return (
+            f"sink {self.sink.name}, shard {self.shard.number}: goes on from the store's own position at its next attempt, "
+            f"within {_LIMIT:.0f} seconds; what was published after it may be published again"
+        )
+
     # --- one stretch between two faults --------------------------------------------------------------------------------
 
     async def _deliver(self) -> None:

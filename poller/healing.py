@@ -87,6 +87,10 @@ class Healer:
         self._unsent = Unsent(sink)
         self._read_to = Position()
         self._generation = -1
+        self.waiting = False
+        """A healing has begun and is not done: polling waits for it."""
+        self.accept_duplicates = False
+        """Goes on without reading the topics back, once: what they hold and this store does not know may be sent twice."""
 
     async def heal(
         self,
@@ -102,6 +106,7 @@ class Healer:
         `since`: published at or after this may be unknown here; None: it is found out, unless `whole` asks for everything.
         """
         progress = lane.progress or Position()
+        self.waiting = True
         self._shard.pause(REBUILDING)
         self._metrics.polling_paused[REBUILDING].set(1)
         self._metrics.store_rollbacks.inc()
@@ -114,7 +119,10 @@ class Healer:
             detail="it was restored, failed over or emptied: polling of the shard waits while the topics are read back",
         )
         self._unsent, self._read_to, self._generation = Unsent(self._sink), stored, self._shard.generation
-        await self._read_back(lane, since)
+        if self.accept_duplicates:
+            self._log.error("going on without reading back", detail="as was asked for: events may be published twice")
+        else:
+            await self._read_back(lane, since)
         async with self._shard.lock:
             await self._absorb()
             healing = await self._healing(stored, progress, checkpoints)
@@ -126,6 +134,7 @@ class Healer:
 
     def resume(self) -> None:
         """Lets polling go on, once the sink has noted the healing and the shard is settled."""
+        self.waiting = self.accept_duplicates = False
         self._shard.resume(REBUILDING)
         self._metrics.polling_paused[REBUILDING].set(0)
 

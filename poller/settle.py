@@ -62,6 +62,11 @@ class Settler:
         self._alone = False
         self._settled: int | None = None
 
+    def accept_duplicates(self) -> bool:
+        """Lets a healing that waits for topics which cannot be read go on without them; False where none waits."""
+        self._healer.accept_duplicates = self._healer.waiting
+        return self._healer.waiting
+
     async def begin(self) -> None:
         """Fixes the position of a sink that has none, before any event is committed that it must not miss."""
         number, name = self._shard.number, self._sink.name

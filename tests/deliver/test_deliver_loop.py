@@ -211,15 +211,32 @@ async def test_healing_pauses_polling_until_the_topics_can_be_read(life: Any) ->
     await life.begin()
     await life.end()
     life.store.restore(type(life.store)())
-
-    async def fail() -> None:
-        raise SinkFault("not readable")
-
-    life.fuse.set(5, fail)
-    life.task = None
+    life.sink.unreadable = True
     await life.begin(restart=True)
-    assert life.fuse.fired == 1
-    assert not life.shard.paused, "and it goes on once it was read"
+    assert "rebuilding" in life.shard.paused
+    assert life.metrics.polling_paused["rebuilding"].value == 1
+    life.sink.unreadable = False
+    await life.drive()
+    assert "rebuilding" not in life.shard.paused, "and it goes on once they were read"
+    await life.commit("c")
+    await life.drive()
+    assert life.published == ["a", "b", "c"]
+
+
+async def test_duplicates_can_be_accepted_where_the_topics_stay_unreadable(life: Any) -> None:
+    await life.commit("a")
+    await life.begin()
+    assert await life.delivery.accept_duplicates() is None, "nothing waits"
+    await life.end()
+    life.store.restore(type(life.store)())
+    life.sink.unreadable = True
+    await life.begin(restart=True)
+    assert "may be published again" in await life.delivery.accept_duplicates()
+    await life.drive()
+    assert not life.shard.paused
+    await life.commit("a")
+    await life.drive()
+    assert life.published == ["a", "a"]
 
 
 async def test_progress_gone_is_said_loudly(life: Any) -> None:

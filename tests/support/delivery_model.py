@@ -7,7 +7,7 @@ from typing import Any
 
 from fake_clock import FakeClock
 
-from poller.errors import Fenced
+from poller.errors import Fenced, SinkFault
 from poller.model import DeadEvent, Position, Segment
 from poller.outgoing import for_sink
 from poller.protocols import Published, Sent
@@ -108,6 +108,7 @@ class ModelSink:
         self.faults: list[Exception] = []
         """Raised by the next lanes, in this order."""
         self.lanes = 0
+        self.unreadable = False
 
     def identity(self, shard: int) -> str:
         return f"{self.prefix}.{self.name}.{shard}" if self.keeps_progress else ""
@@ -143,6 +144,8 @@ class ModelLane:
         self.progress_at = found[1] if found else None
 
     async def published(self, since: float | None) -> AsyncIterator[Published]:
+        if self.sink.unreadable:
+            raise SinkFault("the topics cannot be read")
         for event in list(self.sink.topics.events):
             if since is None or event.at >= since:
                 await self.sink.fuse.step()

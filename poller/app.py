@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from poller import poll
+from poller import schedule
 from poller.admin import serve_admin
 from poller.app_parts import App
 from poller.clock import Clock, SystemClock
@@ -27,12 +27,12 @@ from poller.log import get_logger, set_up
 from poller.metrics import Metrics
 from poller.operate import Work
 from poller.options import EndpointOptions, SourceOptions
-from poller.poll import Setup, Track
 from poller.protocols import Sink, Source
 from poller.redact import Redactor, secrets_of
 from poller.server import serve
 from poller.settle import Rewound
 from poller.shard import Shard
+from poller.track import Setup, Track
 
 ONCE_TRIES = 3
 """`run --once`: how often a failed poll is tried again."""
@@ -168,7 +168,7 @@ async def _both_lines(app: App, stopping: anyio.Event, *, once: bool) -> int:
 def _start_polls(app: App, polls: TaskGroup) -> None:
     for track in app.tracks:
         name = f"poll {track.setup.name} {track.endpoint.name} {track.ask.key}"
-        polls.start_soon(poll.keep_polling, track, name=name)
+        polls.start_soon(schedule.keep_polling, track, name=name)
     _log.info("running", sources=list(app.sources), tracks=len(app.tracks), sinks=list(app.sinks))
 
 
@@ -243,10 +243,10 @@ async def _once(app: App) -> int:
 async def _to_the_end(track: Track) -> PollerError | None:
     shorter, tries = 0, 0
     while True:
-        error = await poll.poll_once(track, until=None, force=True)
+        error = await schedule.poll_once(track, until=None, force=True)
         if error is None:
             return None
         shorter, tries = (shorter + 1, tries) if isinstance(error, BadAnswer) else (shorter, tries + 1)
         if shorter > ONCE_SHORTER or tries > ONCE_TRIES:
             return error
-        await track.setup.clock.sleep(min(poll.wait_after(track, error), 5.0))
+        await track.setup.clock.sleep(min(schedule.wait_after(track, error), 5.0))

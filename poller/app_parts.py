@@ -9,9 +9,9 @@ from poller.config import Settings
 from poller.deliver import Delivery
 from poller.http import Vendor
 from poller.metrics import Metrics
-from poller.poll import Track
 from poller.protocols import Sink, Source, Store
 from poller.shard import Shard
+from poller.track import Track
 
 
 class App(Struct):

@@ -135,6 +135,12 @@ class Incomplete(BadAnswer):
     reason = "incomplete"
 
 
+class ClockMoved(Transient):
+    """Our wall clock moved, and nothing else tells the time."""
+
+    reason = "clock_moved"
+
+
 class ClockChange(BadAnswer):
     """The two ends of the window lie on different sides of a clock change of the vendor's zone."""
 

@@ -13,9 +13,9 @@ from poller.config import Settings
 from poller.errors import PollerError
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
-from poller.poll import Track, claims
 from poller.protocols import Store
 from poller.shard import Shard
+from poller.track import Track, claims
 
 EVERY = 5.0
 EXPIRE_EVERY = 300.0
@@ -115,9 +115,9 @@ def open_gaps(track: Track) -> int:
 
 def overdue(track: Track) -> int:
     """Rungs whose last pass ended so long ago that one whole turn was missed."""
-    target = track.target()
-    if track.checkpoint is None or target is None:
+    if track.checkpoint is None:
         return 0
+    target = track.setup.clock.now() + (track.setup.skew or 0.0) - track.options.settle
     count = 0
     for step, rung in zip(track.ladder, track.checkpoint.rungs, strict=True):
         turn = max(step.every, track.options.interval)

@@ -167,7 +167,7 @@ class Keeper:
         for record in records:
             try:
                 keys = keys_of(record, offset)
-            except BadRecord as error:
+            except Exception as error:  # noqa: BLE001 whatever one record does, its neighbours go on
                 self._bury(record, walk, error, chunk.commit)
                 chunk.tally.invalid += 1
                 continue
@@ -233,7 +233,7 @@ class Keeper:
     def _normalise(self, row: _Row, walk: Walk, commit: PageCommit) -> Normal | None:
         try:
             return self._endpoint.normalise(row.record, walk.offset)
-        except BadRecord as error:
+        except Exception as error:  # noqa: BLE001 whatever one record does, its neighbours go on
             self._bury(row.record, walk, error, commit)
             return None
 
@@ -287,7 +287,7 @@ class Keeper:
         if events:
             shard.tell()
 
-    def _bury(self, record: bytes, walk: Walk, error: PollerError, commit: PageCommit) -> None:
+    def _bury(self, record: bytes, walk: Walk, error: Exception, commit: PageCommit) -> None:
         """A dead letter with the record's bytes, once: the store keeps one of the same id."""
         name = self._endpoint.name
         identifier = blake2b(f"{self._source}\0{name}\0".encode() + record, digest_size=16).hexdigest()
@@ -299,8 +299,8 @@ class Keeper:
                 source=self._source,
                 endpoint=name,
                 ask=walk.ask,
-                reason=error.reason,
-                error=str(error),
+                reason=BadRecord.reason,
+                error=str(error) if isinstance(error, PollerError) else f"a defect of this program: {error!r}",
                 raw=record,
                 offset=walk.offset,
                 at=self._clock.now(),

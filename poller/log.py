@@ -40,7 +40,7 @@ def set_up(
     """Sets the process's log up. Libraries' loggers go the same way; of each of their lines, one in `quiet` seconds is shown."""
     out = stream or sys.stderr
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    processors: list[Processor] = [
+    steps: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -48,15 +48,15 @@ def set_up(
         Redaction(redact),
     ]
     if form == "json":
-        processors.append(structlog.processors.JSONRenderer())
+        steps.append(structlog.processors.JSONRenderer())
     else:
-        processors.append(
+        steps.append(
             structlog.dev.ConsoleRenderer(
                 colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
             )
         )
     structlog.configure(
-        processors=processors,
+        processors=steps,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,

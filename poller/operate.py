@@ -13,7 +13,7 @@ from poller.kinds import kind_of
 from poller.model import DAY, DeadEvent, DeadRecord, Event, PageCommit, Window
 from poller.operations import DeadLetter, EndpointStatus, Retried, SinkStatus, Status
 from poller.outgoing import renumbered
-from poller.poll import Track, claims
+from poller.track import Track, claims
 
 ALWAYS = Window(0, 1 << 40)
 

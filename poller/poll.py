@@ -1,39 +1,18 @@
 """The way in: checkpoint → window → request → fetch → parse → keep what is unseen → commit.
 
-A `Track` is one endpoint asked in one way (user, direction, filters); each has a checkpoint of its own. `poll` reads the passes
-that are due, slice by slice, until they are done or the next poll is due.
+`poll` reads the passes that are due, slice by slice, until they are done or the next poll is due.
 """
-
-import random
-from collections.abc import Sequence
 
 from msgspec import Struct
 
 from poller import checkpoint as checkpoints
 from poller import window
-from poller.backoff import delay
-from poller.checkpoint import Checkpoint, Gap, Pass, Step
-from poller.clock import Clock
-from poller.errors import (
-    BadAnswer,
-    ClockChange,
-    Denied,
-    FilterIgnored,
-    Incomplete,
-    Outdated,
-    PollerError,
-    TooLarge,
-    Transient,
-)
-from poller.http import Vendor
-from poller.identity import Identity
-from poller.keep import NEAR_REACH, Keeper, Tally, Walk
-from poller.log import Outage, get_logger
-from poller.metrics import Metrics, poll_outcome
-from poller.model import Ask, CheckpointKey, Page, Window
-from poller.options import EndpointOptions
-from poller.protocols import Endpoint
-from poller.shard import Shard
+from poller.checkpoint import Checkpoint, Gap, Pass
+from poller.errors import BadAnswer, ClockChange, FilterIgnored, Incomplete, TooLarge
+from poller.keep import Walk
+from poller.log import get_logger
+from poller.model import Page, Window
+from poller.track import Track
 from poller.window import Slice
 
 CHUNK = 1_000
@@ -48,137 +27,8 @@ SHORTER_PER_POLL = 3
 """So many bad answers in a row end a poll: the next one waits, and goes on with the shorter windows."""
 BELIEVED = 20
 """So many records outside the window, and none inside, say that the filter was not used."""
-AHEAD = 3_600
-"""A vendor's clock is believed to be ahead of ours by no more than this."""
-DENIED_WAIT = 300.0
-"""Seconds before a refused credential is tried again: some vendors log every refusal."""
-LONGEST_WAIT = 300.0
 
 _log = get_logger()
-
-
-class Setup(Struct):
-    """What every track of a source shares."""
-
-    name: str
-    """The source's name in the configuration: labels and logs."""
-    id: str
-    """What identities and checkpoints hang on."""
-    vendor: Vendor
-    shard: Shard
-    clock: Clock
-    metrics: Metrics
-    rnd: random.Random
-    seen_ttl: int
-    skew: float | None = None
-    """The vendor's clock minus ours, from its last answer that had a Date."""
-
-
-class Track:
-    """One endpoint, asked in one way."""
-
-    def __init__(self, setup: Setup, endpoint: Endpoint, options: EndpointOptions, ask: Ask, keeper: Keeper) -> None:
-        self.setup = setup
-        self.endpoint = endpoint
-        self.options = options
-        self.ask = ask
-        self.keeper = keeper
-        self.key = CheckpointKey(setup.id, endpoint.name, ask.key)
-        self.ladder = [Step(int(rung.back), int(rung.period)) for rung in options.ladder]
-        self.checkpoint: Checkpoint | None = None
-        self.last_error: PollerError | None = None
-        self.tally = Tally()
-        where = {"source": setup.name, "endpoint": endpoint.name} | ({"ask": ask.key} if ask.key else {})
-        self.outage = Outage(_log.bind(**where), setup.clock)
-        self.shortened = 0
-        self.generation = -1
-
-    async def keep(
-        self, records: list[bytes], walk: Walk, checkpoint: tuple[CheckpointKey, bytes] | None = None
-    ) -> None:
-        """Commits and tallies."""
-        self.tally.add(await self.keeper.keep(records, walk, checkpoint))
-
-    def target(self) -> int | None:
-        """The vendor's present minus `settle`; None while neither its clock nor ours can be believed."""
-        clock, skew = self.setup.clock, self.setup.skew
-        if skew is None and not clock.steady():
-            return None
-        return int(clock.now() + min(skew or 0.0, AHEAD) - self.options.settle)
-
-    async def load(self, target: int) -> Checkpoint:
-        """The checkpoint as the store has it, a new one where there is none; kept until the shard is believed anew."""
-        shard = self.setup.shard
-        if self.checkpoint is not None and self.generation == shard.generation:
-            return self.checkpoint
-        self.generation = shard.generation
-        data = (await shard.store.checkpoints(self.setup.id)).get(self.key)
-        if data is None:
-            self.checkpoint = self._fresh(target)
-        else:
-            self.checkpoint = checkpoints.load(data, self.ladder)
-        self._remember_identity(self.checkpoint, target)
-        self._say_edits(self.checkpoint)
-        return self.checkpoint
-
-    def _fresh(self, target: int) -> Checkpoint:
-        return checkpoints.begin(self.options.start, target, self.ladder, self.endpoint.limits.first_span)
-
-    def rewound(self, published_at: float) -> tuple[int, bytes]:
-        """For a store that was emptied: where to begin again, and the checkpoint that says so.
-
-        The earlier of `start` and what the ladder reaches back from the last publication.
-        """
-        known = self.checkpoint if self.generation == self.setup.shard.generation else None
-        fresh = self._fresh(int(self.setup.clock.now() - self.options.settle))
-        fresh.start = min(fresh.start, known.start) if known is not None else fresh.start
-        checkpoints.rewind(fresh, int(published_at) - self.ladder[-1].back)
-        return fresh.start, checkpoints.dump(fresh)
-
-    def _remember_identity(self, checkpoint: Checkpoint, target: int) -> None:
-        """A changed `dedupe_by` or identity version holds for records dated after the change."""
-        current = (self.options.dedupe_by, self.endpoint.version)
-        if not checkpoint.identities:
-            checkpoint.identities = [(0, *current)]
-        elif checkpoint.identities[-1][1:] != current:
-            checkpoint.identities.append((target, *current))
-            _log.warning("identity changed", source=self.setup.name, endpoint=self.endpoint.name, dedupe_by=current[0],
-                         detail="holds for records dated after now; older ones keep the identity they were published under")  # fmt: skip
-        known: list[tuple[int, Identity]] = [
-            (since, self.keeper.identity(dedupe_by)) for since, dedupe_by, _ in checkpoint.identities
-        ]
-        self.keeper.identities = known
-
-    def _say_edits(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.configured_start != self.options.start:
-            _log.warning("start was edited", source=self.setup.name, endpoint=self.endpoint.name,
-                         detail="the first pass has fixed it; the edit changes nothing", start=checkpoint.start)  # fmt: skip
-            checkpoint.configured_start = self.options.start
-
-    def walk(self, checkpoint: Checkpoint, part: Slice) -> Walk:
-        """What is known when a walk over this slice begins."""
-        limits = self.endpoint.limits
-        return Walk(
-            ask=self.ask.key,
-            generation=self.generation,
-            asked=part.asked,
-            # In a doubled hour the vendor's local bounds fit both hours, and rows of both come.
-            tolerance=limits.resolution + (3_600 if limits.zone or limits.learns_offset else 0),
-            horizon=checkpoints.horizon(checkpoint, self.setup.seen_ttl),
-            read_until=checkpoints.read_until(checkpoint),
-            complete_until=checkpoints.complete_until(checkpoint),
-            reach=self.ladder[-1].back,
-        )
-
-    def suspect(self, reason: str) -> None:
-        """Counted always, logged once."""
-        series = self.setup.metrics.suspicions[self.setup.name, self.endpoint.name, reason]
-        if not series.value:
-            _log.warning("suspicious answer", source=self.setup.name, endpoint=self.endpoint.name, reason=reason)
-        series.inc()
-
-
-# --- the line --------------------------------------------------------------------------------------------------------
 
 
 async def poll(track: Track, until: float | None, *, force: bool = False) -> bool:
@@ -187,14 +37,14 @@ async def poll(track: Track, until: float | None, *, force: bool = False) -> boo
     Raises PollerError; the pass then stays due, and what was committed of it is not read again.
     """
     await track.setup.shard.until_polling()
-    if (target := track.target()) is None:
-        return True
+    target = track.target()
     checkpoint = await track.load(target)
     window.plan(checkpoint, track.ladder, target, track.endpoint.limits, force=force)
     while (item := window.current(checkpoint)) is not None:
         part = window.next_slice(checkpoint, item, track.endpoint.limits)
-        if part is None:
-            raise AssertionError("a pass in progress has nothing left to read")
+        if part is None:  # limits that were changed can leave nothing to read
+            window.settle_if_done(checkpoint, item, track.endpoint.limits)
+            continue
         checkpoint = await read_slice(track, checkpoint, item, part)
         if until is not None and track.setup.clock.mono() >= until:
             break
@@ -372,86 +222,3 @@ def _make_shorter(track: Track, checkpoint: Checkpoint, item: Pass, part: Slice,
 def _learn(checkpoint: Checkpoint, walk: Walk) -> None:
     if walk.offset is not None:
         checkpoint.offset = walk.offset
-
-
-# --- going on for ever -----------------------------------------------------------------------------------------------
-
-
-async def keep_polling(track: Track) -> None:
-    """Polls on the endpoint's interval until cancelled; a failure is retried after a growing, jittered wait."""
-    clock, interval = track.setup.clock, track.options.interval
-    due = clock.mono() + track.setup.rnd.uniform(0, interval)
-    while True:
-        await clock.sleep(due - clock.mono())
-        track.setup.metrics.schedule_lateness_seconds.observe(max(0.0, clock.mono() - due))
-        error = await poll_once(track, until=due + interval)
-        now = clock.mono()
-        due = max(due + interval, now) if error is None else now + wait_after(track, error)
-
-
-async def poll_once(track: Track, *, until: float | None, force: bool = False) -> PollerError | None:
-    """One poll with everything that is counted and said about it. Returns the error that ended it, if any."""
-    setup, began = track.setup, track.setup.clock.mono()
-    track.tally = Tally()
-    error: PollerError | None = None
-    try:
-        await poll(track, until, force=force)
-        track.outage.ended()
-        setup.metrics.last_success[setup.name, track.endpoint.name].set(setup.clock.now())
-    except PollerError as failure:
-        error = failure
-        await _failed(track, failure)
-    track.last_error = error
-    setup.metrics.polls[setup.name, track.endpoint.name, poll_outcome(error)].inc()
-    setup.metrics.poll_seconds.labels(track.endpoint.name).observe(setup.clock.mono() - began)
-    _say(track)
-    return error
-
-
-async def _failed(track: Track, error: PollerError) -> None:
-    track.outage.failed(error)
-    if isinstance(error, Outdated):
-        shard = track.setup.shard
-        async with shard.lock:
-            if shard.generation == track.generation:
-                track.setup.metrics.store_rollbacks.inc()
-                await shard.believe()
-
-
-def wait_after(track: Track, error: PollerError) -> float:
-    """Seconds until a failed poll is tried again."""
-    asked = error.retry_after if isinstance(error, Transient) else None
-    least = DENIED_WAIT if isinstance(error, Denied) else 0.0
-    wait = delay(
-        track.outage.attempts,
-        first=min(5.0, track.options.interval),
-        limit=max(LONGEST_WAIT, track.options.interval),
-        rnd=track.setup.rnd,
-    )
-    return max(asked or 0.0, least, wait, min(1.0, track.options.interval))
-
-
-def _say(track: Track) -> None:
-    tally = track.tally
-    if tally.new or tally.updated or tally.invalid:
-        _log.info("polled", source=track.setup.name, endpoint=track.endpoint.name, new=tally.new, updated=tally.updated,
-                  duplicate=tally.duplicate, invalid=tally.invalid, filtered=tally.filtered)  # fmt: skip
-    if tally.latest > NEAR_REACH * track.ladder[-1].back:
-        _log.warning("row close to the ladder's reach", source=track.setup.name, endpoint=track.endpoint.name,
-                     late_seconds=round(tally.latest), reach_seconds=track.ladder[-1].back,
-                     detail="rows that come later than the longest rung reaches back are missed: make the ladder longer")  # fmt: skip
-
-
-def claims(tracks: Sequence[Track]) -> tuple[int | None, int | None]:
-    """(read_until, complete_until) of an endpoint: the least over its tracks; None while one of them claims nothing."""
-    known = [track.checkpoint for track in tracks if track.checkpoint is not None]
-    if len(known) < len(tracks):
-        return None, None
-    return _least([checkpoints.read_until(one) for one in known]), _least(
-        [checkpoints.complete_until(one) for one in known]
-    )
-
-
-def _least(values: list[int | None]) -> int | None:
-    found = [value for value in values if value is not None]
-    return min(found) if found and len(found) == len(values) else None

@@ -219,7 +219,7 @@ def read(
         if easy and part.covers.span >= checkpoint.span:
             checkpoint.span = min(limits.max_span, checkpoint.span + checkpoint.span // 2 + 1)
     checkpoint.gaps = [gap for gap in checkpoint.gaps if not _inside(gap.window, part.covers)] + list(found)
-    _settle_if_done(checkpoint, item, limits)
+    settle_if_done(checkpoint, item, limits)
 
 
 def _end_earlier(item: Pass, end: int) -> None:
@@ -238,7 +238,7 @@ def unreadable(checkpoint: Checkpoint, item: Pass, part: Slice, limits: Limits, 
         return False
     if part.kind == "retry":
         item.retries.remove(part.covers)
-        _settle_if_done(checkpoint, item, limits)
+        settle_if_done(checkpoint, item, limits)
         return True
     if part.covers.span > limits.min_span:
         checkpoint.span = max(limits.min_span, _halved(part.covers.span, limits))
@@ -247,7 +247,7 @@ def unreadable(checkpoint: Checkpoint, item: Pass, part: Slice, limits: Limits, 
     if _adjoining(item) >= WITNESS:
         item.skipped = []
         return False
-    _settle_if_done(checkpoint, item, limits)
+    settle_if_done(checkpoint, item, limits)
     return True
 
 
@@ -281,7 +281,8 @@ def clock_changed(checkpoint: Checkpoint, part: Slice, limits: Limits) -> bool:
     return True
 
 
-def _settle_if_done(checkpoint: Checkpoint, item: Pass, limits: Limits) -> None:
+def settle_if_done(checkpoint: Checkpoint, item: Pass, limits: Limits) -> None:
+    """Ends a pass that has nothing left to read."""
     if next_slice(checkpoint, item, limits) is None and item in checkpoint.passes:
         _complete(checkpoint, item)
 
@@ -293,10 +294,17 @@ def _complete(checkpoint: Checkpoint, item: Pass) -> None:
     for rung in checkpoint.rungs:
         if rung.back not in item.rungs:
             continue
-        if any(rung.back in other.rungs and other.end <= item.end for other in checkpoint.passes):
-            rung.ahead = item.end
-        else:
-            rung.last, rung.ahead = rung.ahead if rung.ahead is not None else item.end, None
+        if _rests_on_another(checkpoint, rung, item.end):
+            rung.ahead = max(item.end, rung.ahead or item.end)
+            continue
+        rung.last = item.end
+        if rung.ahead is not None and not _rests_on_another(checkpoint, rung, rung.ahead):
+            rung.last, rung.ahead = rung.ahead, None
+
+
+def _rests_on_another(checkpoint: Checkpoint, rung: RungState, end: int) -> bool:
+    """Whether what was read up to `end` was planned from the end of a pass that is still in progress."""
+    return any(rung.back in other.rungs and other.end <= end for other in checkpoint.passes)
 
 
 # --- sets of spans ---------------------------------------------------------------------------------------------------

@@ -164,5 +164,5 @@ class Ladder(RuleBasedStateMachine):
                     assert index in self.seen, (own, visible, claim)
 
 
-Ladder.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Ladder.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestLadder = Ladder.TestCase

@@ -29,7 +29,7 @@ from poller.simulate.world import World, WorldOptions
 
 FEEDS = {"mor": mor_feed.feed, "thulium": thulium_feed.feed, "fonouc": fonouc_feed.feed}
 VENDORS = tuple(FEEDS)
-_BASES = {"mor": "/billing/api", "thulium": "/api", "fonouc": "/api/v2"}
+_PATHS = {"mor": "/billing/api", "thulium": "/api", "fonouc": "/api/v2"}
 _TICK = 0.1
 _FAREWELL = 5.0
 
@@ -63,7 +63,7 @@ class Simulators:
 
     def url(self, vendor: str) -> str:
         """The `base_url` for a source of this vendor."""
-        return f"{self.root(vendor)}{_BASES[vendor]}"
+        return f"{self.root(vendor)}{_PATHS[vendor]}"
 
     def root(self, vendor: str) -> str:
         """Scheme, host and port; `/_faults`, `/_control`, `/_truth` and `/_log` are beneath it."""
@@ -81,7 +81,7 @@ class Simulators:
             "mor": {"username": "admin", "api_secret": {"env": "SIM_MOR_SECRET"}, "password": {"env": "SIM_MOR_PASSWORD"}, "version": mor.version},
             "thulium": {"username": thulium.username, "password": {"env": "SIM_THULIUM_PASSWORD"}, "timezone": "Europe/Warsaw"},
             "fonouc": {"username": fonouc.username, "password": {"env": "SIM_FONOUC_PASSWORD"}, "domain": fonouc.domain, "account_id": fonouc.account_id,
-                       "login_path": fonouc.login_path.removeprefix(_BASES["fonouc"])},
+                       "login_path": fonouc.login_path.removeprefix(_PATHS["fonouc"])},
         }  # fmt: skip
         return {"kind": vendor, "base_url": self.url(vendor), **keys[vendor]}
 

@@ -1,0 +1,84 @@
+"""When a track is polled: on its interval, after a failure with a growing wait, and what is counted and said about each poll."""
+
+from poller.backoff import delay
+from poller.errors import Denied, Outdated, PollerError, Transient
+from poller.keep import NEAR_REACH, Tally
+from poller.log import get_logger
+from poller.metrics import poll_outcome
+from poller.poll import poll
+from poller.track import Track
+
+DENIED_WAIT = 300.0
+"""Seconds before a refused credential is tried again: some vendors log every refusal."""
+LONGEST_WAIT = 300.0
+
+_log = get_logger()
+
+
+async def keep_polling(track: Track) -> None:
+    """Polls on the endpoint's interval until cancelled; a failure is retried after a growing, jittered wait."""
+    clock, interval = track.setup.clock, track.options.interval
+    due = clock.mono() + track.setup.rnd.uniform(0, interval)
+    while True:
+        await clock.sleep(due - clock.mono())
+        track.setup.metrics.schedule_lateness_seconds.observe(max(0.0, clock.mono() - due))
+        error = await poll_once(track, until=due + interval)
+        now = clock.mono()
+        due = max(due + interval, now) if error is None else now + wait_after(track, error)
+
+
+async def poll_once(track: Track, *, until: float | None, force: bool = False) -> PollerError | None:
+    """One poll with everything that is counted and said about it. Returns the error that ended it, if any."""
+    setup, began = track.setup, track.setup.clock.mono()
+    track.tally = Tally()
+    error: PollerError | None = None
+    try:
+        await poll(track, until, force=force)
+        track.outage.ended()
+        setup.metrics.last_success[setup.name, track.endpoint.name].set(setup.clock.now())
+    except PollerError as failure:
+        error = failure
+        await _failed(track, failure)
+    except Exception as defect:  # noqa: BLE001 a defect of one endpoint must not end the others; it is said with its traceback
+        error = PollerError(f"{track.endpoint.name}: a defect of this program: {type(defect).__name__}")
+        _log.exception("defect", source=setup.name, endpoint=track.endpoint.name)
+        track.outage.failed(error)
+    track.last_error = error
+    setup.metrics.polls[setup.name, track.endpoint.name, poll_outcome(error)].inc()
+    setup.metrics.poll_seconds.labels(track.endpoint.name).observe(setup.clock.mono() - began)
+    _say(track)
+    return error
+
+
+async def _failed(track: Track, error: PollerError) -> None:
+    track.outage.failed(error)
+    if isinstance(error, Outdated):
+        shard = track.setup.shard
+        async with shard.lock:
+            if shard.generation == track.generation:
+                track.setup.metrics.store_rollbacks.inc()
+                await shard.believe()
+
+
+def wait_after(track: Track, error: PollerError) -> float:
+    """Seconds until a failed poll is tried again."""
+    asked = error.retry_after if isinstance(error, Transient) else None
+    least = DENIED_WAIT if isinstance(error, Denied) else 0.0
+    wait = delay(
+        track.outage.attempts,
+        first=min(5.0, track.options.interval),
+        limit=max(LONGEST_WAIT, track.options.interval),
+        rnd=track.setup.rnd,
+    )
+    return max(asked or 0.0, least, wait, min(1.0, track.options.interval))
+
+
+def _say(track: Track) -> None:
+    tally = track.tally
+    if tally.new or tally.updated or tally.invalid:
+        _log.info("polled", source=track.setup.name, endpoint=track.endpoint.name, new=tally.new, updated=tally.updated,
+                  duplicate=tally.duplicate, invalid=tally.invalid, filtered=tally.filtered)  # fmt: skip
+    if tally.latest > NEAR_REACH * track.ladder[-1].back:
+        _log.warning("row close to the ladder's reach", source=track.setup.name, endpoint=track.endpoint.name,
+                     late_seconds=round(tally.latest), reach_seconds=track.ladder[-1].back,
+                     detail="rows that come later than the longest rung reaches back are missed: make the ladder longer")  # fmt: skip

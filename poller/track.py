@@ -1,0 +1,162 @@
+"""A track: one endpoint of one source, asked in one way (user, direction, filters). Each has a checkpoint of its own."""
+
+import random
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from poller import checkpoint as checkpoints
+from poller.checkpoint import Checkpoint, Step
+from poller.clock import Clock
+from poller.errors import ClockMoved, PollerError
+from poller.http import Vendor
+from poller.identity import Identity
+from poller.keep import Keeper, Tally, Walk
+from poller.log import Outage, get_logger
+from poller.metrics import Metrics
+from poller.model import Ask, CheckpointKey
+from poller.options import EndpointOptions
+from poller.protocols import Endpoint
+from poller.shard import Shard
+from poller.window import Slice
+
+AHEAD = 3_600
+"""A vendor's clock is believed to be ahead of ours by no more than this."""
+
+_log = get_logger()
+
+
+class Setup(Struct):
+    """What every track of a source shares."""
+
+    name: str
+    """The source's name in the configuration: labels and logs."""
+    id: str
+    """What identities and checkpoints hang on."""
+    vendor: Vendor
+    shard: Shard
+    clock: Clock
+    metrics: Metrics
+    rnd: random.Random
+    seen_ttl: int
+    skew: float | None = None
+    """The vendor's clock minus ours, from its last answer that had a Date."""
+
+
+class Track:
+    """One endpoint, asked in one way."""
+
+    def __init__(self, setup: Setup, endpoint: Endpoint, options: EndpointOptions, ask: Ask, keeper: Keeper) -> None:
+        self.setup = setup
+        self.endpoint = endpoint
+        self.options = options
+        self.ask = ask
+        self.keeper = keeper
+        self.key = CheckpointKey(setup.id, endpoint.name, ask.key)
+        self.ladder = [Step(int(rung.back), int(rung.period)) for rung in options.ladder]
+        self.checkpoint: Checkpoint | None = None
+        self.last_error: PollerError | None = None
+        self.tally = Tally()
+        where = {"source": setup.name, "endpoint": endpoint.name} | ({"ask": ask.key} if ask.key else {})
+        self.outage = Outage(_log.bind(**where), setup.clock)
+        self.shortened = 0
+        self.generation = -1
+
+    async def keep(
+        self, records: list[bytes], walk: Walk, checkpoint: tuple[CheckpointKey, bytes] | None = None
+    ) -> None:
+        """Commits and tallies."""
+        self.tally.add(await self.keeper.keep(records, walk, checkpoint))
+
+    def target(self) -> int:
+        """The vendor's present minus `settle`. Raises ClockMoved while neither its clock nor ours can be believed."""
+        clock, skew = self.setup.clock, self.setup.skew
+        if skew is None and not clock.steady():
+            raise ClockMoved(
+                "our wall clock moved, and the vendor's answers show no Date: nothing is claimed until it is steady"
+            )
+        return int(clock.now() + min(skew or 0.0, AHEAD) - self.options.settle)
+
+    async def load(self, target: int) -> Checkpoint:
+        """The checkpoint as the store has it, a new one where there is none; kept until the shard is believed anew."""
+        shard = self.setup.shard
+        if self.checkpoint is not None and self.generation == shard.generation:
+            return self.checkpoint
+        generation = shard.generation
+        data = (await shard.store.checkpoints(self.setup.id)).get(self.key)
+        found = self._fresh(target) if data is None else checkpoints.load(data, self.ladder)
+        self._remember_identity(found, target)
+        self._say_edits(found)
+        self.checkpoint, self.generation = found, generation
+        return found
+
+    def _fresh(self, target: int) -> Checkpoint:
+        return checkpoints.begin(self.options.start, target, self.ladder, self.endpoint.limits.first_span)
+
+    def rewound(self, published_at: float) -> tuple[int, bytes]:
+        """For a store that was emptied: where to begin again, and the checkpoint that says so.
+
+        The earlier of `start` and what the ladder reaches back from the last publication.
+        """
+        known = self.checkpoint if self.generation == self.setup.shard.generation else None
+        fresh = self._fresh(int(self.setup.clock.now() - self.options.settle))
+        fresh.start = min(fresh.start, known.start) if known is not None else fresh.start
+        checkpoints.rewind(fresh, int(published_at) - self.ladder[-1].back)
+        return fresh.start, checkpoints.dump(fresh)
+
+    def _remember_identity(self, checkpoint: Checkpoint, target: int) -> None:
+        """A changed `dedupe_by` or identity version holds for records dated after the change."""
+        current = (self.options.dedupe_by, self.endpoint.version)
+        if not checkpoint.identities:
+            checkpoint.identities = [(0, *current)]
+        elif checkpoint.identities[-1][1:] != current:
+            checkpoint.identities.append((target, *current))
+            _log.warning("identity changed", source=self.setup.name, endpoint=self.endpoint.name, dedupe_by=current[0],
+                         detail="holds for records dated after now; older ones keep the identity they were published under")  # fmt: skip
+        known: list[tuple[int, Identity]] = [
+            (since, self.keeper.identity(dedupe_by)) for since, dedupe_by, _ in checkpoint.identities
+        ]
+        self.keeper.identities = known
+
+    def _say_edits(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.configured_start != self.options.start:
+            _log.warning("start was edited", source=self.setup.name, endpoint=self.endpoint.name,
+                         detail="the first pass has fixed it; the edit changes nothing", start=checkpoint.start)  # fmt: skip
+            checkpoint.configured_start = self.options.start
+
+    def walk(self, checkpoint: Checkpoint, part: Slice) -> Walk:
+        """What is known when a walk over this slice begins."""
+        limits = self.endpoint.limits
+        return Walk(
+            ask=self.ask.key,
+            generation=self.generation,
+            asked=part.asked,
+            # In a doubled hour the vendor's local bounds fit both hours, and rows of both come.
+            tolerance=limits.resolution + (3_600 if limits.zone or limits.learns_offset else 0),
+            horizon=checkpoints.horizon(checkpoint, self.setup.seen_ttl),
+            read_until=checkpoints.read_until(checkpoint),
+            complete_until=checkpoints.complete_until(checkpoint),
+            reach=self.ladder[-1].back,
+        )
+
+    def suspect(self, reason: str) -> None:
+        """Counted always, logged once."""
+        series = self.setup.metrics.suspicions[self.setup.name, self.endpoint.name, reason]
+        if not series.value:
+            _log.warning("suspicious answer", source=self.setup.name, endpoint=self.endpoint.name, reason=reason)
+        series.inc()
+
+
+def claims(tracks: Sequence[Track]) -> tuple[int | None, int | None]:
+    """(read_until, complete_until) of an endpoint: the least over its tracks; None while one of them claims nothing."""
+    known = [track.checkpoint for track in tracks if track.checkpoint is not None]
+    if len(known) < len(tracks):
+        return None, None
+    return _least([checkpoints.read_until(one) for one in known]), _least(
+        [checkpoints.complete_until(one) for one in known]
+    )
+
+
+def _least(values: list[int | None]) -> int | None:
+    found = [value for value in values if value is not None]
+    return min(found) if found and len(found) == len(values) else None

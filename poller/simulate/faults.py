@@ -66,6 +66,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "unclosed_page": Fault("page", "the closing </page> is missing", ("mor",)),
     "repeat_page": Fault("page", "the first page again, whatever the offset or key", _JSON),
     "repeat_key": Fault("page", "next_start_key is the one that was sent", _FONO),
+    "stuck_key": Fault("page", "next_start_key names the first row of the same page: it never advances", _FONO),
     "page_for_ever": Fault("page", "always another page", _FONO),
     "missing_month": Fault("page", "one month's database fails and is taken for empty", _FONO),
     "empty_page_with_key": Fault("page", "an empty page that says there is another", _FONO),

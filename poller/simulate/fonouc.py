@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from poller.simulate import jwt, media
 from poller.simulate.bulk import Bulk
-from poller.simulate.fonouc_pages import Cut, Entry, cut, cut_by_month, months
+from poller.simulate.fonouc_pages import Cut, Entry, cut, cut_by_month, months, write_key
 from poller.simulate.site import Shape, Site, spoil
 from poller.simulate.things import Raw
 
@@ -199,6 +199,8 @@ class Fonouc:
         page = cut_by_month(entries, opened, size, key) if by_month else cut(entries, size, key, opaque=opaque)
         if key and faults.fires("repeat_key"):
             page.next_key = key
+        if page.entries and faults.fires("stuck_key"):
+            page.next_key = write_key(page.entries[0], opaque=opaque)
         if not page.next_key and page.entries and faults.fires("page_for_ever"):
             page.next_key = cut(page.entries, len(page.entries) - 1, "", opaque=opaque).next_key
         return page

@@ -42,7 +42,7 @@ class Truth:
     def __init__(self, found_by: Callable[[str, float, float], float | None], path: Path | None = None) -> None:
         self.lines: list[str] = []
         self._found_by = found_by
-        self._file: IO[str] | None = path.open("a", encoding="utf-8") if path else None
+        self._file: IO[str] | None = path.open("w", encoding="utf-8") if path else None
 
     def saw(self, row: Row, index: int) -> None:
         """A state became visible (a watcher of the world). One that differs only in what is not declared is no other state."""

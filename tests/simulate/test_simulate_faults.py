@@ -254,7 +254,7 @@ def test_a_vendor_that_is_away_comes_back(asked: Asking, down: Down) -> None:
     else:
         assert asked.http.post(url, json={"down": down}).json()["down"] == down
     outcome = _until_away(asked, down)
-    away = {
+    away: dict[str, set[object]] = {
         "503": {503},
         "hang": {"ReadTimeout"},
         "reset": {"ReadError", "RemoteProtocolError"},

@@ -57,11 +57,18 @@ class Unsent:
         if not for_sink(event, self._sink) or key not in self._keys:
             return None
         self._keys.remove(key)
-        states = self._published.get(event.seen.id, 0) if event.seen is not None else 0
-        if event.seen is not None and states and event.type.endswith(".new"):
-            # Polled before it was known that an earlier state had been published.
-            return as_update(event, event_id(event.seen, new=False), states + 1)
-        return event
+        if event.seen is None:
+            return event
+        states = self._published.get(event.seen.id, 0)
+        self._published[event.seen.id] = states + 1
+        return _later(event, event.seen, states)
+
+
+def _later(event: Event, seen: SeenKey, states: int) -> Event:
+    """An event written as the first state of its thing, when `states` others have been published after all."""
+    if states and event.type.endswith(".new"):
+        return as_update(event, event_id(seen, new=False), states + 1)
+    return event
 
 
 class Healer:
@@ -192,7 +199,7 @@ class Healer:
                 seq = 0
                 if self._others:
                     seq = after.seq + len(lacking) + 1
-                    lacking.append(self._for_others(events[index], seq))
+                    lacking.append(_later(self._for_others(events[index], seq), key, sighting.states))
                 commit.seen.append((key, seq))
             if lacking:
                 commit.segment = segment.pack(lacking, after, self._clock.now())

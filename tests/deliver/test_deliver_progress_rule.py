@@ -326,8 +326,30 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  
 
 TestMemory = machine(Memory).TestCase
 TestMemory.settings = settings(
-    max_examples=int(os.environ.get("SCHEDULES", "60")), stateful_step_count=20, deadline=None
+    max_examples=int(os.environ.get("SCHEDULES", "120")), stateful_step_count=20, deadline=None
 )
 TestSqlite = machine(Sqlite).TestCase
 TestSqlite.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
 pytestmark = pytest.mark.timeout(300)
+
+
+CALL, CHANGE, EMPTY = ("new_calls", {"count": 1}), ("a_call_changes", {"number": 0}), ("empty", {})
+LATER, BACKUP, DELIVER = ("time_passes", {"hours": 7}), ("backup", {}), ("deliver", {})
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([DELIVER, CALL, EMPTY, CHANGE], id="the same id in another state has the same number again"),
+        pytest.param([CALL, CHANGE, EMPTY, CHANGE], id="two first states, one polled before the other was read back"),
+        pytest.param(
+            [DELIVER, BACKUP, CALL, DELIVER, LATER, CHANGE, ("restore", {"copy": 0, "crashed": False}), CHANGE, CHANGE],
+            id="what was polled after the exchange tells nothing about when it happened",
+        ),
+    ],
+)
+def test_schedules_that_were_hard(steps: list[tuple[str, dict[str, Any]]]) -> None:
+    schedule = machine(Memory)()
+    for name, arguments in steps:
+        getattr(schedule, name)(**arguments)
+    schedule.teardown()

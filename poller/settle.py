@@ -84,6 +84,7 @@ class Settler:
 
         Raises SinkFault, SinkRefused, StoreFault, Outdated, or ForeignProgress.
         """
+        generation = self._shard.generation
         stored = await self._stored()
         if not self._sink.keeps_progress:
             return await self._sink.lane(self._shard.number), stored
@@ -106,7 +107,7 @@ class Settler:
         except BaseException:
             await lane.close()
             raise
-        self._settled = self._shard.generation
+        self._settled = generation
         self._healer.resume()
         return lane, position
 

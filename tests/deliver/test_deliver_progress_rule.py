@@ -27,7 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from structlog.testing import capture_logs
 
 from poller.deliver import Delivery
-from poller.errors import Outdated, SinkFault
+from poller.errors import Outdated, PollerError, SinkFault
 from poller.metrics import Metrics
 from poller.model import CheckpointKey, Event, PageCommit, SeenKey
 from poller.options import SinkOptions
@@ -264,10 +264,10 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  
         def a_poll_at_an_await(self, at: int) -> None:
             self.run(self._fused(at, "poll", 0))
 
-        @rule(at=st.integers(0, 60), copy=st.integers(0, 5))
-        def a_restore_at_an_await(self, at: int, copy: int) -> None:
+        @rule(at=st.integers(0, 60), copy=st.integers(0, 5), polled=st.booleans())
+        def a_restore_at_an_await(self, at: int, copy: int, polled: bool) -> None:
             if kept is Memory:
-                self.run(self._fused(at, "restore", copy))
+                self.run(self._fused(at, "restore and poll" if polled else "restore", copy))
 
         async def _fused(self, at: int, what: str, copy: int) -> None:
             world = self.world
@@ -279,8 +279,12 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  
                 elif what == "poll":
                     world.polled.append(asyncio.create_task(world.poll()))
                     await asyncio.sleep(0)
-                elif what == "restore" and world.kept.copies:
+                elif what.startswith("restore") and world.kept.copies:
                     await world.kept.restore(copy % len(world.kept.copies))
+                    if what.endswith("poll"):  # the way in is the first to notice, and goes on at once
+                        for _ in range(2):
+                            world.polled.append(asyncio.create_task(world.poll()))
+                            await asyncio.sleep(0)
                 elif what in SINKS:
                     raise SinkFault("planted")
 
@@ -313,7 +317,8 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  
             try:
                 self.run(self.world.judge())
             finally:
-                self.run(self.world.kill())
+                with suppress(PollerError):  # what ended the process was raised above
+                    self.run(self.world.kill())
                 self.run(self.world.kept.shut())
                 self.runner.close()
                 self.quiet.close()
@@ -333,8 +338,13 @@ TestSqlite.settings = settings(max_examples=15, stateful_step_count=15, deadline
 pytestmark = pytest.mark.timeout(300)
 
 
-CALL, CHANGE, EMPTY = ("new_calls", {"count": 1}), ("a_call_changes", {"number": 0}), ("empty", {})
-LATER, BACKUP, DELIVER = ("time_passes", {"hours": 7}), ("backup", {}), ("deliver", {})
+Step = tuple[str, dict[str, Any]]
+CALL: Step = ("new_calls", {"count": 1})
+CHANGE: Step = ("a_call_changes", {"number": 0})
+EMPTY: Step = ("empty", {})
+LATER: Step = ("time_passes", {"hours": 7})
+BACKUP: Step = ("backup", {})
+DELIVER: Step = ("deliver", {})
 
 
 @pytest.mark.parametrize(
@@ -348,7 +358,7 @@ LATER, BACKUP, DELIVER = ("time_passes", {"hours": 7}), ("backup", {}), ("delive
         ),
     ],
 )
-def test_schedules_that_were_hard(steps: list[tuple[str, dict[str, Any]]]) -> None:
+def test_schedules_that_were_hard(steps: list[Step]) -> None:
     schedule = machine(Memory)()
     for name, arguments in steps:
         getattr(schedule, name)(**arguments)

@@ -8,6 +8,7 @@ import yaml
 
 from poller import __version__, cli_daemon, commands
 from poller.cli_check import check
+from poller.cli_demo import demo_command
 from poller.cli_media import recording
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json
 from poller.cli_run import run
@@ -30,6 +31,7 @@ app.add_typer(schema, name="schema")
 app.add_typer(config, name="config")
 app.command()(run)
 app.command()(check)
+app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.add_typer(recording, name="recording")
 cli_daemon.register(app)

@@ -69,6 +69,11 @@ class Broker:
         """The process id while it runs."""
         return self._process.pid if self._process else None
 
+    @property
+    def ended(self) -> int | None:
+        """How the process ended by itself (minus the signal that killed it); None while it runs."""
+        return self._process.poll() if self._process else None
+
     def start(self, timeout: float = 90) -> None:
         """Formats the folder where it is new, starts the broker and waits until it serves. Raises BrokerFault."""
         if lacking := missing():

@@ -10,7 +10,7 @@ from poller.errors import PollerError
 from poller.protocols import Token
 
 _MARGIN = 30.0
-_FRESH = 60.0
+_FRESH = 5.0
 
 
 class Credential:
@@ -44,7 +44,7 @@ class Credential:
             return await self._renew()
 
     def replaceable(self, token: Token) -> bool:
-        """Whether a refused token is worth a login: one that is a minute old may have been ended, a new one lacks rights."""
+        """Whether a refused token is worth a login: one that worked for a while may have been ended, a new one lacks rights."""
         return token is not self._token or self._clock.mono() - self._since >= _FRESH
 
     def _usable(self, refused: Token | None) -> bool:

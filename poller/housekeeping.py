@@ -75,7 +75,7 @@ class Housekeeping:
         metrics.store_bytes.set(facts.bytes)
         metrics.store_limit_bytes.set(facts.limit_bytes)
         metrics.seen_ids.set(facts.seen_ids)
-        paused = {reason for shard in self._parts.shards for reason in shard.paused}
+        paused = {reason.split()[0] for shard in self._parts.shards for reason in shard.paused}  # `backlog of kafka`
         full = any(
             track.last_error is not None and track.last_error.reason == "store_full" for track in self._parts.tracks
         )

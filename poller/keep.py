@@ -6,6 +6,7 @@ Known records are the common case, ten or more for each new one: for them nothin
 from collections import Counter
 from hashlib import blake2b
 
+import msgspec
 from msgspec import Struct, field
 
 from poller import segment
@@ -29,6 +30,8 @@ from poller.options import EndpointOptions
 from poller.protocols import Endpoint
 from poller.shard import Shard
 
+BROKEN = "\ufffd".encode()
+"""What stands for bytes that could not be decoded."""
 NEAR_REACH = 0.8
 """Rows later than this share of the longest rung's reach are counted and warned about."""
 
@@ -88,7 +91,7 @@ class _Row(Struct, gc=False):
     keys: Keys
 
 
-class _Fresh(Struct):
+class _Fresh(Struct, gc=False):
     """One thing to publish."""
 
     normal: Normal
@@ -167,6 +170,8 @@ class Keeper:
         for record in records:
             try:
                 keys = keys_of(record, offset)
+                if BROKEN in record:
+                    _check_broken(record, keys)
             except Exception as error:  # noqa: BLE001 whatever one record does, its neighbours go on
                 self._bury(record, walk, error, chunk.commit)
                 chunk.tally.invalid += 1
@@ -323,6 +328,12 @@ class Keeper:
     def knows_dead(self, identifiers: set[str]) -> None:
         """Dead letters that the store holds already."""
         self._reported |= identifiers
+
+
+def _check_broken(record: bytes, keys: Keys) -> None:
+    """Bytes of another charset were replaced. In a name that is a blemish; in what identifies the thing it makes up a state."""
+    if "\ufffd" in keys.id or "\ufffd" in keys.state or any("\ufffd" in name for name in msgspec.json.decode(record)):
+        raise BadRecord("the record's id, its declared fields or its field names hold bytes that are no UTF-8")
 
 
 def _as_normal(mention: Mention) -> Normal:

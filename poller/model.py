@@ -144,28 +144,28 @@ class Sighting(Struct, frozen=True, gc=False):
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-class Party(Struct):
+class Party(Struct, gc=False):
     """One side of a call; empty strings become null."""
 
     number: str | None
     name: str | None = None
 
 
-class Cost(Struct):
+class Cost(Struct, gc=False):
     """A decimal string and an ISO 4217 code where the vendor names one."""
 
     amount: str
     currency: str | None = None
 
 
-class RecordingRef(Struct):
+class RecordingRef(Struct, gc=False):
     """A recording that a call mentions."""
 
     recording_id: str
     filename: str | None = None
 
 
-class CallData(Struct, kw_only=True, rename={"from_": "from"}):
+class CallData(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
     """`data` of a call event; not frozen because `revision` and `late` are known only after the look-up."""
 
     uniqueid: str | None = None
@@ -194,7 +194,7 @@ class CallData(Struct, kw_only=True, rename={"from_": "from"}):
     vendor: Raw | None = None
 
 
-class RecordingData(Struct, kw_only=True, rename={"from_": "from"}):
+class RecordingData(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
     """`data` of a recording event."""
 
     recording_id: str
@@ -218,7 +218,7 @@ class RecordingData(Struct, kw_only=True, rename={"from_": "from"}):
     vendor: Raw | None = None
 
 
-class Mention(Struct, kw_only=True):
+class Mention(Struct, kw_only=True, gc=False):
     """A recording that a call's record names: published as new and partial when its id is unseen."""
 
     id: str
@@ -226,7 +226,7 @@ class Mention(Struct, kw_only=True):
     data: RecordingData
 
 
-class Normal(Struct, kw_only=True):
+class Normal(Struct, kw_only=True, gc=False):
     """A record in the program's own words. `data.vendor` is set by the endpoint to the raw record."""
 
     data: CallData | RecordingData

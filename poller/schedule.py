@@ -8,6 +8,8 @@ from poller.metrics import poll_outcome
 from poller.poll import poll
 from poller.track import Track
 
+DENIED_TWICE = 2
+"""So many refusals in a row are no coincidence: from then on DENIED_WAIT holds."""
 DENIED_WAIT = 300.0
 """Seconds before a refused credential is tried again: some vendors log every refusal."""
 LONGEST_WAIT = 300.0
@@ -63,7 +65,7 @@ async def _failed(track: Track, error: PollerError) -> None:
 def wait_after(track: Track, error: PollerError) -> float:
     """Seconds until a failed poll is tried again."""
     asked = error.retry_after if isinstance(error, Transient) else None
-    least = DENIED_WAIT if isinstance(error, Denied) else 0.0
+    least = DENIED_WAIT if isinstance(error, Denied) and track.outage.attempts > DENIED_TWICE else 0.0
     wait = delay(
         track.outage.attempts,
         first=min(5.0, track.options.interval),

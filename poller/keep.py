@@ -16,6 +16,7 @@ from poller.event import Encoder, instant
 from poller.identity import Identity, thing
 from poller.metrics import Metrics
 from poller.model import (
+    DAY,
     CheckpointKey,
     DeadRecord,
     Event,
@@ -166,7 +167,8 @@ class Keeper:
         keys_of, horizon, offset = self._endpoint.keys, walk.horizon, walk.offset
         low, high = walk.asked.begin - walk.tolerance, walk.asked.end + walk.tolerance
         identities = self.identities
-        seen_key = identities[-1][1].seen_key
+        identity = identities[-1][1]
+        seen_key = identity.seen_key
         for record in records:
             try:
                 keys = keys_of(record, offset)
@@ -186,21 +188,18 @@ class Keeper:
                     chunk.tally.filtered += 1
                     continue
             if len(identities) > 1:
-                seen_key = self._identity_at(keys).seen_key
-            seen.append(seen_key(keys, self._ordinal(keys, walk) if keys.counted else 0))
+                identity = self._identity_at(keys)
+                seen_key = identity.seen_key
+            seen.append(seen_key(keys, _ordinal(keys, walk, identity) if keys.counted else 0))
             rows.append(_Row(record, keys))
         return rows, seen
 
-    def _ordinal(self, keys: Keys, walk: Walk) -> int:
-        """Equal rows of one answer without a vendor id are different things: the first is 0, the next 1."""
-        text = thing(keys, 0, rows=self.identities[-1][1].rows)
-        ordinal = walk.ordinals[text]
-        walk.ordinals[text] += 1
-        return ordinal
-
     def _identity_at(self, keys: Keys) -> Identity:
-        """A changed `dedupe_by` holds for records dated after the change."""
-        at = keys.own if keys.own is not None else (keys.day + 1) * 86_400 - 1
+        """A changed `dedupe_by` holds for records dated after the change; where only a day is known, from the second day on.
+
+        The day may be the vendor's local one, and what was published on the day of the change must not come again.
+        """
+        at = keys.own if keys.own is not None else (keys.day - 1) * DAY
         for since, identity in reversed(self.identities):
             if at >= since:
                 return identity
@@ -334,6 +333,14 @@ def _check_broken(record: bytes, keys: Keys) -> None:
     """Bytes of another charset were replaced. In a name that is a blemish; in what identifies the thing it makes up a state."""
     if "\ufffd" in keys.id or "\ufffd" in keys.state or any("\ufffd" in name for name in msgspec.json.decode(record)):
         raise BadRecord("the record's id, its declared fields or its field names hold bytes that are no UTF-8")
+
+
+def _ordinal(keys: Keys, walk: Walk, identity: Identity) -> int:
+    """Equal rows of one answer without a vendor id are different things: the first is 0, the next 1."""
+    text = thing(keys, 0, rows=identity.rows)
+    ordinal = walk.ordinals[text]
+    walk.ordinals[text] += 1
+    return ordinal
 
 
 def _as_normal(mention: Mention) -> Normal:

@@ -21,6 +21,8 @@ class RungState(Struct):
     """End of the window of its last successful pass; every claim rests on it."""
     ahead: int | None = None
     """End of later passes that rest on one that is still in progress: counts once that one is done."""
+    ahead_by: int = 0
+    """The number of the pass that came so far."""
 
 
 class Gap(Struct):
@@ -40,6 +42,8 @@ class Gap(Struct):
 class Pass(Struct):
     """One pass in progress: `begin` to `end` are fixed when it is planned and survive retries and restarts."""
 
+    number: int
+    """In the order of planning: a pass may rest on what one with a smaller number is still reading."""
     top: int
     """`back` of the rung for which it was planned."""
     begin: int
@@ -65,6 +69,8 @@ class Checkpoint(Struct):
     rungs: list[RungState]
     span: int
     """Length of the next slices."""
+    planned: int = 0
+    """How many passes were planned."""
     passes: list[Pass] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     offset: int | None = None

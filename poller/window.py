@@ -82,7 +82,9 @@ def _new_pass(checkpoint: Checkpoint, step: Step, end: int, limits: Limits, *, i
     begin = _begin(checkpoint, checkpoint.rung(step.back), end)
     covered = [rung.back for rung in checkpoint.rungs if _begin(checkpoint, rung, end) >= begin]
     begin -= begin % limits.resolution
+    checkpoint.planned += 1
     return Pass(
+        number=checkpoint.planned,
         top=step.back,
         begin=begin,
         end=end,
@@ -208,8 +210,8 @@ def read(
 
     `easy`: the answer was quick and small, so the next ones may be longer. `found`: gaps inside the slice.
     """
-    if bound is not None and bound < item.end:
-        _end_earlier(item, max(item.begin, bound - bound % limits.resolution))
+    if bound is not None:
+        _end_earlier(checkpoint, bound - bound % limits.resolution)
     if part.kind == "border":
         item.borders.remove(part.covers)
     elif part.kind == "retry":
@@ -219,14 +221,25 @@ def read(
         if easy and part.covers.span >= checkpoint.span:
             checkpoint.span = min(limits.max_span, checkpoint.span + checkpoint.span // 2 + 1)
     checkpoint.gaps = [gap for gap in checkpoint.gaps if not _inside(gap.window, part.covers)] + list(found)
-    settle_if_done(checkpoint, item, limits)
+    for one in list(checkpoint.passes):  # an earlier end can leave another one with nothing to read
+        settle_if_done(checkpoint, one, limits)
 
 
-def _end_earlier(item: Pass, end: int) -> None:
-    item.end = end
-    item.done = [Window(window.begin, min(window.end, end)) for window in item.done if window.begin < end]
-    item.skipped = [gap for gap in item.skipped if gap.begin < end]
-    item.borders = [Window(window.begin, min(window.end, end)) for window in item.borders if window.begin < end]
+def _end_earlier(checkpoint: Checkpoint, bound: int) -> None:
+    """No pass ends after the vendor's present. What was planned from an end that was too late begins earlier, or counts no more."""
+    for item in checkpoint.passes:
+        if item.end <= bound:
+            continue
+        item.end = end = max(item.begin, bound)
+        item.done = [Window(window.begin, min(window.end, end)) for window in item.done if window.begin < end]
+        item.skipped = [gap for gap in item.skipped if gap.begin < end]
+        item.borders = [Window(window.begin, min(window.end, end)) for window in item.borders if window.begin < end]
+        for later in checkpoint.passes:
+            if later.number > item.number:
+                later.begin = min(later.begin, max(checkpoint.start, end - later.top))
+        for rung in checkpoint.rungs:
+            if rung.back in item.rungs and rung.ahead_by > item.number:
+                rung.ahead = None
 
 
 def unreadable(checkpoint: Checkpoint, item: Pass, part: Slice, limits: Limits, *, reason: str, now: int) -> bool:
@@ -294,17 +307,18 @@ def _complete(checkpoint: Checkpoint, item: Pass) -> None:
     for rung in checkpoint.rungs:
         if rung.back not in item.rungs:
             continue
-        if _rests_on_another(checkpoint, rung, item.end):
-            rung.ahead = max(item.end, rung.ahead or item.end)
+        if _rests_on_another(checkpoint, rung, item.number):
+            if rung.ahead is None or rung.ahead_by < item.number:
+                rung.ahead, rung.ahead_by = item.end, item.number
             continue
         rung.last = item.end
-        if rung.ahead is not None and not _rests_on_another(checkpoint, rung, rung.ahead):
+        if rung.ahead is not None and not _rests_on_another(checkpoint, rung, rung.ahead_by):
             rung.last, rung.ahead = rung.ahead, None
 
 
-def _rests_on_another(checkpoint: Checkpoint, rung: RungState, end: int) -> bool:
-    """Whether what was read up to `end` was planned from the end of a pass that is still in progress."""
-    return any(rung.back in other.rungs and other.end <= end for other in checkpoint.passes)
+def _rests_on_another(checkpoint: Checkpoint, rung: RungState, number: int) -> bool:
+    """Whether what that pass read was planned from the end of an older one that is still in progress."""
+    return any(rung.back in other.rungs and other.number < number for other in checkpoint.passes)
 
 
 # --- sets of spans ---------------------------------------------------------------------------------------------------

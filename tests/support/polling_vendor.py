@@ -140,7 +140,7 @@ class Listed:
             raise ZeroDivisionError("a defect")
         own = row.get("own") if self.limits.shows_own_time else None
         counted = row.get("id") is None
-        name = f"{row['own']}|{row.get("caller")}" if counted else str(row["id"])
+        name = f"{row['own']}|{row.get('caller')}" if counted else str(row["id"])
         return Keys(name, row.get("day", int(row["own"] // DAY)), str(row.get("state", "")), own, counted)
 
     def normalise(self, record: bytes, offset: int | None) -> Normal:  # noqa: ARG002 the protocol's

@@ -1,5 +1,6 @@
 """`poller check`: one real request per endpoint, and what an administrator wants to know about its answer. Writes to no store."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -11,14 +12,14 @@ from poller.answer import Answer
 from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.crosscheck import endpoints_of
-from poller.errors import BadAnswer, BadRecord, ClockChange, Denied, PollerError, Refused, Unknown
+from poller.errors import BadAnswer, BadRecord, ClockChange, Denied, NotTheApi, PollerError, Refused, Unknown
 from poller.hosts import Hosts
 from poller.http import Vendor
 from poller.kinds import kind_of, load_source_kind
 from poller.metrics import Metrics
 from poller.model import Ask, Page, Window
 from poller.options import EndpointOptions, SourceOptions, show_duration
-from poller.protocols import Endpoint, Reading, Source
+from poller.protocols import Endpoint, Login, Reading, Source
 
 SKEW = 30.0
 """Seconds by which the clocks may differ without a word."""
@@ -59,6 +60,18 @@ class Finding(Struct, kw_only=True):
         self.verdict = "warning" if self.verdict == "ok" else self.verdict
 
 
+class Wire(Struct, frozen=True):
+    """What the vendors of one check share."""
+
+    clock: Clock
+    metrics: Metrics
+    hosts: Hosts
+
+    def vendor(self, name: str, options: SourceOptions, login: Login | None) -> Vendor:
+        """One way to a vendor."""
+        return Vendor(name, options, login, clock=self.clock, metrics=self.metrics, hosts=self.hosts)
+
+
 async def check(settings: Settings, names: Sequence[str], *, since: float, clock: Clock | None = None) -> list[Finding]:
     """Asks each endpoint of the named sources (all when none is named) for its last `since` seconds. Raises Unknown for a wrong name."""
     clock = clock or SystemClock()
@@ -71,11 +84,34 @@ async def check(settings: Settings, names: Sequence[str], *, since: float, clock
             if names and name not in names:
                 continue
             source = load_source_kind(kind_of(options)).build(name, options)
-            vendor = await stack.enter_async_context(
-                Vendor(name, options, source.login, clock=clock, metrics=metrics, hosts=hosts)
-            )
-            found += await _check_source(name, source, options, vendor, since, clock)
+            vendor, notes = await _sign_in(stack, name, options, source, Wire(clock, metrics, hosts))
+            checked = await _check_source(name, source, options, vendor, since, clock)
+            for finding in checked:
+                for note in notes:
+                    finding.warn(note)
+            found += checked
     return found
+
+
+async def _sign_in(
+    stack: AsyncExitStack, name: str, options: SourceOptions, source: Source, wire: Wire
+) -> tuple[Vendor, list[str]]:
+    """The vendor, logged in where that is possible. Where nothing answers at the configured place, others are tried."""
+    first = await stack.enter_async_context(wire.vendor(name, options, source.login))
+    try:
+        await first.sign_in()
+    except (Refused, NotTheApi, BadAnswer):
+        others: Mapping[str, Login] = getattr(source, "logins", dict)()
+    except PollerError:
+        return first, []  # each endpoint's request will say it
+    else:
+        return first, []
+    for setting, login in others.items():
+        vendor = await stack.enter_async_context(wire.vendor(name, options, login))
+        with contextlib.suppress(PollerError):
+            await vendor.sign_in()
+            return vendor, [f"the login is not where the configuration says: write `{setting}`"]
+    return first, []
 
 
 async def _check_source(
@@ -122,7 +158,7 @@ async def _probe(
 def _variants(endpoint: Endpoint) -> dict[str, Endpoint]:
     """An endpoint that the vendor's documents describe in several ways offers them itself, the configured one first."""
     offered: Mapping[str, Endpoint] | None = getattr(endpoint, "variants", dict)()
-    return {f"hash: {name}": variant for name, variant in offered.items()} if offered else {"": endpoint}
+    return dict(offered) if offered else {"": endpoint}
 
 
 async def _ask(

@@ -114,6 +114,11 @@ class Vendor:
         async with AsyncExitStack() as stack:
             yield await self._authorised(stack, request, call)
 
+    async def sign_in(self) -> None:
+        """Logs in where the source needs it and is not logged in. Raises what a login raises."""
+        if self._credential is not None:
+            await self._credential.get()
+
     # --- login ---------------------------------------------------------------------------------------------------
 
     async def _authorised(self, stack: AsyncExitStack, request: Request, call: _Call) -> Answer:

@@ -35,7 +35,8 @@ def segment(numbers: list[int], after: Position, *, at: float = 1000.0, day: int
 def page(held: Held, numbers: list[int], *, at: float = 1000.0, day: int = DAY0, **more: Any) -> PageCommit:
     """New calls with these numbers."""
     seen = [(key(number, day=day), held.last.seq + 1 + place) for place, number in enumerate(numbers)]
-    return PageCommit(**({"segment": segment(numbers, held.last, at=at, day=day), "seen": seen} | more))
+    fields: dict[str, Any] = {"segment": segment(numbers, held.last, at=at, day=day), "seen": seen} | more
+    return PageCommit(**fields)
 
 
 def dead_record(number: int, *, at: float | None = None) -> DeadRecord:

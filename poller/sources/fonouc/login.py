@@ -18,6 +18,10 @@ LIFE = 50 * 60
 """Seconds that a token is used for when its end cannot be read."""
 
 
+PATHS = ("/login", "/config/login", "/config/login/oauth")
+"""Where systems have their login (BEHAVIOUR 3.1)."""
+
+
 class _Answer(Struct):
     access_token: str | None = None
     accessToken: str | None = None  # noqa: N815 the vendor's spelling
@@ -34,9 +38,9 @@ _claims = msgspec.json.Decoder(_Claims).decode
 class FonoucLogin:
     """Logs in with username, password and domain."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: str | None = None) -> None:
         assert config.password is not None  # noqa: S101 the configuration says so
-        self._path = config.login_path
+        self._path = path or config.login_path
         self._username, self._password, self._domain = config.username, config.password, config.domain
 
     def request(self) -> Request:

@@ -63,9 +63,9 @@ class LocalCalls:
         self.limits = Limits(max_span=31 * DAY, first_span=3600, zone=config.timezone)
 
     def variants(self) -> dict[str, "LocalCalls"]:
-        """This list by each value of `hash`, the configured one first: `poller check` asks until one is not refused."""
+        """This list by each setting of `hash`, the configured one first: `poller check` asks until one is not refused."""
         names = sorted(HASHED, key=lambda name: name != self._options.hash)
-        return {name: LocalCalls(self._config, self._options, variant=name) for name in names}
+        return {f"hash: {name}": LocalCalls(self._config, self._options, variant=name) for name in names}
 
     def request(self, ask: Ask, window: Window, cursor: str | None) -> Request:
         """Without both ends MOR would answer for today."""

@@ -43,7 +43,7 @@ def result(name: str) -> dict[str, Any]:
         assert bytes(normal.data.vendor or b"") == record
         normal.data.vendor = None
         events.append(msgspec.to_builtins(normal))
-    return msgspec.json.decode(
+    seen: dict[str, Any] = msgspec.json.decode(
         msgspec.json.encode(
             {
                 "offset": offset,
@@ -55,6 +55,7 @@ def result(name: str) -> dict[str, Any]:
             }
         )
     )
+    return seen
 
 
 if __name__ == "__main__":

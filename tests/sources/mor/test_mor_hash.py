@@ -162,9 +162,9 @@ def test_local_calls_hash_variants(variant: str, hashed: str) -> None:
     values = sent(endpoint.request(endpoint.asks[0], Window(10, 20), None))
     assert values == {"u": "admin", "from": "10", "till": "20", "s_user": "5", "hash": sha1(hashed + SECRET)}
     variants = endpoint.variants()  # type: ignore[attr-defined]
-    assert next(iter(variants)) == variant
-    assert set(variants) == {"from_till_user", "secret", "user"}
-    other = variants["secret"]
+    assert next(iter(variants)) == f"hash: {variant}"
+    assert set(variants) == {"hash: from_till_user", "hash: secret", "hash: user"}
+    other = variants["hash: secret"]
     assert sent(other.request(other.asks[0], Window(10, 20), None))["hash"] == sha1(SECRET)
 
 
@@ -172,7 +172,7 @@ def test_nothing_secret_is_shown() -> None:
     """Neither a request nor a configuration shows its values."""
     endpoint = mor_endpoint("user_calls", version="9", password="p4ssw0rd")
     request = endpoint.request(endpoint.asks[0], Window(10, 20), None)
-    shown = repr(request) + repr(endpoint._config)
+    shown = repr(request) + repr(vars(endpoint))
     assert "p4ssw0rd" not in shown
     assert SECRET not in shown
     assert sent(request)["hash"] not in shown

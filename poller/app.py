@@ -146,7 +146,7 @@ async def run(settings: Settings, *, once: bool = False) -> int:
 
 async def _both_lines(app: App, stopping: anyio.Event, *, once: bool) -> int:
     """Starts the way out, then the way in; stops the way in first, then drains the way out within the grace."""
-    left = 0
+    left: list[Track] = []
     async with anyio.create_task_group() as out:
         for delivery in app.deliveries:
             await out.start(delivery.run, name=f"deliver {delivery.sink.name} {delivery.shard.number}")
@@ -154,6 +154,7 @@ async def _both_lines(app: App, stopping: anyio.Event, *, once: bool) -> int:
             if once:
                 polls.start_soon(_cancel_when, stopping, polls.cancel_scope, name="stop")
                 left = await _once(app)
+                _say_left(left)
             else:
                 _start_polls(app, polls)
                 await stopping.wait()
@@ -226,8 +227,8 @@ async def _caught_up(delivery: Delivery) -> None:
 # --- once ------------------------------------------------------------------------------------------------------------
 
 
-async def _once(app: App) -> int:
-    """One pass of every rung of every endpoint; how many could not be finished."""
+async def _once(app: App) -> list[Track]:
+    """One pass of every rung of every endpoint; those that could not be finished."""
     failed: list[Track] = []
 
     async def one(track: Track) -> None:
@@ -237,7 +238,19 @@ async def _once(app: App) -> int:
     async with anyio.create_task_group() as passes:
         for track in app.tracks:
             passes.start_soon(one, track)
-    return len(failed)
+    return failed
+
+
+def _say_left(tracks: list[Track]) -> None:
+    for track in tracks:
+        reason = track.last_error.reason if track.last_error else None
+        _log.error(
+            "not read to the end",
+            source=track.setup.name,
+            endpoint=track.endpoint.name,
+            ask=track.ask.key,
+            reason=reason,
+        )
 
 
 async def _to_the_end(track: Track) -> PollerError | None:

@@ -12,7 +12,7 @@ from poller.answer import Answer
 from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.crosscheck import endpoints_of
-from poller.errors import BadAnswer, BadRecord, ClockChange, Denied, NotTheApi, PollerError, Refused, Unknown
+from poller.errors import BadAnswer, BadRecord, ClockChange, ConfigError, Denied, NotTheApi, PollerError, Refused
 from poller.hosts import Hosts
 from poller.http import Vendor
 from poller.kinds import kind_of, load_source_kind
@@ -73,10 +73,10 @@ class Wire(Struct, frozen=True):
 
 
 async def check(settings: Settings, names: Sequence[str], *, since: float, clock: Clock | None = None) -> list[Finding]:
-    """Asks each endpoint of the named sources (all when none is named) for its last `since` seconds. Raises Unknown for a wrong name."""
+    """Asks each endpoint of the named sources (all when none is named) for its last `since` seconds. Raises ConfigError for a wrong name."""
     clock = clock or SystemClock()
     if wrong := [name for name in names if name not in settings.sources]:
-        raise Unknown(f"there is no source {wrong[0]}; the configuration has {', '.join(settings.sources)}")
+        raise ConfigError(f"there is no source {wrong[0]}; the configuration has {', '.join(settings.sources)}")
     found: list[Finding] = []
     async with AsyncExitStack() as stack:
         hosts, metrics = Hosts(clock), Metrics()
@@ -120,18 +120,28 @@ async def _check_source(
     found = []
     for key, endpoint_options in endpoints_of(options).items():
         endpoint = source.endpoints[key]
+        variants = _variants(endpoint)
+        configured = next(iter(variants))
         for ask in endpoint.asks:
             finding = Finding(source=name, endpoint=endpoint.name, ask=ask.key)
-            await _probe(vendor, endpoint, ask, endpoint_options, finding, since, clock)
+            await _probe(vendor, variants, ask, endpoint_options, finding, since, clock, configured)
             found.append(finding)
+            if finding.works_with:  # the vendor logs every wrong one: what works is asked for first from now on
+                variants = dict(sorted(variants.items(), key=lambda item: item[0] != finding.works_with))
     return found
 
 
 async def _probe(
-    vendor: Vendor, endpoint: Endpoint, ask: Ask, options: EndpointOptions, finding: Finding, since: float, clock: Clock
+    vendor: Vendor,
+    variants: Mapping[str, Endpoint],
+    ask: Ask,
+    options: EndpointOptions,
+    finding: Finding,
+    since: float,
+    clock: Clock,
+    configured: str,
 ) -> None:
-    """The endpoint as configured, then its variants where the vendor refuses it."""
-    variants = _variants(endpoint)
+    """The endpoint in its first variant, then in the others where the vendor refuses it."""
     for setting, variant in variants.items():
         try:
             await _ask(vendor, variant, ask, options, finding, since, clock)
@@ -144,8 +154,8 @@ async def _probe(
             return
         if len(variants) > 1:
             finding.works_with = setting
-        if finding.error is not None:
-            finding.error, finding.verdict = None, "ok"
+        finding.error, finding.verdict = None, "ok" if finding.verdict == "failed" else finding.verdict
+        if setting != configured:
             finding.warn(f"refused as configured, works with `{setting}`: write that into the configuration")
         return
     finding.advice.append(

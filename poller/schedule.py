@@ -1,5 +1,7 @@
 """When a track is polled: on its interval, after a failure with a growing wait, and what is counted and said about each poll."""
 
+from contextlib import suppress
+
 from poller.backoff import delay
 from poller.errors import Denied, Outdated, PollerError, Transient
 from poller.keep import NEAR_REACH, Tally
@@ -59,7 +61,10 @@ async def _failed(track: Track, error: PollerError) -> None:
         async with shard.lock:
             if shard.generation == track.generation:
                 track.setup.metrics.store_rollbacks.inc()
-                await shard.believe()
+                with suppress(
+                    PollerError
+                ):  # the belief stays as it is, so the next commit is refused and comes back here
+                    await shard.believe()
 
 
 def wait_after(track: Track, error: PollerError) -> float:

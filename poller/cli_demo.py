@@ -20,13 +20,13 @@ from rich.text import Text
 from poller.cli_print import clean, console, say
 from poller.demo import LONGEST, Picture, Wanted, demo
 from poller.errors import ConfigError, PollerError
-from poller.simulate.broker import BrokerFault, fetch, missing
+from poller.simulate.broker import BrokerFault, fetch, fetched, missing
 from poller.simulate.judge import Verdict
 
 _FRAME = 0.25
 _LINE_EVERY = 3.0
 _HEADS = ("endpoint", "new", "updated", "dropped", "late", "read until")
-_OTHER_LINES = 7
+_OTHER_LINES = 8
 """Lines of the picture beside endpoints, errors and events."""
 
 
@@ -59,8 +59,8 @@ def demo_command(
     _tell(verdict, picture, "Kafka, read_committed" if broker else "events.ndjson")
     if keep is not None:
         say(f"Kept in {keep}: poller.yaml, the store, daemon.log, truth.ndjson.")
-    say("Next: copy config/poller.yaml, fill in your phone systems, and `poller validate -c poller.yaml`;")
-    say("then `poller check -c poller.yaml` asks each of them once, and `poller run -c poller.yaml` goes on for ever.")
+    say("Next: copy config/poller.yaml, a complete example, and fill in your phone systems;")
+    say("`poller check -c FILE` asks each of them once, `poller run -c FILE` goes on for ever.")
     raise typer.Exit(0 if verdict.ok and verdict.expected else 1)
 
 
@@ -94,7 +94,8 @@ def _kafka(sink: SinkKind) -> bool:
     lacking = missing()
     if lacking is None:
         try:
-            say("Kafka's jars are looked for; the first time they are fetched with Maven, which takes a minute or two.")
+            if not fetched():
+                say("Fetching Kafka's jars with Maven; this happens once and takes a minute or two.")
             fetch()
         except BrokerFault as error:
             lacking = str(error)
@@ -124,7 +125,7 @@ def _drawn(picture: Picture, screen: Console) -> Group:
     endpoints, trouble = _endpoints(picture), _trouble(picture)
     room = screen.height - _OTHER_LINES - endpoints.row_count - len(trouble)
     recent = list(picture.recent)[-max(0, min(8, room)) :] if room > 0 else []
-    below = ["", _published(picture), *map(_event, reversed(recent)), *trouble]
+    below = ["", _published(picture), _lag(picture), *map(_event, reversed(recent)), *trouble]
     return Group(_text(_head(picture)), _text(""), endpoints, *map(_text, below))
 
 
@@ -135,7 +136,7 @@ def _text(line: str) -> Text:
 def _head(picture: Picture) -> str:
     left = picture.ends_at - time.monotonic()
     rest = f", {left:.0f} s left" if 0 <= left <= LONGEST else ""
-    return f"poller demo: {picture.phase}{rest} (Ctrl-C goes on to the next step)"
+    return f"poller demo: {picture.phase}{rest} (Ctrl-C ends it)"
 
 
 def _endpoints(picture: Picture) -> Table:
@@ -161,21 +162,23 @@ def _count(picture: Picture, *key: str) -> float:
 
 
 def _published(picture: Picture) -> str:
-    types = {name.removeprefix("telephony."): count for name, count in sorted(picture.types.items())}
-    counts = ", ".join(f"{count} {name}" for name, count in types.items())
-    return f"published {len(picture.events)}: {counts or 'nothing yet'}{_lag(picture)}"
+    kinds = (
+        f"{kind}s {picture.types[f'telephony.{kind}.new']} new {picture.types[f'telephony.{kind}.updated']} updated"
+        for kind in ("call", "recording")
+    )
+    return f"published {len(picture.events)}: {', '.join(kinds)}"
 
 
 def _lag(picture: Picture) -> str:
     lags = sorted(picture.lags)
-    return f"; lag {lags[len(lags) // 2]:.2f} s, at most {lags[-1]:.2f} s" if lags else ""
+    if not lags:
+        return "a consumer waits for the first event"
+    return f"seen → read by a consumer: {lags[len(lags) // 2]:.2f} s, at most {lags[-1]:.2f} s"
 
 
 def _trouble(picture: Picture) -> list[str]:
-    errors = [
-        f"! {time.time() - at:.0f} s ago {name}: {clean(text).splitlines()[0]}"
-        for name, (at, text) in sorted(picture.errors.items(), key=lambda item: -item[1][0])
-    ]
+    latest = sorted(picture.errors.values(), reverse=True)
+    errors = [f"! {time.time() - at:.0f} s ago {' '.join(clean(text).split())}" for at, text in latest]
     return [*(f"! {note}" for note in picture.notes[-2:]), *errors[:3]]
 
 
@@ -185,7 +188,11 @@ def _event(event: dict[str, Any]) -> str:
     kind = event["type"].removeprefix("telephony.")
     people = " → ".join(str((data.get(side) or {}).get("number") or "?") for side in ("from", "to"))
     seconds = data.get("duration_seconds")
-    rest = [data.get("disposition"), None if seconds is None else f"{seconds} s", "late" if data.get("late") else None]
+    rest = [
+        data.get("disposition"),
+        None if seconds is None else f"{seconds:g} s",
+        "late" if data.get("late") else None,
+    ]
     words = [(event.get("time") or "")[11:19], event["source"].split("/")[2], kind, people, *filter(None, rest)]
     return clean("  ".join(words)).replace("\n", " ")
 
@@ -212,7 +219,7 @@ def _line(picture: Picture) -> str:
     if not rows:
         return picture.phase
     new, updated, dropped, late = (sum(int(row[at]) for row in rows) for at in range(1, 5))
-    return f"{picture.phase}: {new} new, {updated} updated, {dropped} duplicates dropped, {late} late; {_published(picture)}"
+    return f"{picture.phase}: {new} new, {updated} updated, {dropped} duplicates dropped, {late} late; {_published(picture)}; {_lag(picture)}"
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -220,17 +227,12 @@ def _line(picture: Picture) -> str:
 
 def _tell(verdict: Verdict, picture: Picture, where: str) -> None:
     say(f"\nCompared with what the phone systems know ({where}):")
-    for name in ("expected", "published_once", "missing", "twice"):
-        say(f"  {name.replace('_', ' '):16} {getattr(verdict, name):6}")
-    say(
-        f"  updates          {verdict.updates_published:6} published, {verdict.updates_expected} of them expected by now"
-    )
-    wrong = {name: getattr(verdict, name) for name in ("updates_missing", "updates_repeated", "unknown")}
-    for name, count in wrong.items():
-        if count:
-            say(f"  {name.replace('_', ' '):16} {count:6}")
+    told = ("expected", "published_once", "missing", "twice", "updates_expected", "updates_published")
+    wrong = ("updates_missing", "updates_repeated", "unknown")
+    for name in told + tuple(name for name in wrong if getattr(verdict, name)):
+        say(f"  {name.replace('_', ' '):18} {getattr(verdict, name):6}")
     if verdict.ahead:
-        say(f"  and {verdict.ahead} more that nothing asked for yet")
+        say(f"  besides {verdict.ahead} that need not have been found yet")
     for example in verdict.examples[:10]:
         say(f"  {example}")
     if any(picture.fired.values()):

@@ -29,15 +29,16 @@ from poller.sinks.kafka.tail import tail
 LONGEST = 3600.0
 """Seconds after which a demo without a duration ends: what it compares with the truth is kept in memory."""
 FAULTS: Mapping[str, float] = {
-    "http_500": 0.01, "http_503_retry_after": 0.005, "html_200": 0.01, "empty_200": 0.01, "connection_reset": 0.01,
-    "truncated": 0.02, "late": 0.02, "token_expired_early": 0.02, "duplicate_rows": 0.05, "shuffled": 0.1,
-    "repeat_page": 0.02, "bad_record": 0.005, "control_characters": 0.02, "numbers_as_strings": 0.05,
+    "http_500": 0.02, "http_503_retry_after": 0.005, "html_200": 0.02, "empty_200": 0.02, "connection_reset": 0.02,
+    "truncated": 0.02, "late": 0.03, "token_expired_early": 0.02, "duplicate_rows": 0.1, "shuffled": 0.1,
+    "repeat_page": 0.02, "bad_record": 0.02, "control_characters": 0.02, "numbers_as_strings": 0.05,
 }  # fmt: skip
 """What the simulators do wrong with `--faults`: name → share of answers or records."""
 SETTLING = 25.0
 """Longest time, in seconds, in which the daemon finds the rest; doubled with faults, after which it waits before it asks again."""
 _RECENT = 200
 _DRAIN = 15.0
+_START = 60.0
 _LIVES = 20
 
 View = Callable[["Picture"], Coroutine[Any, Any, None]]
@@ -73,7 +74,7 @@ class Picture:
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_RECENT))
     lags: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     """Seconds from when a record was seen to when its event was read by the consumer."""
-    fired: dict[str, int] = field(default_factory=dict)
+    fired: Counter[str] = field(default_factory=Counter)
     """How often each simulated fault happened."""
 
     def saw(self, bodies: Sequence[bytes], now: float) -> None:
@@ -186,7 +187,11 @@ class _Run:
         self._picture.phase = "starting Kafka"
         broker = Broker(self._wanted.broker)
         stack.push_async_callback(_in_thread, broker.stop)
-        await _in_thread(broker.start)
+        try:
+            await _in_thread(broker.start)
+        except PollerError:
+            if not self._phases.signalled:  # Ctrl-C reaches the tools that prepare it, too
+                raise
         return broker
 
     def _simulation(self) -> Simulation:
@@ -197,35 +202,46 @@ class _Run:
         faults = FAULTS if self._wanted.faults else {}
         return Simulation(world=world, truth=self._wanted.folder / "truth.ndjson", faults=faults)
 
-    async def _watched(self, daemon: Daemon, broker: Broker | None, sims: Simulators, reader: Reader) -> Verdict:
+    async def _watched(self, daemon: Daemon, broker: Broker | None, sims: Simulators, reader: Reader) -> Verdict | None:
         """Lets it run, lets it settle, stops the daemon, reads to the end, compares."""
-        picture = self._picture
-        picture.phase, picture.ends_at = "running", time.monotonic() + self._wanted.duration
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._follow, reader)
-            with self._phases.phase(self._wanted.duration):
-                await self._look(daemon, broker, sims)
-            until = _quiet(sims)
-            picture.phase = "no new calls; the daemon finds the rest"
-            limit = SETTLING * (2 if self._wanted.faults else 1)
-            picture.ends_at = time.monotonic() + limit
-            with self._phases.phase(limit):
-                await self._settle(daemon, broker, sims, until)
-            picture.phase, picture.ends_at = "the daemon stops", inf
+            async with anyio.create_task_group() as looking:
+                looking.start_soon(self._look, daemon, broker, sims)
+                with self._phases.phase():
+                    await self._up()
+                    self._enter("running", self._wanted.duration)
+                    await anyio.sleep(self._wanted.duration)
+                until = _quiet(sims)
+                if self._picture.figures:
+                    await self._settle(sims, until)
+                looking.cancel_scope.cancel()
+            self._enter("the daemon stops")
             await daemon.stop()
             with anyio.move_on_after(_DRAIN, shield=True):
                 while not await reader.at_end():  # noqa: ASYNC110 it reads in the other task, and is asked here
                     await anyio.sleep(0.1)
             tasks.cancel_scope.cancel()
-        return await _compared(sims, picture.events, until)
+        return await _compared(sims, self._picture.events, until) if self._picture.figures else None
 
-    async def _settle(self, daemon: Daemon, broker: Broker | None, sims: Simulators, until: float) -> None:
-        """Until everything that could be found has been published, however long that takes."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._look, daemon, broker, sims)
+    def _enter(self, phase: str, seconds: float = inf) -> None:
+        self._picture.phase, self._picture.ends_at = phase, time.monotonic() + seconds
+
+    async def _up(self) -> None:
+        """Waits until the daemon answers. Raises PollerError where it does not."""
+        with anyio.move_on_after(_START):
+            while not self._picture.figures:  # noqa: ASYNC110 it is looked at twice a second, not told
+                await anyio.sleep(0.1)
+            return
+        raise PollerError(f"the daemon does not answer after {_START:g} seconds; it is stopped")
+
+    async def _settle(self, sims: Simulators, until: float) -> None:
+        """Until everything that could be found has been published, at most SETTLING seconds."""
+        limit = SETTLING * (2 if self._wanted.faults else 1)
+        self._enter("no new calls; the daemon finds the rest", limit)
+        with self._phases.phase(limit):
             while not (await _compared(sims, self._picture.events, until)).ok:  # noqa: ASYNC110 nobody tells
                 await anyio.sleep(0.5)
-            tasks.cancel_scope.cancel()
 
     async def _follow(self, reader: Reader) -> None:
         while True:
@@ -251,9 +267,8 @@ class _Run:
             for each in picture.status.endpoints if picture.status else ():
                 if each.error is not None:
                     picture.errors[f"{each.source} {each.endpoint}"] = (time.time(), each.error)
-            for site in sims.sites.values():
-                for name, times in site.faults.fired.items():
-                    picture.fired[f"{site.vendor} {name}"] = times
+            fired = (Counter(site.faults.fired) for site in sims.sites.values())
+            picture.fired = sum(fired, Counter())
             await anyio.sleep(0.5)
 
 

@@ -40,6 +40,11 @@ def missing() -> str | None:
     return None
 
 
+def fetched() -> bool:
+    """Whether the jars are there."""
+    return _libs().is_dir()
+
+
 def fetch() -> Path:
     """The folder with the jars, fetched with Maven where it is not there yet. Raises BrokerFault."""
     libs = _libs()

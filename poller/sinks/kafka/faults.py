@@ -26,6 +26,18 @@ _REFUSED = (
     errors.InvalidReplicationFactorError,
 )
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
+_STRAY = (
+    errors.KafkaError,
+    OSError,
+    # Outside the library's own tree: a producer that was fenced between two calls says "not in transaction".
+    errors.IllegalOperation,
+    errors.ConsumerStoppedError,
+    # What the library raises where its own state has come apart after a lost broker.
+    AssertionError,
+    asyncio.InvalidStateError,
+    RuntimeError,
+    KeyError,
+)
 
 
 class BatchTooLarge(SinkFault):
@@ -54,8 +66,7 @@ def mapped(doing: str, deadline: float) -> Iterator[None]:
         raise BatchTooLarge(f"Kafka: {doing}: {_said(error)}") from None
     except _REFUSED as error:
         raise SinkRefused(f"Kafka refuses {doing}: {_said(error)}") from None
-    except (errors.KafkaError, OSError, AssertionError, asyncio.InvalidStateError, RuntimeError, KeyError) as error:
-        # The last four: what the library raises where its own state has come apart after a lost broker.
+    except _STRAY as error:
         raise SinkFault(f"Kafka: {doing}: {_said(error)}") from None
 
 

@@ -161,6 +161,14 @@ class Keeper:
         self._count(chunk.tally, events, commit)
         return chunk.tally
 
+    def inside(self, record: bytes, walk: Walk) -> bool:
+        """Whether a record lies in the period that was asked for, as far as it shows."""
+        try:
+            own = self._endpoint.keys(record, walk.offset).own
+        except Exception:  # noqa: BLE001 what cannot be read shows nothing; `keep` will say so
+            return False
+        return own is None or abs(own - (walk.asked.begin + walk.asked.end) / 2) <= walk.asked.span / 2 + walk.tolerance
+
     def _keys(self, records: list[bytes], walk: Walk, chunk: _Chunk) -> tuple[list[_Row], list[SeenKey]]:
         rows: list[_Row] = []
         seen: list[SeenKey] = []

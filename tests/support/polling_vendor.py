@@ -14,7 +14,7 @@ from anyio.abc import ByteStream
 from fake_clock import FakeClock
 from http_peer import Asked, answer
 
-from poller.errors import BadRecord, ClockChange, Denied, Truncated
+from poller.errors import BadRecord, ClockChange, Denied, Malformed, Truncated
 from poller.model import (
     DAY,
     Ask,
@@ -195,7 +195,10 @@ class LinesReading:
     def close(self) -> Page:
         if not self._rest.startswith(b"="):
             raise Truncated("the answer ends before its last line")
-        end = msgspec.json.decode(self._rest[1:], type=dict[str, Any])
+        try:
+            end = msgspec.json.decode(self._rest[1:], type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise Malformed("the last line is no JSON") from None
         if end.pop("denied", False):
             raise Denied("the vendor refuses the credential")
         self.offset = end.pop("offset", None)

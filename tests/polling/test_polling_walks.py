@@ -1,0 +1,187 @@
+"""Walks over pages: nothing that repeats, shrinks or never ends is taken for the end of the data."""
+
+import pytest
+from polling_rig import Rig, poll_on
+from polling_vendor import Listed, Query, Record, lines
+
+from poller.errors import Incomplete
+from poller.model import Window
+from poller.poll import EMPTY_PAGES, MAX_PAGES, poll
+
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("rig", ["memory"], indirect=True)]
+
+
+def rows(rig: Rig, first: int, count: int) -> list[Record]:
+    return [{"id": f"c{number}", "own": rig.clock.now() - 100} for number in range(first, first + count)]
+
+
+async def test_all_pages_are_read_and_the_slice_counts_with_the_last(rig: Rig) -> None:
+    for number in range(25):
+        rig.phones.add(rig.clock.now() - 100 - number)
+    rig.phones.page = 4
+    track = rig.track()
+    await poll_on(track)
+    assert len(await rig.events()) == 25
+    assert [one.cursor for one in rig.phones.asked] == [None, "4", "8", "12", "16", "20", "24"]
+    assert rig.counted(track) == {"new": 25}
+
+
+async def test_a_walk_that_breaks_off_is_not_read(rig: Rig) -> None:
+    for number in range(10):
+        rig.phones.add(rig.clock.now() - 100 - number)
+    rig.phones.page = 4
+    rig.phones.say = lambda query: rig.phones.whole(b"{") if query.cursor == "8" else None
+    track = rig.track()
+    await poll(track, until=rig.clock.mono())  # one slice
+    assert len(await rig.events()) == 8, "what came is kept"
+    assert await rig.store.checkpoints() == {}
+    rig.phones.say = None
+    await poll_on(track)
+    assert len(await rig.events()) == 10
+
+
+async def test_a_page_key_that_comes_again(rig: Rig) -> None:
+    rig.phones.say = lambda query: rig.phones.whole(lines(rows(rig, 0 if query.cursor is None else 5, 5), next="k"))
+    track = rig.track()
+    with pytest.raises(Incomplete):
+        await poll(track, None)
+    assert rig.suspicions(track, "repeated_key") == 3
+    assert len(await rig.events()) == 5, "what came before is kept"
+    assert await rig.store.checkpoints() == {}
+
+
+async def test_a_page_that_comes_again_under_another_key(rig: Rig) -> None:
+    rig.phones.say = lambda query: rig.phones.whole(lines(rows(rig, 0, 5), next=str(int(query.cursor or 0) + 1)))
+    track = rig.track()
+    with pytest.raises(Incomplete):
+        await poll(track, None)
+    assert rig.suspicions(track, "repeated_page") == 3
+
+
+async def test_a_page_that_is_read_again_on_purpose(rig: Rig) -> None:
+    def say(query: Query) -> bytes:
+        again = query.cursor is not None
+        following = {None: "bigger", "bigger": "last"}.get(query.cursor)
+        return rig.phones.whole(lines(rows(rig, 0, 5), again=again, next=following))
+
+    rig.phones.say = say
+    track = rig.track()
+    await poll_on(track)
+    assert len(await rig.events()) == 5
+    assert rig.suspicions(track, "repeated_page") == 0
+
+
+async def test_empty_pages_without_end(rig: Rig) -> None:
+    rig.phones.say = lambda query: rig.phones.whole(lines([], next=str(int(query.cursor or 0) + 1)))
+    track = rig.track()
+    with pytest.raises(Incomplete):
+        await poll(track, None)
+    assert rig.suspicions(track, "empty_pages") == 3
+    assert len(rig.phones.asked) == 3 * EMPTY_PAGES
+
+
+async def test_some_empty_pages_are_no_end(rig: Rig) -> None:
+    def say(query: Query) -> bytes:
+        page = int(query.cursor or 0)
+        found = rows(rig, page, 1) if page % 6 == 5 else []
+        return rig.phones.whole(lines(found, next=str(page + 1) if page < 40 else None))
+
+    rig.phones.say = say
+    await poll_on(rig.track())
+    assert len(await rig.events()) == 6
+
+
+async def test_pages_for_ever_are_halved(rig: Rig) -> None:
+    rig.phones.say = lambda query: rig.phones.whole(
+        lines(rows(rig, int(query.cursor or 0), 1), next=str(int(query.cursor or 0) + 1))
+    )
+    track = rig.track()
+    await poll(track, until=rig.clock.mono())
+    assert len(rig.phones.asked) == MAX_PAGES
+    assert await rig.store.checkpoints() == {}
+    assert track.checkpoint is not None
+    assert track.checkpoint.span < 3_600
+
+
+async def test_a_window_with_too_many_rows_is_halved_and_what_came_is_kept(rig: Rig) -> None:
+    """The vendor shows ten rows at most and says that there are more."""
+    now = rig.clock.now()
+    for number in range(100):
+        rig.phones.add(now - 3_500 + number * 30)
+
+    def say(query: Query) -> bytes:
+        found = rig.phones.visible(query)
+        return rig.phones.whole(lines(found[:10], cut=len(found) > 10, total=len(found)))
+
+    rig.phones.say = say
+    track = rig.track(Listed(cap=10))
+    await poll_on(track)
+    assert len(await rig.events()) == 100
+    assert track.checkpoint is not None
+    assert track.checkpoint.gaps == []
+
+
+async def test_too_many_rows_in_one_second_are_a_gap(rig: Rig) -> None:
+    now = int(rig.clock.now())
+    for _ in range(30):
+        rig.phones.add(now - 500)
+    rig.phones.add(now - 520, id="before")
+    rig.phones.add(now - 480, id="behind")
+
+    def say(query: Query) -> bytes:
+        found = rig.phones.visible(query)
+        return rig.phones.whole(lines(found[:10], cut=len(found) > 10))
+
+    rig.phones.say = say
+    track = rig.track(Listed(cap=10))
+    await poll_on(track)
+    assert len(await rig.events()) == 12
+    assert track.checkpoint is not None
+    assert {gap.reason for gap in track.checkpoint.gaps} == {"too_many"}
+    assert track.checkpoint.gaps[0].begin <= now - 500 <= track.checkpoint.gaps[-1].end
+
+
+async def test_a_page_tells_of_a_gap_and_goes_on_below_it(rig: Rig) -> None:
+    now = int(rig.clock.now())
+
+    def say(query: Query) -> bytes:
+        if query.cursor is None:
+            return rig.phones.whole(lines(rows(rig, 0, 3), next="below", gap=[now - 200, now - 199]))
+        return rig.phones.whole(lines(rows(rig, 3, 3)))
+
+    rig.phones.say = say
+    track = rig.track(start="10m", ladder=[{"back": "5m"}])
+    await poll_on(track)
+    assert len(await rig.events()) == 6
+    checkpoint = await rig.checkpoint(track)
+    assert [(gap.window, gap.reason) for gap in checkpoint.gaps] == [(Window(now - 200, now - 199), "stuck_key")]
+    assert await rig.complete(track) == now - 310
+    await poll_on(track, 3)
+    assert await rig.complete(track) == now - 200, "held by the gap"
+    rig.phones.say = None
+    await poll_on(track)
+    assert (await rig.checkpoint(track)).gaps == []
+
+
+async def test_what_contradicts_itself_is_counted_and_nothing_more(rig: Rig) -> None:
+    def say(query: Query) -> bytes:
+        second = query.cursor is not None
+        odd = ["unsorted"] if second else []
+        body = lines(rows(rig, 3 if second else 0, 3), next=None if second else "2", total=6 - second, suspicions=odd)
+        return rig.phones.whole(body)
+
+    rig.phones.say = say
+    track = rig.track()
+    await poll_on(track)
+    assert len(await rig.events()) == 6
+    assert [rig.suspicions(track, reason) for reason in ("shrinking_total", "unsorted", "outside_window")] == [1, 1, 0]
+
+
+async def test_one_record_outside_the_window_is_published_and_counted(rig: Rig) -> None:
+    now = rig.clock.now()
+    found = [{"id": "in", "own": now - 100}, {"id": "out", "own": now + 500}]
+    rig.phones.say = lambda _: rig.phones.whole(lines(found))
+    track = rig.track()
+    await poll_on(track)
+    assert [name for _, name, _ in await rig.told()] == ["in", "out"]
+    assert rig.suspicions(track, "outside_window") == 1

@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from poller import segment
 from poller.clock import Clock
 from poller.errors import Outdated
-from poller.identity import event_id
+from poller.identity import MENTION, event_id
 from poller.metrics import Metrics
 from poller.model import CheckpointKey, Event, Healing, PageCommit, Position, SeenKey, Segment
 from poller.outgoing import as_update, for_sink, renumbered
@@ -64,8 +64,13 @@ class Unsent:
         return _later(event, event.seen, states)
 
 
-def _later(event: Event, seen: SeenKey, states: int) -> Event:
-    """An event written as the first state of its thing, when `states` others have been published after all."""
+def _later(event: Event, seen: SeenKey, states: int) -> Event | None:
+    """An event written as the first state of its thing, when `states` others have been published after all.
+
+    None: a mention of what is published already tells nothing, and is never an update.
+    """
+    if states and seen.state == MENTION:
+        return None
     if states and event.type.endswith(".new"):
         return as_update(event, event_id(seen, new=False), states + 1)
     return event
@@ -198,8 +203,11 @@ class Healer:
                 key = SeenKey(sighting.day, keys[index].id, keys[index].state)
                 seq = 0
                 if self._others:
-                    seq = after.seq + len(lacking) + 1
-                    lacking.append(_later(self._for_others(events[index], seq), key, sighting.states))
+                    number = after.seq + len(lacking) + 1
+                    later = _later(self._for_others(events[index], number), key, sighting.states)
+                    if later is not None:
+                        seq = number
+                        lacking.append(later)
                 commit.seen.append((key, seq))
             if lacking:
                 commit.segment = segment.pack(lacking, after, self._clock.now())

@@ -177,9 +177,15 @@ def _lag(picture: Picture) -> str:
 
 
 def _trouble(picture: Picture) -> list[str]:
-    latest = sorted(picture.errors.values(), reverse=True)
-    errors = [f"! {time.time() - at:.0f} s ago {' '.join(clean(text).split())}" for at, text in latest]
-    return [*(f"! {note}" for note in picture.notes[-2:]), *errors[:3]]
+    latest = sorted(picture.errors.items(), key=lambda item: -item[1][0])
+    errors = [f"! {time.time() - at:.0f} s ago {_named(name, clean(text))}" for name, (at, text) in latest]
+    return [*(f"! {note}" for note in picture.notes[-2:]), *errors[:2]]
+
+
+def _named(name: str, text: str) -> str:
+    """An error on one line, with its endpoint where it does not name it itself."""
+    line = " ".join(text.split())
+    return line if name.rsplit(maxsplit=1)[-1] in line else f"{name}: {line}"
 
 
 def _event(event: dict[str, Any]) -> str:

@@ -30,10 +30,11 @@ LONGEST = 3600.0
 """Seconds after which a demo without a duration ends: what it compares with the truth is kept in memory."""
 FAULTS: Mapping[str, float] = {
     "http_500": 0.02, "http_503_retry_after": 0.005, "html_200": 0.02, "empty_200": 0.02, "connection_reset": 0.02,
-    "truncated": 0.02, "late": 0.03, "token_expired_early": 0.02, "duplicate_rows": 0.1, "shuffled": 0.1,
+    "truncated": 0.02, "late": 0.03, "duplicate_rows": 0.1, "shuffled": 0.1,
     "repeat_page": 0.02, "bad_record": 0.02, "control_characters": 0.02, "numbers_as_strings": 0.05,
 }  # fmt: skip
-"""What the simulators do wrong with `--faults`: name → share of answers or records."""
+"""What the simulators do wrong with `--faults`: name → share of answers or records. No refused credentials: those are retried
+too rarely for a demo."""
 SETTLING = 25.0
 """Longest time, in seconds, in which the daemon finds the rest; doubled with faults, after which it waits before it asks again."""
 _RECENT = 200

@@ -1,0 +1,186 @@
+"""What the documentation says is so: links lead somewhere, configurations load, commands exist, sentences and metrics are real."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from docs_pages import PAGES, ROOT, Block, anchor, anchors, blocks, commands, links, quotations, text_of
+
+from poller.cli import app
+from poller.config import load
+from poller.metrics import Metrics
+
+PROGRAM: Any = typer.main.get_command(app)
+"""The tree of commands. Untyped: the library may bring the parser's classes with it or take those that are installed."""
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, place = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not place or place in anchors(target), link
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    listed = {(ROOT / link).resolve() for link in links(ROOT / "README.md") if "://" not in link}
+    assert {page for page in PAGES if page.name != "README.md"} <= listed
+
+
+def test_anchors_are_made_as_forges_make_them() -> None:
+    assert anchor("Sink: kafka") == "sink-kafka"
+    assert anchor("What can still come twice") == "what-can-still-come-twice"
+
+
+# --- configurations --------------------------------------------------------------------------------------------------
+
+CONFIGS = [block for block in blocks("yaml") if {"sources", "sinks", "store"} & set(yaml.safe_load(block.text))]
+
+
+def test_there_are_configurations() -> None:
+    assert {"mor.md", "thulium.md", "fonouc.md", "kafka.md", "add-a-source.md"} <= {block.page for block in CONFIGS}
+
+
+@pytest.mark.parametrize("block", CONFIGS, ids=lambda block: block.page)
+def test_configurations_load(block: Block, tmp_path: Path) -> None:
+    values = yaml.safe_load(block.text)
+    if any(source["kind"] == "acme" for source in values.get("sources", {}).values()):
+        return  # test_add_a_source.py runs it, with the folder that it needs
+    env = dict.fromkeys(re.findall(r"\{env: (\w+)\}", block.text), "s")
+    path = tmp_path / "poller.yaml"
+    path.write_text(block.text + ("" if "store" in values else "\nstore: {kind: memory}\n"), encoding="utf-8")
+    settings = load(path, env)
+    assert set(settings.sources) == set(values.get("sources", {}))
+    assert set(settings.sinks) == set(values.get("sinks", {}))
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+COMMANDS = sorted({(page.name, command) for page in PAGES for command in commands(page)})
+
+
+def problem(command: str) -> str | None:
+    """What is wrong with a command line: no such command, no such option."""
+    words = shlex.split(command)[1:]
+    here = PROGRAM
+    while hasattr(here, "commands") and words and not words[0].startswith("-"):
+        if (found := here.commands.get(words[0])) is None:
+            return f"no command {words[0]}"
+        here, words = found, words[1:]
+    known = {name for parameter in here.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    return next((f"no option {word}" for word in words if word.startswith("-") and word not in known), None)
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_commands_exist(page: str, command: str) -> None:
+    assert problem(command) is None, page
+
+
+def test_every_command_is_documented() -> None:
+    said = {" ".join(word for word in command.split()[1:3]) for _, command in COMMANDS}
+    for name in leaves(PROGRAM):
+        assert any(command == name or command.startswith(f"{name} ") for command in said), name
+
+
+def leaves(group: Any, before: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}"
+
+
+@pytest.mark.parametrize("command", ["poller fly", "poller sinks paint", "poller run --twice", "poller -x"])
+def test_a_wrong_command_is_seen(command: str) -> None:
+    assert problem(command)
+
+
+# --- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def declared() -> set[str]:
+    """The rows of the table, from the code."""
+    metrics = Metrics()
+    rows = {row(table.name, *heads(next(table.write())), table._labels) for table in metrics.tables}
+    collectors: list[Any] = list(metrics.registry._collector_to_names)
+    return rows | {
+        row(one._name, one._type, one._documentation, one._labelnames)
+        for one in collectors
+        if hasattr(one, "_labelnames")
+    }
+
+
+def heads(head: str) -> tuple[str, str]:
+    """Type and help of a metric."""
+    text, kind = head.splitlines()
+    return kind.rsplit(" ", 1)[1], text.split(" ", 3)[3]
+
+
+def row(name: str, kind: str, text: str, labels: tuple[str, ...]) -> str:
+    return f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {text} |"
+
+
+def test_the_table_of_metrics_is_the_code() -> None:
+    shown = {line for line in text_of(ROOT / "docs/operating.md").splitlines() if line.startswith("| `poller_")}
+    assert len(shown) > 30
+    assert shown == declared()
+
+
+def test_metrics_that_are_mentioned_exist() -> None:
+    names = {line.split("`")[1] for line in declared()}
+    for page in PAGES:
+        mentioned = set(re.findall(r"\bpoller_[a-z_]+[a-z]\b", text_of(page)))
+        assert mentioned <= names, page.name
+
+
+# --- sentences -------------------------------------------------------------------------------------------------------
+
+QUOTED = [(page.name, sentence) for page in PAGES for sentence in quotations(page)]
+
+
+@cache
+def literals() -> list[str]:
+    """Every text of the program; a zero byte stands where a value is put in."""
+    found = []
+    for path in sorted((ROOT / "poller").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(re.sub(r"\{\w*\}", "\0", node.value))
+            elif isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                )
+    return found
+
+
+def said(sentence: str) -> bool:
+    """Whether one text of the program has the fragments between the `…`, in order."""
+    pattern = re.compile(".*?".join(map(re.escape, sentence.split("…"))), re.DOTALL)
+    return any(pattern.search(text) for text in literals())
+
+
+def test_sentences_are_quoted() -> None:
+    assert len(QUOTED) > 40
+
+
+@pytest.mark.parametrize(("page", "sentence"), QUOTED)
+def test_quoted_sentences_are_the_programs_own(page: str, sentence: str) -> None:
+    assert len(sentence.replace("…", "").strip()) >= 10
+    assert said(sentence), page
+
+
+def test_an_invented_sentence_is_seen() -> None:
+    assert not said("the store … is tired: let it rest")

@@ -94,7 +94,7 @@ class Faults:
     def rate(self, name: str, rate: float) -> None:
         """Sets how often a fault fires (0…1). Raises ValueError for an unknown name or rate; a name of another vendor is ignored."""
         if name not in FAULTS:
-            raise ValueError(f"no fault is called {name!r}; --list-faults shows all")
+            raise ValueError(f"no fault is called {name!r}; there are {', '.join(sorted(FAULTS))}")
         if not 0 <= rate <= 1:
             raise ValueError(f"the rate of {name} is {rate}: it lies between 0 and 1")
         if name in self.fired:
@@ -141,5 +141,5 @@ def parse_rates(texts: list[str]) -> dict[str, float]:
         except ValueError:
             raise ValueError(f"{text!r} is no fault with a rate: write name=0.05") from None
         if name.strip() not in FAULTS:
-            raise ValueError(f"no fault is called {name!r}; --list-faults shows all")
+            raise ValueError(f"no fault is called {name!r}; there are {', '.join(sorted(FAULTS))}")
     return rates

@@ -27,21 +27,21 @@ def kafka_config(bootstrap: str, prefix: str, **more: Any) -> Config:
 
 
 async def read_all(bootstrap: str, topics: Sequence[str], *, committed: bool = True) -> list[Any]:
-    """Every record of the topics up to the end, as a read_committed consumer sees them."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_committed" if committed else "read_uncommitted",
-    )
+    """Every record of the topics up to the end, as a read_committed consumer sees them.
+
+    The end is the high watermark: a commit returns before its markers are written, and the stable offset lags until then.
+    """
+    consumer = _consumer(bootstrap, committed=committed)
+    tail = _consumer(bootstrap, committed=False)
     records: list[Any] = []
     await consumer.start()
+    await tail.start()
     try:
         async with asyncio.timeout(60):
             found = {topic: await consumer._client._wait_on_metadata(topic) for topic in topics}
             parts = [TopicPartition(topic, number) for topic, numbers in found.items() for number in numbers]
             consumer.assign(parts)
-            ends = await consumer.end_offsets(parts)
+            ends = await tail.end_offsets(parts)
             begins = await consumer.beginning_offsets(parts)
             for part in parts:
                 consumer.seek(part, begins[part])
@@ -50,7 +50,17 @@ async def read_all(bootstrap: str, topics: Sequence[str], *, committed: bool = T
                     records += batch
     finally:
         await discard_consumer(consumer)
+        await discard_consumer(tail)
     return records
+
+
+def _consumer(bootstrap: str, *, committed: bool) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        group_id=None,
+        enable_auto_commit=False,
+        isolation_level="read_committed" if committed else "read_uncommitted",
+    )
 
 
 def ids(records: Sequence[Any]) -> Counter[str]:

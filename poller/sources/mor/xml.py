@@ -145,13 +145,17 @@ class Document:
             return b""
         self._prolog, self._root = None, root[1].decode()
         if self._root.lower() in {"html", "head", "body"}:
-            raise NotTheApi(f"an HTML page came instead of the API's answer: {show(rest)}. Check base_url and what stands between")
+            raise NotTheApi(
+                f"an HTML page came instead of the API's answer: {show(rest)}. Check base_url and what stands between"
+            )
         return rest
 
     def _refuse_early(self, rest: bytes) -> None:
         start = rest[:14].upper()
         if start.startswith(b"<!DOCTYPE HTML"):
-            raise NotTheApi(f"an HTML page came instead of the API's answer: {show(rest)}. Check base_url and what stands between")
+            raise NotTheApi(
+                f"an HTML page came instead of the API's answer: {show(rest)}. Check base_url and what stands between"
+            )
         if start.startswith(b"<!DOCTYPE") and len(start) == 14:
             raise Malformed("the answer declares a document type, which is refused unread")
         if rest and not rest.startswith(b"<"):

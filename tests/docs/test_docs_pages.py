@@ -184,3 +184,25 @@ def test_quoted_sentences_are_the_programs_own(page: str, sentence: str) -> None
 
 def test_an_invented_sentence_is_seen() -> None:
     assert not said("the store … is tired: let it rest")
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_targets_of_make_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text_of(page), re.MULTILINE)) <= targets
+
+
+def test_files_that_are_mentioned_exist() -> None:
+    built = {"poller/sources/acme/__init__.py", "poller/sources/acme/calls.py", "tests/sources/acme/acme_cases.py"}
+    for page in PAGES:
+        for name in (
+            set(re.findall(r"(?:poller|tests|benchmarks|docs|config)/[\w/]+\.(?:py|md|yaml|sql)", text_of(page)))
+            - built
+        ):
+            assert (ROOT / name).exists() or (page.name, name) == ("add-a-source.md", "docs/acme.md"), (page.name, name)
+    table = text_of(ROOT / "docs/architecture.md")
+    for name in re.findall(r"`([a-z_/]+\.py)`", table):
+        assert (ROOT / "poller" / name).exists() or (ROOT / name).exists() or list((ROOT / "poller").rglob(name)), name

@@ -33,7 +33,9 @@ ALL = frozenset(f"{vendor}.{endpoint}" for vendor, endpoints in ENDPOINTS.items(
 
 
 STEP = 4.0
-"""Seconds that the world moves at a time; the daemon has then found everything that it had to find by then."""
+"""Seconds that the world moves at a time, where its states do not last long; the daemon has found by then what it has to."""
+LONGEST = 15.0
+"""And at most."""
 
 
 def world(**more: Any) -> WorldOptions:
@@ -43,11 +45,11 @@ def world(**more: Any) -> WorldOptions:
             "calls_per_minute": 60,
             "history": 120,
             "ladder": RUNGS,
-            "slack": 10,
+            "slack": 16,
             "call_seconds": (1, 4),
             "usual_delay": (0.0, 2.0),
             "late_max": 20,
-            "change_delay": (14, 30),
+            "change_delay": (20, 36),
             "recording_delay": (0.5, 5.0),
             "file_delay": (0.0, 2.0),
             **more,
@@ -242,6 +244,7 @@ class Trial:
     def __init__(self, daemon: Daemon, bootstrap: str, prefix: str) -> None:
         self.daemon = daemon
         self.sims = daemon.sims
+        self.bootstrap = bootstrap
         self.endpoints = ALL
         self.margin = self.sims.config.world.slack - 10 + STEP
         """While the daemon runs it finds things so many seconds before the truth says that it surely has."""
@@ -272,7 +275,7 @@ class Trial:
         end = clock.now() + seconds
         while clock.now() < end:
             await self.satisfied(limit, due=clock.now() + self.margin)
-            clock.move(STEP)
+            clock.move(min(self.margin, LONGEST))
         verdict = await self.satisfied(limit, due=clock.now() + self.margin)
         assert verdict.expected, "nothing had to be there"
         print("truth:", counts(verdict))

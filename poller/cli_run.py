@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-import anyio
 import typer
 
-from poller import app, commands
+from poller import app, commands, uv
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath
 
 Once = Annotated[
@@ -17,4 +16,4 @@ def run(config: ConfigPath = DEFAULT_CONFIG, once: Once = False) -> None:
     """Poll and deliver until a signal. With --once the exit code is 1 when something is left."""
     settings = commands.settings_of(config)
     commands.require_work(settings, config)
-    raise typer.Exit(anyio.run(lambda: app.run(settings, once=once), backend_options={"use_uvloop": True}))
+    raise typer.Exit(uv.run(app.run, settings, once=once))

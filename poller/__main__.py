@@ -1,0 +1,5 @@
+"""`python -m poller`."""
+
+from poller.cli import main
+
+main()

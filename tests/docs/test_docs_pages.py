@@ -199,7 +199,11 @@ def test_files_that_are_mentioned_exist() -> None:
     built = {"poller/sources/acme/__init__.py", "poller/sources/acme/calls.py", "tests/sources/acme/acme_cases.py"}
     for page in PAGES:
         for name in (
-            set(re.findall(r"(?:poller|tests|benchmarks|docs|config)/[\w/]+\.(?:py|md|yaml|sql)", text_of(page)))
+            set(
+                re.findall(
+                    r"(?<![\w/])(?:poller|tests|benchmarks|docs|config)/[\w/]+\.(?:py|md|yaml|sql)", text_of(page)
+                )
+            )
             - built
         ):
             assert (ROOT / name).exists() or (page.name, name) == ("add-a-source.md", "docs/acme.md"), (page.name, name)

@@ -256,9 +256,9 @@ class _Run:
                 lives += 1
                 if not picture.figures or lives > _LIVES:
                     raise PollerError(f"the daemon ended with {daemon.ended}:\n{daemon.last_words()}")
-                picture.notes.append(
-                    f"the daemon ended ({_how(daemon.ended)}) and was started again; it counts from 0 now"
-                )
+                again = "" if broker else "; a file may get its last events again, unlike Kafka"
+                how = _how(daemon.ended)
+                picture.notes.append(f"the daemon ended ({how}) and was started again; it counts from 0 now{again}")
                 daemon.start()
             if broker is not None and (code := broker.ended) is not None:
                 picture.notes.append(f"the Kafka broker ended ({_how(code)}) and was started again")

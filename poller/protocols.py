@@ -36,7 +36,10 @@ class Reading(Protocol):
     """One answer while it is being read."""
 
     offset: int | None
-    """The vendor's UTC offset in seconds as this answer shows it; None where it shows none (yet)."""
+    """The vendor's UTC offset in seconds as this answer shows it; None where it shows none (yet).
+
+    With ClockChange, that of the window's end: without any the next window could not be made shorter.
+    """
 
     def feed(self, data: bytes) -> list[bytes]:
         """The records that are complete now, each as JSON bytes. Raises BadAnswer, Denied or Refused."""

@@ -210,13 +210,13 @@ def read(
 
     `easy`: the answer was quick and small, so the next ones may be longer. `found`: gaps inside the slice.
     """
-    if bound is not None:
-        _end_earlier(checkpoint, bound - bound % limits.resolution)
     if part.kind == "border":
-        item.borders.remove(part.covers)
+        item.borders.remove(part.covers)  # before an earlier end makes it another one
     elif part.kind == "retry":
         item.retries.remove(part.covers)
-    else:
+    if bound is not None:
+        _end_earlier(checkpoint, bound - bound % limits.resolution)
+    if part.kind == "plain":
         item.done = _merge([*item.done, Window(part.covers.begin, min(part.covers.end, item.end))])
         if easy and part.covers.span >= checkpoint.span:
             checkpoint.span = min(limits.max_span, checkpoint.span + checkpoint.span // 2 + 1)
@@ -281,7 +281,7 @@ def _adjoining(item: Pass) -> int:
 
 def clock_changed(checkpoint: Checkpoint, part: Slice, limits: Limits) -> bool:
     """The ends of a slice lie on two sides of a clock change that no configuration told. False: it cannot be cut further."""
-    if part.kind != "plain":
+    if part.kind != "plain" or _is_padded(checkpoint, part, limits):
         return False
     quarters = list(range(part.asked.begin + QUARTER - part.asked.begin % QUARTER, part.asked.end + 1, QUARTER))
     if not quarters:
@@ -292,6 +292,12 @@ def clock_changed(checkpoint: Checkpoint, part: Slice, limits: Limits) -> bool:
     middle = quarters[len(quarters) // 2]
     checkpoint.span = max(limits.min_span, (middle if middle < part.covers.end else quarters[0]) - part.covers.begin)
     return True
+
+
+def _is_padded(checkpoint: Checkpoint, part: Slice, limits: Limits) -> bool:
+    """Whether a slice is as long as it is only because the zone is unknown: a shorter one would ask for the same."""
+    unknown = limits.learns_offset and checkpoint.offset is None
+    return unknown and part.covers.span + limits.resolution <= limits.min_span_unknown_zone
 
 
 def settle_if_done(checkpoint: Checkpoint, item: Pass, limits: Limits) -> None:

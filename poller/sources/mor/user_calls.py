@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Raw, Struct
 
-from poller.errors import BadRecord, FilterIgnored, Incomplete, Malformed
+from poller.errors import BadRecord, ClockChange, FilterIgnored, Incomplete, Malformed
 from poller.model import (
     DAY,
     Ask,
@@ -205,8 +205,17 @@ class UserCallsReading:
 
     def _learn(self) -> None:
         facts = self._document.facts
-        ends = (local_second(facts.get(name, ""), day_first=self._day_first) for name in ("period_start", "period_end"))
-        self.offset = learn_offset(self._window, *ends)
+        begin, end = (
+            local_second(facts.get(name, ""), day_first=self._day_first) for name in ("period_start", "period_end")
+        )
+        try:
+            self.offset = learn_offset(self._window, begin, end)
+        except ClockChange:
+            if end is not None:
+                self.offset = (
+                    end - self._window.end
+                )  # once one is known, windows may be short enough to avoid the change
+            raise
 
     def _do_without_echo(self) -> None:
         if not self._zone_known:

@@ -152,6 +152,10 @@ def test_05_clock_change_inside_the_window() -> None:
     window = Window(epoch("2024-03-31 00:30:00"), epoch("2024-03-31 02:30:00"))
     with pytest.raises(ClockChange):
         read_answer(CALLS, [golden.page_bytes("user_calls_x8_admin")], window)
+    reading = CALLS.reading(CALLS.asks[0], window, None)
+    with pytest.raises(ClockChange):
+        reading.feed(golden.page_bytes("user_calls_x8_admin"))
+    assert reading.offset == 3 * 3_600, "that of the window's end, so that the next window may be short enough"
 
 
 def test_06_missing_and_extra_fields_and_formats() -> None:

@@ -108,7 +108,7 @@ class Phones:
 
 
 def lines(rows: Iterable[Record | bytes], **end: Any) -> bytes:
-    """A page; `end` are the fields of Page (`gap` as a pair), `clock_change` and `offset` (of this answer)."""
+    """A page; `end` are the fields of Page (`gap` as a pair), `clock_change` and `offset` (at the window's end)."""
     found = [row if isinstance(row, bytes) else msgspec.json.encode(row) for row in rows]
     return b"\n".join([*found, b"=" + msgspec.json.encode(end), b""])
 

@@ -1,0 +1,124 @@
+"""Whose clock a pass ends by: the vendor's where it shows one, ours where it does not and stands still."""
+
+import pytest
+from polling_rig import Rig, later, poll_on
+
+from poller import schedule
+from poller.errors import ClockMoved
+from poller.poll import poll
+from poller.track import Track
+
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("rig", ["memory"], indirect=True)]
+
+LADDER = [{"back": "5m"}, {"back": "30m", "every": "5m"}]
+
+
+async def end_of(rig: Rig, track: Track) -> int:
+    """Where the store says that the lowest rung has come to."""
+    last = (await rig.checkpoint(track)).rungs[0].last
+    assert last is not None
+    return last
+
+
+@pytest.mark.parametrize("skew", [-240.0, 0.0, 240.0])
+async def test_a_pass_never_ends_after_the_vendors_present(rig: Rig, skew: float) -> None:
+    rig.phones.skew, rig.phones.dated = skew, True
+    track = rig.track(start="10m", ladder=LADDER)
+    for _ in range(4):
+        await poll(track, None)
+        present = rig.phones.now - 10
+        assert await end_of(rig, track) <= present
+        later(rig.clock, 60)
+    assert await end_of(rig, track) >= rig.phones.now - 60 - 10 - 3, "and not far below it, once its clock is known"
+
+
+@pytest.mark.parametrize(
+    ("skew", "dated"), [(-240.0, True), (0.0, True), (240.0, True), (0.0, False), (240.0, False)]
+)  # nothing tells that a vendor without a Date is behind us
+async def test_a_row_as_late_as_promised_is_found_with_our_clock_off(rig: Rig, skew: float, dated: bool) -> None:
+    """Passes that take minutes, every rung's promise to the second."""
+    rig.phones.skew, rig.phones.dated = skew, dated
+    track = rig.track(start="10m", ladder=LADDER, settle="10s")
+    await poll_on(track)
+    expected = set()
+    for number in range(40):
+        own = rig.phones.now
+        for back in (300, 1_800):
+            name = f"{number} {back}"
+            rig.phones.add(own, visible=own + back, id=name)
+            expected.add(name)
+        rig.phones.takes = 100.0 if number % 5 == 2 else 0.0
+        await poll_on(track, every=61)
+    rig.phones.takes = 0.0
+    later(rig.clock, 1_800)
+    await poll_on(track, 12)
+    assert {name for _, name, _ in await rig.told()} == expected
+
+
+async def test_a_clock_that_is_days_ahead_is_not_followed(rig: Rig) -> None:
+    rig.phones.skew, rig.phones.dated = 50_000.0, True
+    track = rig.track(start="10m")
+    await poll_on(track, 2)
+    assert await end_of(rig, track) <= rig.clock.now() + 3_600
+
+
+async def test_without_a_date_nothing_is_claimed_while_our_clock_moves(rig: Rig) -> None:
+    track = rig.track(start="10m")
+    await poll_on(track)
+    before = await end_of(rig, track)
+    rig.clock.jump(7_200)
+    with pytest.raises(ClockMoved, match="no Date"):
+        await poll(track, None)
+    assert await end_of(rig, track) == before
+    rig.clock.is_steady = True
+    await poll_on(track)
+    assert await end_of(rig, track) > before
+
+
+async def test_with_a_date_our_clock_may_jump(rig: Rig) -> None:
+    rig.phones.dated = True
+    track = rig.track(start="6h", ladder=LADDER)
+    await poll_on(track)
+    rig.phones.skew = -7_200.0  # ours goes two hours ahead
+    rig.clock.jump(7_200)
+    rig.phones.add(rig.phones.now - 100, id="a")
+    await poll_on(track, 2)
+    assert await rig.told() == [("call.new", "a", 1)]
+    assert await end_of(rig, track) <= rig.phones.now - 60 - 10
+    rig.phones.skew = 0.0  # and comes back
+    rig.clock.jump(-7_200)
+    later(rig.clock, 60)
+    rig.phones.add(rig.phones.now - 50, id="b")
+    await poll_on(track, 2)
+    assert [name for _, name, _ in await rig.told()] == ["a", "b"]
+
+
+async def test_a_claim_of_a_clock_that_was_ahead_is_read_again(rig: Rig) -> None:
+    """Without a Date our clock is all there is: an hour that was claimed too early is read once the clock is right."""
+    track = rig.track(start="6h", ladder=LADDER)
+    later(rig.clock, 3_600)  # wrong from the start
+    await poll_on(track)
+    later(rig.clock, -3_600)
+    rig.phones.add(rig.clock.now() + 600, id="a")
+    later(rig.clock, 700)
+    await poll_on(track)
+    assert await rig.told() == [("call.new", "a", 1)]
+    assert await end_of(rig, track) == rig.clock.now() - 60 - 10
+
+
+async def test_a_slow_answer_counts_from_when_it_began(rig: Rig) -> None:
+    """Rows that appear while the answer is on its way are the next pass's, so the pass ends at what the first page saw."""
+    rig.phones.dated, rig.phones.takes, rig.phones.page = True, 50.0, 1
+    for number in range(4):
+        rig.phones.add(rig.clock.now() - 100 - number)
+    track = rig.track(start="10m", timeout="10m")
+    began = rig.clock.now()
+    await poll(track, None)
+    assert await end_of(rig, track) <= began - 10
+
+
+async def test_a_poll_is_counted_as_what_failed(rig: Rig) -> None:
+    rig.clock.jump(1)
+    track = rig.track()
+    assert isinstance(await schedule.poll_once(track, until=None), ClockMoved)
+    assert rig.phones.asked == []

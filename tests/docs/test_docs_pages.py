@@ -1,6 +1,7 @@
 """What the documentation says is so: links lead somewhere, configurations load, commands exist, sentences and metrics are real."""
 
 import ast
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ import pytest
 import typer
 import yaml
 from docs_pages import PAGES, ROOT, Block, anchor, anchors, blocks, commands, links, quotations, text_of
+from msgspec.structs import fields
 
 from poller.cli import app
 from poller.config import load
-from poller.metrics import Metrics
+from poller.event import CloudEvent
+from poller.metrics import EVENT_TYPES, Metrics
+from poller.model import CallData, RecordingData
 
 PROGRAM: Any = typer.main.get_command(app)
 """The tree of commands. Untyped: the library may bring the parser's classes with it or take those that are installed."""
@@ -210,3 +214,25 @@ def test_files_that_are_mentioned_exist() -> None:
     table = text_of(ROOT / "docs/architecture.md")
     for name in re.findall(r"`([a-z_/]+\.py)`", table):
         assert (ROOT / "poller" / name).exists() or (ROOT / name).exists() or list((ROOT / "poller").rglob(name)), name
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def test_there_is_an_example_of_each_type_of_event() -> None:
+    events = [json.loads(block.text) for block in blocks("json") if block.page == "consuming.md"]
+    assert sorted(event["type"] for event in events) == sorted(EVENT_TYPES)
+    for event in events:
+        shape = CallData if ".call." in event["type"] else RecordingData
+        assert set(event["data"]) == set(shape.__struct_encode_fields__), event["type"]
+        required = {field.encode_name for field in fields(CloudEvent) if field.required}
+        assert required <= set(event) <= set(CloudEvent.__struct_encode_fields__)
+        assert event["data"]["revision"] == 1 + event["type"].endswith("updated")
+
+
+def test_every_list_is_in_the_table_of_identities() -> None:
+    table = text_of(ROOT / "docs/consuming.md").partition("| list | id |")[2].partition("\n\n")[0]
+    listed = set(re.findall(r"^\| `(\w+\.\w+)` \|", table, re.MULTILINE))
+    names = re.compile(r'^    name = "(\w+\.\w+)"$', re.MULTILINE)
+    sources = (ROOT / "poller/sources").rglob("*.py")
+    assert listed == {name for path in sources for name in names.findall(path.read_text(encoding="utf-8"))}

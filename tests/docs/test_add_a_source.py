@@ -20,6 +20,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/add-a-source.md"
 BLOCK = re.compile(r"^`([^`\n]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+pytestmark = pytest.mark.slow
+
 COPIED = ("poller", "tests/support", "tests/conformance", "tests/sources")
 
 
@@ -67,7 +69,7 @@ def test_the_conformance_suite_takes_it(copy: Path) -> None:
     assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 15
 
 
-def test_lint_and_types_have_no_complaint(copy: Path) -> None:
+def test_lint_has_no_complaint(copy: Path) -> None:
     ours = ["poller/sources/acme", "tests/sources/acme/acme_cases.py"]
     done = run(copy, "-m", "ruff", "check", "--no-cache", *ours)
     assert done.returncode == 0, done.stdout

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import anyio
 
@@ -10,7 +11,7 @@ from poller.errors import PollerError
 from poller.protocols import Token
 
 _MARGIN = 30.0
-_FRESH = 5.0
+_FRESH = 60.0
 
 
 class Credential:
@@ -21,7 +22,7 @@ class Credential:
         self._clock = clock
         self._lock = anyio.Lock()
         self._token: Token | None = None
-        self._since = 0.0
+        self._replaced_at = -inf
         self._finished = 0
         self._failure: PollerError | None = None
 
@@ -41,11 +42,14 @@ class Credential:
                     raise copy.copy(self._failure).with_traceback(None)
                 if self._token is not None and self._token is not instead_of:
                     return self._token
-            return await self._renew()
+            token = await self._renew()
+            if instead_of is not None:
+                self._replaced_at = self._clock.mono()
+            return token
 
     def replaceable(self, token: Token) -> bool:
-        """Whether a refused token is worth a login: one that worked for a while may have been ended, a new one lacks rights."""
-        return token is not self._token or self._clock.mono() - self._since >= _FRESH
+        """Whether a refused token is worth a login: vendors end tokens early. One that replaced a refused one just now lacks rights."""
+        return token is not self._token or self._clock.mono() - self._replaced_at >= _FRESH
 
     def _usable(self, refused: Token | None) -> bool:
         token = self._token
@@ -60,5 +64,4 @@ class Credential:
             raise
         self._finished += 1
         self._failure = None
-        self._since = self._clock.mono()
         return self._token

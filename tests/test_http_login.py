@@ -112,9 +112,6 @@ async def test_concurrency_of_one_does_not_lock_itself_out() -> None:
         peer(door.respond) as server,
         open_vendor(server.url, TextLogin(clock), clock=clock, concurrency=1) as vendor,
     ):
-        with anyio.fail_after(10), pytest.raises(Denied):
-            await get(vendor)
-        await clock.advance(61)
         with anyio.fail_after(10):
             assert await get(vendor) == b"data"
 
@@ -127,11 +124,11 @@ async def test_a_new_token_that_is_refused_is_not_renewed_again_and_again() -> N
         for _ in range(10):
             with pytest.raises(Denied, match="who are you"):
                 await get(vendor)
-        assert door.logins == 1
+        assert door.logins == 2
         await clock.advance(61)
         with pytest.raises(Denied):
             await get(vendor)
-        assert door.logins == 2
+        assert door.logins == 3
 
 
 async def test_a_token_is_renewed_before_it_expires() -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from poller.errors import SinkFault, SinkRefused
 from poller.model import Position, Segment
-from poller.options import SinkOptions
+from poller.options import FilePath, SinkOptions
 from poller.outgoing import Outgoing, for_sink
 from poller.protocols import Published, Sent
 from poller.segment import end, unpack
@@ -25,7 +25,7 @@ class Config(SinkOptions):
     """An ndjson sink."""
 
     kind: Literal["ndjson"]
-    path: Path = Field(Path("-"), description="The file to append to; `-` is standard output.")
+    path: Literal["-"] | FilePath = Field("-", description="The file to append to; `-` is standard output.")
 
 
 class NdjsonSink:
@@ -36,7 +36,7 @@ class NdjsonSink:
 
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
-        self.path = config.path if str(config.path) != "-" else None
+        self.path = None if config.path == "-" else config.path
         self.outgoing = Outgoing(vendor=config.vendor == "include", mask_numbers=config.mask_numbers)
         self.lock = anyio.Lock()
         """All shards share the file."""

@@ -147,7 +147,7 @@ class Listed:
         row = self._read(record)
         if "later_defect" in row and not self.mended:
             raise KeyError("a defect that shows later")
-        at, raw = utc(row["own"]), msgspec.Raw(record)
+        at, raw = utc(row["own"]), msgspec.Raw(msgspec.json.encode(row) if self.mended else record)
         caller, called = Party(row.get("caller")), Party(row.get("called"))
         if self.kind == "recording":
             recording = RecordingData(

@@ -12,7 +12,7 @@ from poller.answer import Answer
 from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.crosscheck import endpoints_of
-from poller.errors import BadAnswer, BadRecord, ClockChange, ConfigError, Denied, NotTheApi, PollerError, Refused
+from poller.errors import BadAnswer, ClockChange, ConfigError, Denied, NotTheApi, PollerError, Refused
 from poller.hosts import Hosts
 from poller.http import Vendor
 from poller.kinds import kind_of, load_source_kind
@@ -218,9 +218,10 @@ def _describe(endpoint: Endpoint, window: Window, records: list[bytes], page: Pa
     for record in records:
         try:
             keys, normal = endpoint.keys(record, finding.offset), endpoint.normalise(record, finding.offset)
-        except BadRecord as error:
+        except Exception as error:  # noqa: BLE001 whatever one record does, the report goes on
             finding.invalid += 1
-            finding.advice = [f"a record cannot be understood: {error}"]
+            said = str(error) if isinstance(error, PollerError) else f"a defect of this program: {error!r}"
+            finding.advice = [f"a record cannot be understood: {said}"]
             continue
         data = _fields(normal.data)
         names = list(data)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, Final
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from poller.simulate.faults import FAULTS
@@ -70,6 +71,8 @@ class FaultLayer:
         """A simulator that fails by itself must not pass for a vendor's fault: it is remembered."""
         try:
             await self._app(scope, receive, send)
+        except ClientDisconnect:
+            return  # whoever asked has gone, perhaps killed: no fault of ours
         except Exception as fault:
             self._site.crashes.append(f"{scope['path']}: {fault!r}")
             raise

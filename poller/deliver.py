@@ -187,8 +187,3 @@ class Delivery:
         if lane is not None:
             with anyio.CancelScope(shield=True):
                 await lane.close()
-
-
-async def deliver(delivery: Delivery, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-    """The second line, for a task group: `await tasks.start(deliver, delivery, name=…)`."""
-    await delivery.run(task_status=task_status)

@@ -52,11 +52,6 @@ class Producer:
         """An empty batch; `append` returns None when it is full."""
         return self._inner.create_batch()
 
-    async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has."""
-        with mapped(f"asking for the partitions of {topic}", self._config.request_timeout):
-            return len(await self._inner.partitions_for(topic))
-
     async def send(self, batches: Sequence[Batch]) -> None:
         """Sends and waits for every answer. Raises SinkFault; nothing is known about what was sent then."""
         with mapped("sending", self._config.commit_timeout):

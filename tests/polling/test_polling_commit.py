@@ -151,10 +151,11 @@ async def test_a_store_believed_anew_during_a_walk_voids_its_commit(rig: Rig) ->
 
 
 async def test_nothing_is_written_where_nothing_changed(failing: tuple[Rig, Failing]) -> None:
-    """Full chunks of known records cost a look-up and no transaction."""
+    """Full chunks of known records, and of a dead letter that is known, cost a look-up and no transaction."""
     rig, store = failing
     for number in range(3_500):
-        rig.phones.add(rig.clock.now() - 100, id=f"c{number}")
+        broken: dict[str, Any] = {"defect": 1} if number == 5 else {}
+        rig.phones.add(rig.clock.now() - 100, id=f"c{number}", **broken)
     track = rig.track(Listed())
     await poll_on(track)
     assert store.commits == 4

@@ -65,8 +65,7 @@ async def test_the_sequence_is_the_place_in_the_log_through_restarts(rig: Rig) -
     rig.phones.add(now - 100, id="last")
     await poll_on(rig.track())
     events = await rig.events()
-    assert [int(event["sequence"]) for event in events] == list(range(1, 2_503))
-    assert len({event["sequence"] for event in events}) == len(events)
+    assert [event["sequence"] for event in events] == [f"{number:020d}" for number in range(1, 2_503)]
     segments = await rig.store.segments_after(0, 0, 1 << 40)
     assert [(one.first, one.last) for one in segments] == [(1, 1_001), (1_002, 2_001), (2_002, 2_501), (2_502, 2_502)]
 

@@ -61,9 +61,8 @@ async def _failed(track: Track, error: PollerError) -> None:
         async with shard.lock:
             if shard.generation == track.generation:
                 track.setup.metrics.store_rollbacks.inc()
-                with suppress(
-                    PollerError
-                ):  # the belief stays as it is, so the next commit is refused and comes back here
+                # Where that fails too, the belief stays, the next commit is refused, and it is tried again.
+                with suppress(PollerError):
                     await shard.believe()
 
 

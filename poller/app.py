@@ -25,6 +25,7 @@ from poller.keep import Keeper
 from poller.kinds import kind_of, load_sink_kind, load_source_kind, load_store_kind
 from poller.log import get_logger, set_up
 from poller.metrics import Metrics
+from poller.model import Position
 from poller.operate import Work
 from poller.options import EndpointOptions, SourceOptions
 from poller.protocols import Sink, Source
@@ -162,7 +163,7 @@ async def _both_lines(app: App, stopping: anyio.Event, *, once: bool) -> int:
         _log.info("draining", grace_seconds=app.settings.shutdown_grace)
         drained = await _drain(app, patient=once and not stopping.is_set())
         out.cancel_scope.cancel()
-    _log.info("stopped", pending=sum(pending(delivery) for delivery in app.deliveries))
+    await _say_stopped(app)
     return 1 if once and (left or not drained) else 0
 
 
@@ -176,6 +177,16 @@ def _start_polls(app: App, polls: TaskGroup) -> None:
 async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
+
+
+async def _say_stopped(app: App) -> None:
+    """With what is left, as the store has it: a sink that could not be reached has a position too."""
+    positions = await app.store.positions()
+    left = 0
+    for delivery in app.deliveries:
+        position = positions.get((delivery.sink.name, delivery.shard.number), Position())
+        left += (await app.store.backlog(delivery.shard.number, position.seq))[0]
+    _log.info("stopped", pending=left)
 
 
 def pending(delivery: Delivery) -> int:

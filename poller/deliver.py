@@ -45,6 +45,8 @@ class Delivery:
         self.sink = sink
         self.position: Position | None = None
         """Up to where everything is delivered; None until the sink was reached for the first time."""
+        self.error: PollerError | None = None
+        """Why nothing is delivered now; None while all is well."""
         self._store = shard.store
         self._clock = clock
         self._rnd = rnd
@@ -172,6 +174,7 @@ class Delivery:
     async def _failed(self, error: PollerError) -> None:
         """Says it once, shows what waits, and waits itself."""
         await self._close()
+        self.error = error
         self._outage.failed(error)
         self._metrics.producer_rebuilds[self.sink.name].inc()
         self._metrics.deliveries[self.sink.name, "failed", error.reason].inc()

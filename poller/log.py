@@ -19,7 +19,7 @@ Level = Literal["debug", "info", "warning", "error"]
 _QUIET = 60.0
 _REMEMBERED = 1000
 # The HTTP client's own lines carry whole URLs, and those carry hashes.
-_AT_LEAST_WARNING = ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "asyncio")
+_AT_LEAST_WARNING = ("aiokafka", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "asyncio")
 _SECRET_KEYS = {"password", "secret", "api_secret", "token", "hash", "authorization", "api_key"}
 
 

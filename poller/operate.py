@@ -85,6 +85,9 @@ class Work:
                     pending=sum(count for count, _ in waiting),
                     oldest_pending=min(oldest, default=None),
                     dead_letters=sum(letter.sink == name for letter in dead),
+                    error=next(
+                        (str(one.error) for one in self._app.deliveries if one.sink.name == name and one.error), None
+                    ),
                 )
             )
         return found

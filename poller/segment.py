@@ -11,16 +11,26 @@ _decode = msgspec.msgpack.Decoder(list[Event]).decode
 _compress = zstandard.ZstdCompressor(level=1, write_content_size=True)
 _decompress = zstandard.ZstdDecompressor()
 
+RECENT = 4
+"""Segments whose events are kept as they were packed: most are delivered right after their commit, and the first sink need not
+unpack them. Found by the packed bytes themselves, so they can be nothing else.
+"""
+_recent: dict[bytes, list[Event]] = {}
+
 
 def pack(events: list[Event], after: Position, at: float) -> Segment:
     """A segment that follows `after`."""
     first = after.seq + 1
+    data = _compress.compress(_encode(events))
+    _recent[data] = events
+    if len(_recent) > RECENT:
+        del _recent[next(iter(_recent))]
     return Segment(
         first=first,
         last=after.seq + len(events),
         chain=chain(after.chain, first, [_link(event) for event in events]),
         at=at,
-        data=_compress.compress(_encode(events)),
+        data=data,
         recorded_bytes=sum(len(event.body) for event in events),
     )
 
@@ -32,7 +42,7 @@ def _link(event: Event) -> str:
 
 def unpack(segment: Segment) -> list[Event]:
     """The events of a segment; the seq of each is `segment.first` + its place."""
-    return _decode(_decompress.decompress(segment.data))
+    return _recent.pop(segment.data, None) or _decode(_decompress.decompress(segment.data))
 
 
 def end(segment: Segment) -> Position:

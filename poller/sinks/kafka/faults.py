@@ -16,6 +16,7 @@ _REFUSED = (
     errors.TransactionalIdAuthorizationFailed,
     errors.SaslAuthenticationFailed,
     errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
     errors.InvalidTopicError,
     errors.InvalidConfigurationError,
     errors.PolicyViolationError,

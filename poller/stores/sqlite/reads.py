@@ -30,15 +30,17 @@ def look_up(connection: sqlite3.Connection, keys: Sequence[SeenKey]) -> dict[int
 def _sightings(
     connection: sqlite3.Connection, day: int, indexes: list[int], keys: Sequence[SeenKey]
 ) -> dict[int, Sighting]:
-    known: dict[int, dict[int, set[bytes]]] = {index: {} for index in indexes}
+    known: dict[int, dict[int, set[bytes]]] = {}
     bound = {"day": day, "ids": b"".join([keys[index].id for index in indexes]), "count": len(indexes)}
     for place, where, state in connection.execute(SQL["states"], bound):
-        known[indexes[place]].setdefault(where, set()).add(state)
-    return {
-        index: sighting(day, states)
-        for index, states in known.items()
-        if not any(keys[index].state in group for group in states.values())
-    }
+        known.setdefault(indexes[place], {}).setdefault(where, set()).add(state)
+    found = dict.fromkeys(indexes, Sighting(day, 0))  # the common case here: never seen under any of the three days
+    for index, states in known.items():
+        if any(keys[index].state in group for group in states.values()):
+            del found[index]
+        else:
+            found[index] = sighting(day, states)
+    return found
 
 
 def sighting(day: int, states: dict[int, set[bytes]]) -> Sighting:

@@ -135,8 +135,11 @@ class World:
         self.fuse.blown = True
         for task in [*self.tasks, *self.polled]:
             task.cancel()
-        for task in [*self.tasks, *self.polled]:
+        for task in self.tasks:
             with suppress(Crashed, asyncio.CancelledError):
+                await task
+        for task in self.polled:  # a planted fault ends a poll; the schedule would try it again
+            with suppress(Crashed, asyncio.CancelledError, PollerError):
                 await task
         self.tasks, self.polled, self.shard = [], [], None
 

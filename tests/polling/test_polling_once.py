@@ -6,8 +6,8 @@ import anyio
 import pytest
 from fake_clock import HurriedClock
 from http_peer import answer
-from polling_rig import Rig, later, poll_on, polling
-from polling_vendor import Listed, Query
+from polling_rig import NAME, Rig, later, poll_on, polling
+from polling_vendor import Listed
 
 from poller.app import ONCE_TRIES, _once
 from poller.app_parts import App
@@ -54,15 +54,12 @@ async def test_a_long_pass_is_read_to_its_end(rig: Rig) -> None:
 
 
 async def test_windows_that_must_be_shorter_are_no_failure(rig: Rig) -> None:
-    """A vendor that cannot answer for more than a minute."""
+    """Twelve bad answers in a row end four polls, more than a vendor that is away would get."""
     rig.phones.add(rig.clock.now() - 100, id="a")
-
-    def say(query: Query) -> bytes | None:
-        return rig.phones.whole(b"") if query.window.span > 60 else None
-
-    rig.phones.say = say
-    assert await once(rig, rig.track(start="10m")) == []
+    rig.phones.say = lambda _: rig.phones.whole(b"") if len(rig.phones.asked) <= 12 else None
+    assert await once(rig, rig.track(start="1h")) == []
     assert await rig.told() == [("call.new", "a", 1)]
+    assert rig.metrics.polls[NAME, "phones.calls", "bad_answer"].value == 4 > ONCE_TRIES
 
 
 async def test_one_endpoint_that_fails_does_not_keep_the_others(rig: Rig) -> None:

@@ -31,6 +31,15 @@ class Host:
         self._claimed = False
         self._gap = 0.0
         self._next = 0.0
+        self._quiet_until = 0.0
+
+    def leave_alone(self, seconds: float) -> None:
+        """The host asked for it (Retry-After): nobody asks it meanwhile."""
+        self._quiet_until = max(self._quiet_until, self._clock.mono() + seconds)
+
+    def quiet(self) -> float:
+        """Seconds for which it is still left alone; not positive when it may be asked."""
+        return self._quiet_until - self._clock.mono()
 
     def claim(self, concurrency: int, rate: float | None) -> None:
         """Takes one source's settings into account."""

@@ -18,6 +18,7 @@ from poller.errors import (
     BadAnswer,
     Denied,
     PollerError,
+    RateLimited,
     Refused,
 )
 from poller.failures import Asking, of_error, of_status
@@ -150,12 +151,19 @@ class Vendor:
     @asynccontextmanager
     async def _exchange(self, request: Request, call: _Call, token: Token | None) -> AsyncIterator[Answer]:
         url = self._url(request, call)
-        async with self._hosts.host(url).turn():
+        host = self._hosts.host(url)
+        async with host.turn():
+            if (seconds := host.quiet()) > 0:
+                raise RateLimited(
+                    f"{self.name} {call.endpoint}: the vendor asked to be left alone for {seconds:.0f} s more", seconds
+                )
             budget = Budget(call.timeout)
             try:
                 answer = await self._answer(request, url, call, token, budget)
             except PollerError as error:
                 self._count(call, error, budget, 0)
+                if isinstance(error, RateLimited) and error.retry_after:
+                    host.leave_alone(error.retry_after)
                 raise
             try:
                 yield answer

@@ -10,7 +10,7 @@ from fake_clock import FakeClock, settle
 from http_peer import Asked, answer, get, open_vendor, peer, saying
 
 from poller.clock import SystemClock
-from poller.errors import Unreachable
+from poller.errors import RateLimited, Unreachable
 from poller.hosts import Host, Hosts, origin
 from poller.model import Request
 from poller.options import Tls
@@ -149,3 +149,23 @@ async def test_a_task_may_ask_twice_at_once() -> None:
             async with vendor.fetch(ask, timeout=5, max_body=9, endpoint="mor.user_calls") as first:
                 assert await get(vendor) == b"x"
                 assert await first.read() == b"x"
+
+
+async def test_a_host_that_asks_to_be_left_alone_is_asked_by_nobody() -> None:
+    clock = FakeClock()
+    answers = [answer(429, retry_after="30"), answer(body=b"x")]
+
+    async def respond(_: Asked, stream: ByteStream) -> None:
+        await stream.send(answers[min(len(server.asked) - 1, 1)])
+
+    async with peer(respond) as server, open_vendor(server.url, clock=clock) as vendor:
+        with pytest.raises(RateLimited):
+            await get(vendor)
+        for waited in (0, 29):
+            await clock.advance(waited)
+            with pytest.raises(RateLimited) as caught:
+                await get(vendor)
+            assert caught.value.retry_after == 30 - waited
+        assert len(server.asked) == 1
+        await clock.advance(1)
+        assert await get(vendor) == b"x"

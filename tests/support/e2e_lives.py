@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Lives:
         self.daemon = daemon
         self._runner = runner
         self._said = b""
+        self._pid = 0
 
     async def answer(self) -> dict[str, Any]:
         """The runner's next word; a wait that is cancelled takes nothing away."""
@@ -48,7 +49,7 @@ class Lives:
         """A life begins; its log is its own."""
         os.truncate(self.daemon.log, 0)
         await self._tell(edge=edge, nth=nth)
-        assert "pid" in await self.answer()
+        self._pid = (await self.answer())["pid"]
 
     async def send_signal(self, number: int) -> None:
         """To the life, if it still lasts."""
@@ -66,13 +67,14 @@ class Lives:
             found = await self.answer()
         return int(found["status"]), Counter(found["hits"]), own
 
-    async def until_said(self, event: str, seconds: float = LIFE) -> bool:
-        """Waits for a line in this life's log; False when it never comes (the life may be over)."""
+    async def until(self, what: Callable[[], object], seconds: float = LIFE) -> bool:
+        """Waits until something is so; False when the life is over before, or never comes to it."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if event in self.daemon.tail():
+        there = Path(f"/proc/{self._pid}")
+        while there.exists() and time.monotonic() < deadline:  # noqa: ASYNC240 a look into /proc does not wait
+            if what():
                 return True
-            await anyio.sleep(0.05)
+            await anyio.sleep(0.03)
         return False
 
 
@@ -116,11 +118,11 @@ class Scene:
         """The daemon was killed."""
 
     async def delivering(self, lives: Lives) -> bool:
-        """Waits until the life has a producer and something to send; False when it ends before."""
-        if not await lives.until_said("Discovered coordinator"):
+        """Waits until the life has delivered something; False when it ends before. More is under way then."""
+        before = delivered(self.daemon.store)
+        if not await lives.until(lambda: delivered(self.daemon.store) > before):
             return False
         self.world.clock.move(0.5)
-        await lives.until_said('"polled"', 3)
         return True
 
 
@@ -237,6 +239,15 @@ def copy_store(store: Path, to: Path) -> None:
         source.backup(target)
     source.close()
     target.close()
+
+
+def delivered(store: Path) -> int:
+    """Up to where the sink has everything, as the store knows it."""
+    connection = sqlite3.connect(store, timeout=10)
+    try:
+        return int(connection.execute("SELECT max(seq) FROM position").fetchone()[0] or 0)
+    finally:
+        connection.close()
 
 
 def put_store(copy: Path | None, store: Path) -> None:

@@ -55,7 +55,7 @@ class Encoder:
         """One entry of the log. `seq` is the one that it will have; `recorded` is when we first saw it."""
         data = normal.data
         identifier = event_id(key, new=new)
-        time = normal.time.isoformat().replace("+00:00", "Z") if normal.time is not None else None
+        time = _encode(normal.time)[1:-1].decode() if normal.time is not None else None
         kind = self._types[new]
         body = _encode(
             CloudEvent(

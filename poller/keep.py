@@ -219,14 +219,16 @@ class Keeper:
         tally.duplicate += len(rows) - len(sightings)
         fresh: list[_Fresh] = []
         here: dict[bytes, list[SeenKey]] = {}
-        for index, sighting in sorted(sightings.items()):
-            asked = keys[index]
-            among = here.get(asked.id, ())
-            if any(key.state == asked.state for key in among):
+        repeated = len({keys[index].id for index in sightings}) < len(sightings)
+        for index in sorted(sightings):
+            sighting, key = sightings[index], keys[index]
+            among = here.get(key.id, ()) if repeated else ()
+            if among and any(known.state == key.state for known in among):
                 tally.duplicate += 1
                 continue
             day = among[0].day if among else sighting.day
-            key = asked if day == asked.day else SeenKey(day, asked.id, asked.state)
+            if day != key.day:
+                key = SeenKey(day, key.id, key.state)
             states = sighting.states + len(among)
             if states and self._options.on_change == "ignore":
                 commit.seen.append((key, 0))
@@ -237,9 +239,11 @@ class Keeper:
             else:
                 self._mark(normal, rows[index].keys, states, walk, tally)
                 fresh.append(_Fresh(normal, key, states))
-                tally.new += not states
-                tally.updated += bool(states)
-            here.setdefault(asked.id, []).append(key)
+            if repeated:
+                here.setdefault(key.id, []).append(key)
+        updated = sum(1 for one in fresh if one.states)
+        tally.updated += updated
+        tally.new += len(fresh) - updated
         return fresh
 
     def _normalise(self, row: _Row, walk: Walk, commit: PageCommit) -> Normal | None:

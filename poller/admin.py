@@ -1,14 +1,12 @@
 """The admin API on a unix socket that only the daemon's user may open. The command line is its one client."""
 
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import msgspec
-import uvicorn
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,9 +16,7 @@ from starlette.routing import Route
 from poller.admin_client import alive
 from poller.errors import ConfigError, PollerError, Unknown
 from poller.operations import Operations
-
-GRACE = 2
-"""Seconds that requests in flight get at the end."""
+from poller.serving import answer
 
 
 class Retry(msgspec.Struct, forbid_unknown_fields=True):
@@ -129,39 +125,9 @@ def _bind(listener: socket.socket, path: Path) -> None:
     listener.setblocking(False)
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the daemon's business."""
-        yield
-
-
 async def serve_admin(
-    operations: Operations, path: Path, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    operations: Operations, path: Path, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serves until cancelled; requests in flight get GRACE seconds."""
-    config: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False}
-    server = _Server(uvicorn.Config(admin_app(operations), timeout_graceful_shutdown=GRACE, **config))
+    """Serves until cancelled. Raises ConfigError where the socket cannot be used."""
     with admin_socket(path) as listener:
-        async with _stopping(server, task_status):
-            await server.serve(sockets=[listener])
-
-
-@asynccontextmanager
-async def _stopping(server: uvicorn.Server, task_status: TaskStatus[None]) -> AsyncIterator[None]:
-    """Turns a cancellation into the server's own orderly end, which is bounded."""
-
-    async def watch() -> None:
-        try:
-            while not server.started:  # noqa: ASYNC110 the server tells by this attribute only
-                await anyio.sleep(0.01)
-            task_status.started()
-            await anyio.sleep_forever()
-        finally:
-            server.should_exit = True
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch, name="admin: watch")
-        with anyio.CancelScope(shield=True):
-            yield
-        tasks.cancel_scope.cancel()
+        await answer(admin_app(operations), listener, task_status=task_status)

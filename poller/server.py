@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import anyio
 import anyio.to_thread
-import uvicorn
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,10 +15,10 @@ from starlette.routing import Route
 from poller.clock import Clock
 from poller.errors import ConfigError
 from poller.metrics import Metrics
+from poller.serving import answer
 
 _BEAT = 0.25
 _RENDER = 10.0
-_GRACE = 2.0
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -95,52 +94,6 @@ async def serve(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(heartbeat.run, name="heartbeat")
             await answer(pages(metrics, heartbeat, ready), there, task_status=task_status)
-
-
-async def answer(
-    app: Starlette, there: socket.socket, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
-) -> None:
-    """Serves one application on a socket until cancelled."""
-    port: int = there.getsockname()[1]
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=int(_GRACE)
-    )
-    server = _Server(config, lambda: task_status.started(port))
-    ended = anyio.Event()
-
-    async def run(scope: anyio.CancelScope) -> None:
-        with scope:
-            await server.serve(sockets=[there])
-        ended.set()
-
-    async with anyio.create_task_group() as tasks:
-        scope = anyio.CancelScope(shield=True)
-        tasks.start_soon(run, scope, name="server")
-        try:
-            await ended.wait()
-        finally:
-            server.should_exit = True
-            with anyio.move_on_after(_GRACE + 1, shield=True):
-                await ended.wait()
-            scope.cancel()
-
-
-class _Server(uvicorn.Server):
-    """Leaves the signals to the program, and says when it answers."""
-
-    def __init__(self, config: uvicorn.Config, answering: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._answering = answering
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing: the program has handlers of its own."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As the library does, and then the word that it is done."""
-        await super().startup(sockets)
-        self._answering()
 
 
 def split_listen(listen: str) -> tuple[str, int]:

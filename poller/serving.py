@@ -1,0 +1,63 @@
+"""One HTTP application on one socket, within the program's own task group and signals."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+import uvicorn
+from anyio.abc import TaskStatus
+from starlette.applications import Starlette
+
+GRACE = 2.0
+"""Seconds that requests in flight get at the end."""
+
+
+async def answer(
+    app: Starlette, there: socket.socket, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Serves one application on a listening socket until cancelled, then lets requests in flight finish for a moment.
+
+    `task_status.started` gets the port, 0 for a unix socket.
+    """
+    name = there.getsockname()
+    port: int = name[1] if isinstance(name, tuple) else 0
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=int(GRACE)
+    )
+    server = _Server(config, lambda: task_status.started(port))
+    ended = anyio.Event()
+
+    async def run(scope: anyio.CancelScope) -> None:
+        with scope:
+            await server.serve(sockets=[there])
+        ended.set()
+
+    async with anyio.create_task_group() as tasks:
+        scope = anyio.CancelScope(shield=True)
+        tasks.start_soon(run, scope, name="server")
+        try:
+            await ended.wait()
+        finally:
+            server.should_exit = True
+            with anyio.move_on_after(GRACE + 1, shield=True):
+                await ended.wait()
+            scope.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the program, and says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, answering: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._answering = answering
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: the program has handlers of its own."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As the library does, and then the word that it is done."""
+        await super().startup(sockets)
+        self._answering()

@@ -265,7 +265,8 @@ async def test_in_the_end_it_says_what_was_there_instead(tmp_path: Path, said: A
     assert re.search(
         r"mor-main: the file of recording r1 is not there \(\d+ tries\): .*try again later", str(tried.result)
     )
-    assert 2 <= len(tried.asked) < 100
+    left_alone = isinstance(said, bytes) and b"retry-after: 900" in said  # longer than we wait: not asked again before
+    assert (1 if left_alone else 2) <= len(tried.asked) < 100
     assert 600 <= tried.clock.mono() - 1_000 < 601
     assert not target.exists()
 

@@ -98,10 +98,12 @@ class Settler:
         lane = await self._sink.lane(self._shard.number)
         try:
             await self._confirm(stored)
-            if kept is not None and kept != identity:
+            renamed = kept is not None and kept != identity
+            if renamed and (lane.progress is None or lane.progress.seq <= stored.seq):
                 await lane.note(stored)
                 position = stored
             else:
+                # A progress beyond ours under the new name: this store comes from before the change, which it does not know.
                 position = await self._rule(lane, stored, fresh=kept is None)
             await self._store.put_meta(self._meta, identity)
         except BaseException:

@@ -193,12 +193,12 @@ class FirstStart(Scene):
 
 
 class Renamed(Scene):
-    """The transactional id was changed in the configuration."""
+    """The transactional id was changed in the configuration, to one that was never used."""
 
     async def before(self) -> None:
         sink = self.daemon.settings["sinks"]["kafka"]
-        name = sink["transactional_id_prefix"]
-        sink["transactional_id_prefix"] = name.removesuffix("-b") if name.endswith("-b") else f"{name}-b"
+        name, _, number = sink["transactional_id_prefix"].partition("_")
+        sink["transactional_id_prefix"] = f"{name}_{int(number or 0) + 1}"
         self.daemon.write()
 
 
@@ -222,12 +222,12 @@ class Hanging(Scene):
 SCENES = {
     "plain": Scene,
     "stopped": Stopped,
-    "fenced": Fenced,
-    "overwritten": Overwritten,
-    "filter ignored": FilterIgnored,
     "first start": FirstStart,
     "renamed": Renamed,
     "rolled back": RolledBack,
+    "fenced": Fenced,
+    "overwritten": Overwritten,
+    "filter ignored": FilterIgnored,
     "hanging": Hanging,
 }
 """In the order in which a boundary's scene is chosen."""

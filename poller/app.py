@@ -133,7 +133,7 @@ async def run(settings: Settings, *, once: bool = False) -> int:
     """The daemon until a signal, or one pass of everything. Returns the exit code; raises PollerError where it cannot start."""
     set_up(form=settings.log.format, level=settings.log.level, redact=Redactor(*secrets_of(settings)))
     async with opened(settings) as app:
-        stopping = anyio.Event()
+        stopping, code = anyio.Event(), 1  # what remains when a second signal ends everything at once
         async with anyio.create_task_group() as outer:
             outer.start_soon(_watch_signals, stopping, outer.cancel_scope, name="signals")
             port = await outer.start(_serve, app, name="server")

@@ -9,7 +9,7 @@ from anyio.abc import TaskStatus
 from poller.backlog import Backlog
 from poller.backoff import delay
 from poller.clock import Clock
-from poller.errors import ForeignProgress, Outdated, PollerError, SinkRefused
+from poller.errors import ForeignProgress, Outdated, PollerError, SinkRefused, bare
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
 from poller.model import Position, Segment
@@ -174,7 +174,7 @@ class Delivery:
     async def _failed(self, error: PollerError) -> None:
         """Says it once, shows what waits, and waits itself."""
         await self._close()
-        self.error = error
+        self.error = bare(error)
         self._outage.failed(error)
         self._metrics.producer_rebuilds[self.sink.name].inc()
         self._metrics.deliveries[self.sink.name, "failed", error.reason].inc()

@@ -10,6 +10,12 @@ class PollerError(Exception):
     reason: ClassVar[str] = "error"
 
 
+def bare(error: PollerError) -> PollerError:
+    """The error without its traceback and what led to it: their frames hold whole answers, and an error may be kept for long."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
+
+
 class ConfigError(PollerError):
     """The configuration cannot be used; nothing was started. `faults`: every one of them, as `path (line N): sentence`."""
 

@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from poller import checkpoint as checkpoints
 from poller import window
+from poller.answer import Answer
 from poller.checkpoint import Checkpoint, Gap, Pass
-from poller.errors import BadAnswer, ClockChange, FilterIgnored, Incomplete, TooLarge
+from poller.errors import BadAnswer, ClockChange, FilterIgnored, Incomplete, TooLarge, bare
 from poller.keep import Walk
 from poller.log import get_logger
 from poller.model import Page, Window
@@ -17,12 +18,14 @@ from poller.window import Slice
 
 CHUNK = 1_000
 """Records per commit: an answer of any size is read in bounded memory."""
-MAX_PAGES = 2_000
+MAX_PAGES = 300
 """Pages of one walk: an endless one is halved instead."""
 EMPTY_PAGES = 10
 """Pages without a record, in a row, after which a walk is not believed."""
 EASY_RECORDS = 20_000
 """An answer with fewer records, in a quarter of the timeout, lets the next slice be longer."""
+ABSURD_SKEW = 86_400.0
+"""A vendor's clock that differs more from ours is not followed, as if its answers had no Date."""
 SHORTER_PER_POLL = 3
 """So many bad answers in a row end a poll: the next one waits, and goes on with the shorter windows."""
 BELIEVED = 20
@@ -41,6 +44,7 @@ async def poll(track: Track, until: float | None, *, force: bool = False) -> boo
     checkpoint = await track.load(target)
     window.plan(checkpoint, track.ladder, target, track.endpoint.limits, force=force)
     gone_on: set[int] = set()
+    track.begin_poll()
     while (item := window.current(checkpoint)) is not None:
         if gone_on and until is not None and track.setup.clock.mono() >= until:
             # Where every answer is slow, the shortest rung takes all the time there is: the longest gets a slice of each poll.
@@ -53,6 +57,8 @@ async def poll(track: Track, until: float | None, *, force: bool = False) -> boo
             window.settle_if_done(checkpoint, item, track.endpoint.limits)
             continue
         checkpoint = await read_slice(track, checkpoint, item, part)
+    if track.bad is not None and checkpoint.passes and not track.read_something:
+        raise track.bad  # the time is over and nothing could be read: shorter windows go on, but that is no success
     return not checkpoint.passes
 
 
@@ -69,6 +75,8 @@ async def read_slice(track: Track, checkpoint: Checkpoint, item: Pass, part: Sli
         return checkpoint
     except BadAnswer as error:
         _learn(checkpoint, walk)
+        bare(error)
+        track.bad = error
         return _make_shorter(track, checkpoint, item, part, error)
     draft = checkpoints.load(checkpoints.dump(checkpoint), track.ladder)
     _learn(draft, walk)
@@ -81,7 +89,7 @@ async def read_slice(track: Track, checkpoint: Checkpoint, item: Pass, part: Sli
         bound = end.bound(track.options.settle)
         window.read(draft, same, part, track.endpoint.limits, bound=bound, easy=easy, found=end.gaps)
     await _commit(track, draft, walk, end)
-    track.checkpoint, track.shortened = draft, 0
+    track.checkpoint, track.shortened, track.read_something = draft, 0, True
     return draft
 
 
@@ -158,12 +166,21 @@ async def read_page(track: Track, walk: Walk, asked: Window, cursor: str | None)
                     await track.keep(pending[:CHUNK], walk)
                     del pending[:CHUNK]
         page = reading.close()
-        if answer.skew is not None:
-            track.setup.skew = answer.skew
     finally:
         walk.offset = reading.offset
     page.records = pending + page.records
-    return page, count + len(page.records) - len(pending), answer.vendor_time
+    return page, count + len(page.records) - len(pending), _vendor_time(track, answer)
+
+
+def _vendor_time(track: Track, answer: Answer) -> float | None:
+    """The vendor's clock, where it can be believed; passes follow it then."""
+    if answer.skew is None:
+        return None
+    if abs(answer.skew) > ABSURD_SKEW:
+        track.suspect("absurd_date")
+        return None
+    track.setup.skew = answer.skew
+    return answer.vendor_time
 
 
 def _earlier(one: float | None, other: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from poller.backoff import delay
-from poller.errors import Denied, Outdated, PollerError, Transient
+from poller.errors import Denied, Outdated, PollerError, Transient, bare
 from poller.keep import NEAR_REACH, Tally
 from poller.log import get_logger
 from poller.metrics import poll_outcome
@@ -41,7 +41,7 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
         track.outage.ended()
         setup.metrics.last_success[setup.name, track.endpoint.name].set(setup.clock.now())
     except PollerError as failure:
-        error = failure
+        error = bare(failure)
         await _failed(track, failure)
     except Exception as defect:  # noqa: BLE001 a defect of one endpoint must not end the others; it is said with its traceback
         error = PollerError(f"{track.endpoint.name}: a defect of this program: {type(defect).__name__}")

@@ -8,7 +8,7 @@ from msgspec import Struct
 from poller import checkpoint as checkpoints
 from poller.checkpoint import Checkpoint, Step
 from poller.clock import Clock
-from poller.errors import ClockMoved, PollerError
+from poller.errors import BadAnswer, ClockMoved, PollerError
 from poller.http import Vendor
 from poller.identity import Identity
 from poller.keep import Keeper, Tally, Walk
@@ -60,6 +60,11 @@ class Track:
         where = {"source": setup.name, "endpoint": endpoint.name} | ({"ask": ask.key} if ask.key else {})
         self.outage = Outage(_log.bind(**where), setup.clock)
         self.shortened = 0
+        """Bad answers in a row."""
+        self.bad: BadAnswer | None = None
+        """The last one of this poll."""
+        self.read_something = False
+        """Whether this poll read a slice to its end."""
         self.generation = -1
 
     async def keep(
@@ -67,6 +72,10 @@ class Track:
     ) -> None:
         """Commits and tallies."""
         self.tally.add(await self.keeper.keep(records, walk, checkpoint))
+
+    def begin_poll(self) -> None:
+        """Forgets what the poll before met."""
+        self.bad, self.read_something = None, False
 
     def target(self) -> int:
         """The vendor's present minus `settle`. Raises ClockMoved while neither its clock nor ours can be believed."""

@@ -62,6 +62,18 @@ async def test_a_clock_that_is_days_ahead_is_not_followed(rig: Rig) -> None:
     assert await end_of(rig, track) <= rig.clock.now() + 3_600
 
 
+@pytest.mark.parametrize("skew", [-1.7e9, 2.3e9])
+async def test_a_date_of_another_age_is_not_believed(rig: Rig, skew: float) -> None:
+    """Neither does polling stop, nor is the future claimed; it is counted."""
+    rig.phones.skew, rig.phones.dated = skew, True
+    rig.phones.add(rig.clock.now() - 100, visible=-1e10, id="call")
+    track = rig.track(start="10m")
+    await poll_on(track, 2)
+    assert [name for _, name, _ in await rig.told()] == ["call"]
+    assert rig.clock.now() - 200 < await end_of(rig, track) <= rig.clock.now()
+    assert rig.suspicions(track, "absurd_date") > 0
+
+
 async def test_without_a_date_nothing_is_claimed_while_our_clock_moves(rig: Rig) -> None:
     track = rig.track(start="10m")
     await poll_on(track)

@@ -75,7 +75,8 @@ def _credentials(request: Request, token: Token | None) -> Iterator[str]:
 def of_status(asking: Asking, answer: Answer, said: bytes, now: float) -> PollerError:
     """An answer that is no success. `said`: how its body begins; `now`: our clock, for a vendor that shows none."""
     status = answer.status
-    where = f"{asking.where}: {status} from {urlsplit(asking.url).hostname}"
+    parts = urlsplit(asking.url)
+    where = f"{asking.where}: {status} from {parts.hostname}{asking.hidden(parts.path)[:_SHOWN]}"
     # Redacted before it is cut, or the first half of a secret would stay.
     text = asking.hidden(printable(said, len(said)))
     quoted = f": {text[:_SHOWN]}{'…' * (len(text) > _SHOWN)}" if text else " without a word"

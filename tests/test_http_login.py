@@ -169,7 +169,7 @@ async def test_a_failed_login_fails_all_who_waited_and_is_not_repeated_for_each(
         assert await get(vendor) == b"data"
     assert all(type(error) is VendorFault for error in found)
     assert len({id(error) for error in found}) == 20  # each its own: a traceback belongs to one task
-    assert str(found[0]) == "mor-main login: 500 from 127.0.0.1: broken"
+    assert str(found[0]) == "mor-main login: 500 from 127.0.0.1/api/login: broken"
 
 
 async def test_a_cancelled_login_leaves_the_next_one_to_those_who_wait() -> None:

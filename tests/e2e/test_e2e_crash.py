@@ -89,6 +89,8 @@ async def test_killed_at_every_step_boundary_nothing_is_lost_or_doubled(
 async def _crash_everywhere(trial: Trial, lives: Lives) -> None:
     met = await _meet(trial, lives)
     todo = [edge for edge in all_edges() if edge in met and not edge.startswith(tuple(ELSEWHERE))]
+    # A store from before several changes of the id, none of them finished, has nothing left that it could be told by.
+    todo.sort(key=lambda edge: met[edge][0] == "renamed")
     never = [edge for edge in all_edges() if edge not in met and not edge.startswith((*ELSEWHERE, *CHANCE))]
     print(f"to be killed at: {len(todo)} boundaries; never met: {never}", flush=True)
     missed: list[str] = []

@@ -213,12 +213,6 @@ class SinkRefused(Permanent):
     reason = "sink_refused"
 
 
-class Unsendable(Permanent):
-    """One event that this sink can never take: it becomes a dead letter."""
-
-    reason = "unsendable"
-
-
 class ForeignProgress(Permanent):
     """Another installation uses the same transactional id prefix."""
 

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from poller.clock import Clock
+from poller.config import split_address
 from poller.errors import ConfigError
 from poller.metrics import Metrics
 from poller.serving import answer
@@ -98,10 +99,10 @@ async def serve(
 
 def split_listen(listen: str) -> tuple[str, int]:
     """`127.0.0.1:9464` or `[::1]:9464` in its parts. Raises ConfigError."""
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"{listen!r} is no address to listen at: write host:port, such as 127.0.0.1:9464")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    try:
+        return split_address(listen)
+    except ValueError:
+        raise ConfigError(f"{listen!r} is no address to listen at: write host:port, such as 127.0.0.1:9464") from None
 
 
 @contextmanager

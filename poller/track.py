@@ -86,11 +86,16 @@ class Track:
             )
         return int(clock.now() + min(skew or 0.0, AHEAD) - self.options.settle)
 
+    @property
+    def known(self) -> Checkpoint | None:
+        """The checkpoint, unless it is of a store that is not believed any more: that one claims nothing."""
+        return self.checkpoint if self.generation == self.setup.shard.generation else None
+
     async def load(self, target: int) -> Checkpoint:
         """The checkpoint as the store has it, a new one where there is none; kept until the shard is believed anew."""
         shard = self.setup.shard
-        if self.checkpoint is not None and self.generation == shard.generation:
-            return self.checkpoint
+        if self.known is not None:
+            return self.known
         generation = shard.generation
         data = (await shard.store.checkpoints(self.setup.id)).get(self.key)
         found = self._fresh(target) if data is None else checkpoints.load(data, self.ladder)
@@ -107,9 +112,8 @@ class Track:
 
         The earlier of `start` and what the ladder reaches back from the last publication.
         """
-        known = self.checkpoint if self.generation == self.setup.shard.generation else None
         fresh = self._fresh(int(self.setup.clock.now() - self.options.settle))
-        fresh.start = min(fresh.start, known.start) if known is not None else fresh.start
+        fresh.start = min(fresh.start, self.known.start) if self.known is not None else fresh.start
         checkpoints.rewind(fresh, int(published_at) - self.ladder[-1].back)
         return fresh.start, checkpoints.dump(fresh)
 
@@ -158,7 +162,7 @@ class Track:
 
 def claims(tracks: Sequence[Track]) -> tuple[int | None, int | None]:
     """(read_until, complete_until) of an endpoint: the least over its tracks; None while one of them claims nothing."""
-    known = [track.checkpoint for track in tracks if track.checkpoint is not None]
+    known = [track.known for track in tracks if track.known is not None]
     if len(known) < len(tracks):
         return None, None
     return _least([checkpoints.read_until(one) for one in known]), _least(

@@ -27,7 +27,7 @@ from poller.model import (
 from poller.sources.thulium.config import ConnectionsOptions
 from poller.sources.thulium.media import content_type
 from poller.sources.thulium.pages import PageReading, limits, page_request
-from poller.sources.thulium.times import DAY, id_instant, instants, resolve, start
+from poller.sources.thulium.times import DAY, id_instant, instants, resolve, start, sure
 
 
 class Row(Struct, gc=False):
@@ -93,9 +93,10 @@ class Connections:
         if not identity:
             raise BadRecord("a connection without connection_id")
         hint = id_instant(identity)
-        own = resolve(instants(plain(row.date), self._zone), hint)
+        epochs = instants(plain(row.date), self._zone)
         declared = (row.disposition, row.src, row.dst, row.duration, row.billsec, row.user, row.queue_id, row.filename)
-        return Keys(identity, placed(hint, own), "\x1f".join(map(plain, declared)), own=own)
+        day = placed(hint, resolve(epochs, hint))
+        return Keys(identity, day, "\x1f".join(map(plain, declared)), own=sure(epochs, hint))
 
     def normalise(self, record: bytes, offset: int | None) -> Normal:
         """The call; its file name becomes a mention."""

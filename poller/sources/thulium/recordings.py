@@ -13,7 +13,7 @@ from poller.sources.thulium.config import RecordingsOptions
 from poller.sources.thulium.connections import Row, connection_id, placed
 from poller.sources.thulium.media import content_type, media_url
 from poller.sources.thulium.pages import PageReading, limits, page_request
-from poller.sources.thulium.times import MINUTE, id_instant, instants, resolve, start
+from poller.sources.thulium.times import MINUTE, id_instant, instants, resolve, start, sure
 
 
 class _Recording(Row, gc=False):
@@ -51,11 +51,11 @@ class Recordings:
         """The file name, and the state of durations, numbers and user."""
         row = _row(record)
         hint = id_instant(connection_id(row))
-        called = resolve(instants(plain(row.date), self._zone), hint)
+        called = instants(plain(row.date), self._zone)
         created = _created(row, hint, self._zone)
-        own = created if self._own == "created_at" and created is not None else called
+        own = sure(created, None) if self._own == "created_at" and created else sure(called, hint)
         state = "\x1f".join(map(plain, (row.duration, row.billsec, row.src, row.dst, row.user)))
-        return Keys(_filename(row), placed(hint, called), state, own=own)
+        return Keys(_filename(row), placed(hint, resolve(called, hint)), state, own=own)
 
     def normalise(self, record: bytes, offset: int | None) -> Normal:
         """The recording, under its call's id."""
@@ -69,7 +69,7 @@ class Recordings:
             recording_id=filename,
             connection_id=call or None,
             started_at=started,
-            created_at=utc(created) if created is not None else None,
+            created_at=utc(created[0]) if created else None,
             duration_seconds=number(row.duration),
             content_type=content_type(filename),
             filename=filename,
@@ -95,8 +95,7 @@ def _filename(row: _Recording) -> str:
     return filename
 
 
-def _created(row: _Recording, hint: int | None, zone: ZoneInfo) -> int | None:
+def _created(row: _Recording, hint: int | None, zone: ZoneInfo) -> list[int]:
     """A recording is created after its call began: that tells the halves of the doubled hour apart where anything does."""
     epochs = instants(plain(row.created_at), zone)
-    later = [epoch for epoch in epochs if hint is None or epoch >= hint - MINUTE]
-    return next(iter(later or epochs), None)
+    return [epoch for epoch in epochs if hint is None or epoch >= hint - MINUTE] or epochs

@@ -50,6 +50,11 @@ def resolve(epochs: list[int], hint: int | None) -> int | None:
     return min(epochs, key=lambda epoch: abs(epoch - hint))
 
 
+def sure(epochs: list[int], hint: int | None) -> int | None:
+    """The same where it is no guess: a call dated an hour too early would be taken for one from before `start`."""
+    return None if hint is None and len(epochs) > 1 else resolve(epochs, hint)
+
+
 def start(epochs: list[int], text: str, hint: int | None) -> tuple[int | None, Precision]:
     """When a call began: the id's instant where it does not contradict the date by more than a day, else the date."""
     if hint is not None and (not epochs or abs(epochs[0] - hint) <= DAY):

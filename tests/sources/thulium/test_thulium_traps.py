@@ -280,9 +280,19 @@ def test_trap_06_absurd_date_is_replaced_by_the_ids_instant_or_a_bad_record(date
 
 def test_trap_23_created_at_or_call_date_is_the_own_time() -> None:
     by_call = build("t", cases.config(endpoints={"recordings": {"filter": "call_date"}})).endpoints["recordings"]
-    assert RECORDINGS.keys(rec(), None).own == SUMMER + 9 * 60
+    assert RECORDINGS.keys(rec(created_at="2024-10-27 04:40"), None).own == epoch("2024-10-27 03:40")
     assert by_call.keys(rec(), None).own == SUMMER
     assert RECORDINGS.keys(rec(created_at=None), None).own == SUMMER  # the old answers know no created_at
+
+
+def test_trap_05_what_may_lie_in_either_half_of_the_doubled_hour_shows_no_own_time() -> None:
+    """The earlier reading may lie before `start` where the call does not."""
+    assert CONNECTIONS.keys(row(), None).own == SUMMER, "the id tells"
+    unsure = CONNECTIONS.keys(row(connection_id="no-epoch"), None)
+    assert (unsure.own, unsure.day) == (None, SUMMER // 86_400)
+    assert RECORDINGS.keys(rec(created_at="2024-10-27 02:40"), None).own is None
+    winter = rec(created_at="2024-10-27 02:40", connection_id=f"{SUMMER + 3_607}.88")
+    assert RECORDINGS.keys(winter, None).own == SUMMER + 3_600 + 9 * 60, "no recording is older than its call"
 
 
 def test_trap_23_day_of_a_recording_is_its_calls_whenever_it_was_created() -> None:

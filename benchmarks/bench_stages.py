@@ -96,8 +96,7 @@ async def bench(pages: int) -> None:
         for thing, name, label, waits in (
             (keeper, "_keys", "keys and hashes", False),
             (store, "look_up", "look-up", True),
-            (keeper, "_unseen", "look-up and normalise", True),
-            (keeper, "_events", "events", False),
+            (keeper, "_unseen", "look-up, normalise, encode", True),
             (segment, "pack", "pack", False),
             (store, "commit_page", "commit", True),
             (keeper, "keep", "all of the way in, without HTTP", True),

@@ -1,18 +1,22 @@
 -- name: unknown
--- The places in :keys (24 bytes each: id, state) of one day that are not known exactly. The hottest statement of the
--- program: one blob is bound instead of thousands of values, and a page of known rows returns nothing.
+-- The places in :keys (24 bytes each: id, state) of one day that are not known exactly, and whether the day knows the id in
+-- another state. The hottest statement of the program: one blob is bound instead of thousands of values, and a page of known
+-- rows returns nothing.
 WITH RECURSIVE place (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM place WHERE i + 1 < :count)
-SELECT i FROM place
+SELECT i, EXISTS (SELECT 1 FROM seen WHERE day = :day AND id = substr(:keys, i * 24 + 1, 16)) FROM place
 WHERE NOT EXISTS (
     SELECT 1 FROM seen
     WHERE day = :day AND id = substr(:keys, i * 24 + 1, 16) AND state = substr(:keys, i * 24 + 17, 8)
 );
 
 -- name: states
--- All states of the ids in :ids (16 bytes each) under a day and its neighbours.
+-- All states of the ids in :ids (16 bytes each) under one day.
 WITH RECURSIVE place (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM place WHERE i + 1 < :count)
-SELECT i, day, state FROM place
-CROSS JOIN seen ON day IN (:day - 1, :day, :day + 1) AND id = substr(:ids, i * 16 + 1, 16);
+SELECT i, state FROM place
+CROSS JOIN seen ON day = :day AND id = substr(:ids, i * 16 + 1, 16);
+
+-- name: day_known
+SELECT EXISTS (SELECT 1 FROM seen WHERE day = ?);
 
 -- name: remember
 INSERT OR IGNORE INTO seen (day, id, state, seq) VALUES (?, ?, ?, ?);

@@ -1,7 +1,7 @@
 """What each reading call asks."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ _decode = msgspec.msgpack.Decoder(Event).decode
 
 
 def look_up(connection: sqlite3.Connection, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
-    """One statement for each day finds what is not known exactly; only for those a second one looks at the neighbours."""
+    """One statement for each day finds what is not known exactly; only for those the neighbours are looked at."""
     days: dict[int, list[int]] = {}
     for index, key in enumerate(keys):
         days.setdefault(key.day, []).append(index)
@@ -21,26 +21,39 @@ def look_up(connection: sqlite3.Connection, keys: Sequence[SeenKey]) -> dict[int
     for day, indexes in days.items():
         packed = b"".join([keys[index].id + keys[index].state for index in indexes])
         bound = {"day": day, "keys": packed, "count": len(indexes)}
-        unknown = [indexes[place] for (place,) in connection.execute(SQL["unknown"], bound)]
+        unknown = connection.execute(SQL["unknown"], bound).fetchall()
         if unknown:
-            found.update(_sightings(connection, day, unknown, keys))
+            here = [indexes[place] for place, under_this_day in unknown if under_this_day]
+            found.update(_sightings(connection, day, [indexes[place] for place, _ in unknown], here, keys))
     return found
 
 
 def _sightings(
-    connection: sqlite3.Connection, day: int, indexes: list[int], keys: Sequence[SeenKey]
+    connection: sqlite3.Connection, day: int, unknown: list[int], here: list[int], keys: Sequence[SeenKey]
 ) -> dict[int, Sighting]:
+    """`here`: those of the unknown ones whose id the day itself knows in other states."""
     known: dict[int, dict[int, set[bytes]]] = {}
-    bound = {"day": day, "ids": b"".join([keys[index].id for index in indexes]), "count": len(indexes)}
-    for place, where, state in connection.execute(SQL["states"], bound):
-        known.setdefault(indexes[place], {}).setdefault(where, set()).add(state)
-    found = dict.fromkeys(indexes, Sighting(day, 0))  # the common case here: never seen under any of the three days
+    for where, indexes in ((day, here), (day - 1, unknown), (day + 1, unknown)):
+        for index, state in _states(connection, where, indexes, keys):
+            known.setdefault(index, {}).setdefault(where, set()).add(state)
+    found = dict.fromkeys(unknown, Sighting(day, 0))  # the common case here: never seen under any of the three days
     for index, states in known.items():
         if any(keys[index].state in group for group in states.values()):
             del found[index]
         else:
             found[index] = sighting(day, states)
     return found
+
+
+def _states(
+    connection: sqlite3.Connection, day: int, indexes: list[int], keys: Sequence[SeenKey]
+) -> Iterator[tuple[int, bytes]]:
+    """What one day knows of some ids. The day after the newest is empty: the common case takes one look."""
+    if not indexes or not connection.execute(SQL["day_known"], (day,)).fetchone()[0]:
+        return
+    bound = {"day": day, "ids": b"".join([keys[index].id for index in indexes]), "count": len(indexes)}
+    for place, state in connection.execute(SQL["states"], bound):
+        yield indexes[place], state
 
 
 def sighting(day: int, states: dict[int, set[bytes]]) -> Sighting:

@@ -29,9 +29,9 @@ from poller.sinks.kafka.tail import tail
 LONGEST = 3600.0
 """Seconds after which a demo without a duration ends: what it compares with the truth is kept in memory."""
 FAULTS: Mapping[str, float] = {
-    "http_500": 0.02, "http_503_retry_after": 0.005, "html_200": 0.02, "connection_reset": 0.02,
+    "http_500": 0.02, "http_503_retry_after": 0.005, "html_200": 0.02, "empty_200": 0.02, "connection_reset": 0.02,
     "truncated": 0.02, "late": 0.03, "duplicate_rows": 0.1, "shuffled": 0.1,
-    "bad_record": 0.02, "control_characters": 0.02, "numbers_as_strings": 0.05,
+    "repeat_page": 0.02, "bad_record": 0.02, "control_characters": 0.02, "numbers_as_strings": 0.05,
 }  # fmt: skip
 """What the simulators do wrong with `--faults`: name → share of answers or records. No refused credentials: those are retried
 too rarely for a demo."""

@@ -104,6 +104,8 @@ class Page(Struct, kw_only=True):
     """Read again on purpose (a larger page from the same key, a second walk): its rows may be those of an earlier page."""
     gap: Window | None = None
     """A span inside the window that this walk had to leave out (more rows in one second than a page can hold)."""
+    doubtful: bool = False
+    """Nothing came, not even an empty list, and some installations mean that by it: believed only when it comes twice."""
     suspicions: tuple[str, ...] = ()
     """Names from a closed set per endpoint: counted, logged once, never taken for the end of the data."""
 

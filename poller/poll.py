@@ -121,7 +121,7 @@ async def read_pages(track: Track, walk: Walk, part: Slice) -> _End:
     end, cursor, cursors = _End([]), None, set[str]()
     empty, totals, prints = 0, list[int](), set[tuple[int, int]]()
     for _ in range(MAX_PAGES):
-        page, count, vendor_time = await read_page(track, walk, part.asked, cursor)
+        page, count, vendor_time = await _believed_page(track, walk, part.asked, cursor)
         end.count += count
         end.vendor_time = _earlier(end.vendor_time, vendor_time)
         for reason in page.suspicions:
@@ -144,6 +144,17 @@ async def read_pages(track: Track, walk: Walk, part: Slice) -> _End:
         await track.keep(end.rest, walk)
         end.rest = []
     raise TooLarge(f"{track.endpoint.name}: {MAX_PAGES} pages and no end in sight")
+
+
+async def _believed_page(track: Track, walk: Walk, asked: Window, cursor: str | None) -> tuple[Page, int, float | None]:
+    """As `read_page`. What may be an empty list and may be no answer at all is asked for once more."""
+    for again in (False, True):
+        found = await read_page(track, walk, asked, cursor)
+        if not found[0].doubtful:
+            if again:
+                track.suspect("empty_body")
+            break
+    return found
 
 
 async def read_page(track: Track, walk: Walk, asked: Window, cursor: str | None) -> tuple[Page, int, float | None]:

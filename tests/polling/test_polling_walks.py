@@ -92,6 +92,51 @@ async def test_some_empty_pages_are_no_end(rig: Rig) -> None:
     assert len(await rig.events()) == 6
 
 
+async def test_an_answer_that_may_be_none_is_asked_for_once_more(rig: Rig) -> None:
+    said = [rig.phones.whole(lines([], doubtful=True))]
+    rig.phones.say = lambda _: said.pop() if said else None
+    rig.phones.add(rig.clock.now() - 100, id="a")
+    track = rig.track()
+    await poll_on(track)
+    assert await rig.told() == [("call.new", "a", 1)]
+    assert len(rig.phones.asked) == 2
+    assert rig.phones.asked[0].window == rig.phones.asked[1].window
+    assert rig.suspicions(track, "empty_body") == 1
+
+
+async def test_an_answer_that_may_be_none_is_believed_when_it_comes_twice(rig: Rig) -> None:
+    rig.phones.say = lambda _: rig.phones.whole(lines([], doubtful=True))
+    track = rig.track()
+    await poll_on(track)
+    assert len(rig.phones.asked) == 2
+    assert not (await rig.checkpoint(track)).passes
+    assert rig.suspicions(track, "empty_body") == 0
+
+
+async def test_what_an_empty_list_hid_is_published_by_the_next_pass_that_reaches_it(rig: Rig) -> None:
+    """Nothing shows that the vendor lies. Until the longest rung has reached past the row, nothing is claimed either."""
+    track = rig.track(ladder=[{"back": "5m"}, {"back": "50m", "every": "10m"}], start="1h")
+    await poll_on(track)
+    own = rig.clock.now() - 30
+    rig.phones.add(own, id="hidden")
+    rig.phones.say = lambda _: rig.phones.whole(lines([]))
+    await poll_on(track, polls=6)
+    rig.phones.say = None
+    rig.phones.asked.clear()
+    while not await rig.told():
+        claimed = await rig.complete(track)
+        assert claimed is None or claimed <= own
+        await poll_on(track)
+    shorter, longer = rig.phones.asked[:-1], rig.phones.asked[-1]
+    assert shorter
+    assert all(one.window.begin > own for one in shorter), "the shorter rung has passed it by"
+    assert longer.window.begin <= own <= longer.window.end
+    assert longer.at <= own + 900, "the first pass of the longer rung that was answered"
+    assert await rig.told() == [("call.new", "hidden", 1)]
+    claimed = await rig.complete(track)
+    assert claimed is None or claimed <= own
+
+
 async def test_pages_for_ever_are_halved(rig: Rig) -> None:
     rig.phones.say = lambda query: rig.phones.whole(
         lines(rows(rig, int(query.cursor or 0), 1), next=str(int(query.cursor or 0) + 1))

@@ -6,7 +6,7 @@ Every shape is named in BEHAVIOUR 3.1, the paging in 3.2 and 3.4.
 import msgspec
 from msgspec import Raw, Struct, field
 
-from poller.errors import Denied, Incomplete, Malformed, Refused
+from poller.errors import Denied, EmptyAnswer, Incomplete, Malformed, Refused
 from poller.jsontext import Text, lines, read, records, words
 from poller.model import Limits, Page, Request, Window
 from poller.sources.fonouc.config import ListOptions
@@ -26,6 +26,8 @@ class Cursor(Struct, frozen=True, array_like=True):
     pages: int = 1
     mark: str = ""
     """A key of this walk, renewed at every power of two: a walk in a circle meets it again."""
+    made: bool = False
+    """The key is our own and not the vendor's: there may be nothing behind it."""
 
 
 class _Answer(Struct):
@@ -99,11 +101,15 @@ class PageReading:
         return []
 
     def close(self) -> Page:
-        """The records and the cursor. An empty body means no records (BEHAVIOUR 3.1)."""
+        """The records and the cursor. An empty body may mean no records (BEHAVIOUR 3.1), but not behind a key."""
         body = b"".join(self._parts)
         self._parts.clear()
         if not body.strip():
-            return Page()
+            if self._promised:
+                raise EmptyAnswer(
+                    f"{self._name}: an empty answer behind a key, and a key is that of a row still to come"
+                )
+            return Page(doubtful=True)
         try:
             answer, folded = read(body, _answer, self._name)
             items = _listed(answer)
@@ -116,6 +122,11 @@ class PageReading:
         items, key = _unwrapped(items, key)
         return self._page(records(items, folded, body), key)
 
+    @property
+    def _promised(self) -> bool:
+        """Whether the page before promised a row: its key is the next row's own, and inclusive (BEHAVIOUR 3.4)."""
+        return self._cursor is not None and not self._cursor.made
+
     def _unusual(self, body: bytes) -> tuple[list[Raw], str]:
         try:
             return _other_shape(body, self._name)
@@ -124,6 +135,8 @@ class PageReading:
 
     def _page(self, found: list[bytes], key: str) -> Page:
         size = self._cursor.size if self._cursor else self._options.page_size
+        if not key and not found and self._promised:
+            raise Incomplete(f"{self._name}: an empty last page behind a key, and a key is that of a row still to come")
         if not key:
             return Page(records=found, suspicions=("full_page",) if len(found) == size else ())
         cursor, gap = self._advance(key)
@@ -138,7 +151,8 @@ class PageReading:
             return Cursor(key, options.page_size, mark=key), None
         if key == at.key:
             if at.size < options.max_page_size:
-                return msgspec.structs.replace(at, size=min(at.size * 2, options.max_page_size)), None
+                size = min(at.size * 2, options.max_page_size)
+                return msgspec.structs.replace(at, size=size, made=False), None
             return self._pass_by(at)
         way = _way(at.key, key)
         if key == at.mark or (way and at.way and way != at.way):
@@ -162,7 +176,7 @@ class PageReading:
         if second <= self._window.begin:
             return None, gap
         below = str(key - 1)
-        return Cursor(below, self._options.page_size, -1, at.pages + 1, below), gap
+        return Cursor(below, self._options.page_size, -1, at.pages + 1, below, made=True), gap
 
 
 def _way(before: str, after: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from source_case import load_module, read
 
-from poller.errors import BadRecord, Denied, Incomplete, NotTheApi, PollerError, Refused, Truncated
+from poller.errors import BadRecord, Denied, EmptyAnswer, Incomplete, NotTheApi, PollerError, Refused, Truncated
 from poller.model import Ask, Page, Window
 from poller.protocols import Endpoint
 from poller.sources.fonouc import build
@@ -94,8 +94,24 @@ def test_trap_01_truncated_answer_after_status_200_is_no_end() -> None:
         page(whole[:-1])
 
 
-def test_trap_01_empty_body_means_no_records() -> None:
-    assert page(b"")[0] == page(b" \r\n")[0] == []
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+def test_trap_01_empty_body_may_mean_no_records(body: bytes) -> None:
+    found, ended = page(body)
+    assert (found, ended.next, ended.doubtful) == ([], None, True)
+    assert not page({"data": []})[1].doubtful
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [(b"", EmptyAnswer), (b"\n", EmptyAnswer), ({"data": []}, Incomplete), ([], Incomplete), (None, Incomplete)],
+)
+def test_trap_01_nothing_behind_a_key_is_no_end(body: object, error: type[PollerError]) -> None:
+    """The key is that of a row which is still to come."""
+    first = page({"data": [cases.cdr(1)], "next_start_key": "63876470703"})[1]
+    again = page({"data": [cases.cdr(1)], "next_start_key": "63876470703"}, first.next)[1]
+    for cursor in (first.next, again.next):
+        with pytest.raises(error):
+            page(body, cursor)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +212,14 @@ def test_trap_26_second_with_more_rows_than_the_largest_page_is_a_gap() -> None:
     assert gaps == [Window(busy, busy + 1)]
     assert ids(20) <= found
     assert "c50@198.51.100.9" in found
+
+
+def test_trap_26_nothing_below_a_second_that_was_left_out_is_the_end() -> None:
+    busy = WINDOW.begin + 20
+    platform = Platform([*([busy] * 30), busy + 1])
+    found, gaps = walk(platform, endpoint(page_size=5, max_page_size=10))
+    assert gaps == [Window(busy, busy + 1)]
+    assert "c30@198.51.100.9" in found
 
 
 def test_trap_26_stuck_first_second_of_the_window_ends_the_walk_with_its_gap() -> None:

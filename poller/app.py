@@ -30,8 +30,8 @@ from poller.operate import Work
 from poller.options import EndpointOptions, SourceOptions
 from poller.protocols import Sink, Source
 from poller.redact import Redactor, secrets_of
+from poller.route import Rewound, Route
 from poller.server import serve
-from poller.settle import Rewound
 from poller.shard import Shard
 from poller.track import Setup, Track
 
@@ -121,9 +121,7 @@ def _delivery(app: App, shard: Shard, sink: Sink) -> Delivery:
 
     others = [name for name in app.sinks if name != sink.name]
     options = app.settings.sinks[sink.name]
-    return Delivery(
-        shard, sink, options, clock=app.clock, rnd=app.rnd, metrics=app.metrics, others=others, rewind=rewind
-    )
+    return Delivery(Route(shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind))
 
 
 # --- the daemon ------------------------------------------------------------------------------------------------------

@@ -3,16 +3,11 @@
 Bytes are estimated from the oldest waiting segment, since counting them would mean reading the whole backlog.
 """
 
-from structlog.typing import FilteringBoundLogger
-
 from poller import segment
-from poller.clock import Clock
-from poller.metrics import Metrics
 from poller.model import DeadEvent, Position, Segment
-from poller.options import SinkOptions, show_size
+from poller.options import show_size
 from poller.outgoing import dead_id, for_sink
-from poller.protocols import Sink
-from poller.shard import Shard
+from poller.route import Route
 
 _EVERY = 1.0
 """Seconds between two looks."""
@@ -22,23 +17,14 @@ _READ = 1 << 20
 class Backlog:
     """The backlog of one sink and shard."""
 
-    def __init__(
-        self,
-        shard: Shard,
-        sink: Sink,
-        options: SinkOptions,
-        *,
-        clock: Clock,
-        log: FilteringBoundLogger,
-        metrics: Metrics,
-    ) -> None:
-        self._shard = shard
-        self._sink = sink
-        self._limit = options.max_pending
-        self._clock = clock
-        self._log = log
-        self._metrics = metrics
-        self._reason = f"backlog of {sink.name}"
+    def __init__(self, route: Route) -> None:
+        self._shard = route.shard
+        self._sink = route.sink
+        self._limit = route.options.max_pending
+        self._clock = route.clock
+        self._log = route.log
+        self._metrics = route.metrics
+        self._reason = f"backlog of {route.sink.name}"
         self._looked = -_EVERY
 
     async def account(self, position: Position | None, *, failing: bool) -> None:

@@ -1,6 +1,5 @@
 """The way out: from the log to one sink, for one shard. Nothing lies between the steps; every crash is settled at the next start."""
 
-import random
 from collections.abc import Sequence
 
 import anyio
@@ -8,15 +7,12 @@ from anyio.abc import TaskStatus
 
 from poller.backlog import Backlog
 from poller.backoff import delay
-from poller.clock import Clock
 from poller.errors import ForeignProgress, Outdated, PollerError, SinkRefused, bare
-from poller.log import Outage, get_logger
-from poller.metrics import Metrics
+from poller.log import Outage
 from poller.model import Position, Segment
-from poller.options import SinkOptions
-from poller.protocols import Lane, Sent, Sink
-from poller.settle import Rewind, Settler
-from poller.shard import Shard
+from poller.protocols import Lane, Sent
+from poller.route import Route
+from poller.settle import Settler
 
 AT_ONCE = 8 << 20
 """Bytes of events, before compression, that one delivery takes at most, unless a single segment is larger."""
@@ -26,36 +22,22 @@ _FIRST, _LIMIT = 0.5, 30.0
 
 
 class Delivery:
-    """Delivers one shard to one sink until it is cancelled. `others`: the names of the other sinks of the store."""
+    """Delivers one shard to one sink until it is cancelled."""
 
-    def __init__(
-        self,
-        shard: Shard,
-        sink: Sink,
-        options: SinkOptions,
-        *,
-        clock: Clock,
-        rnd: random.Random,
-        metrics: Metrics,
-        others: Sequence[str] = (),
-        rewind: Rewind | None = None,
-    ) -> None:
-        log = get_logger().bind(sink=sink.name, shard=shard.number)
-        self.shard = shard
-        self.sink = sink
+    def __init__(self, route: Route) -> None:
+        self.shard = route.shard
+        self.sink = route.sink
         self.position: Position | None = None
         """Up to where everything is delivered; None until the sink was reached for the first time."""
         self.error: PollerError | None = None
         """Why nothing is delivered now; None while all is well."""
-        self._store = shard.store
-        self._clock = clock
-        self._rnd = rnd
-        self._metrics = metrics
-        self._outage = Outage(log, clock)
-        self._settler = Settler(
-            shard, sink, options, clock=clock, log=log, metrics=metrics, others=others, rewind=rewind
-        )
-        self._backlog = Backlog(shard, sink, options, clock=clock, log=log, metrics=metrics)
+        self._store = route.shard.store
+        self._clock = route.clock
+        self._rnd = route.rnd
+        self._metrics = route.metrics
+        self._outage = Outage(route.log, route.clock)
+        self._settler = Settler(route)
+        self._backlog = Backlog(route)
         self._lane: Lane | None = None
         self._generation = -1
         self._moved = anyio.Event()

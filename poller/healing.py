@@ -10,17 +10,13 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from hashlib import blake2b
 from typing import cast
 
-from structlog.typing import FilteringBoundLogger
-
 from poller import segment
-from poller.clock import Clock
 from poller.errors import Outdated
 from poller.identity import MENTION, event_id
-from poller.metrics import Metrics
 from poller.model import CheckpointKey, Event, Healing, PageCommit, Position, SeenKey, Segment
 from poller.outgoing import as_update, for_sink, renumbered
 from poller.protocols import Lane, Published
-from poller.shard import Shard
+from poller.route import Route
 
 REBUILDING = "rebuilding"
 _CHUNK = 1_000
@@ -79,24 +75,15 @@ def _later(event: Event, seen: SeenKey, states: int) -> Event | None:
 class Healer:
     """Heals one shard for one sink."""
 
-    def __init__(
-        self,
-        shard: Shard,
-        sink: str,
-        *,
-        clock: Clock,
-        log: FilteringBoundLogger,
-        metrics: Metrics,
-        others: Sequence[str],
-    ) -> None:
-        self._shard = shard
-        self._store = shard.store
-        self._sink = sink
-        self._clock = clock
-        self._log = log
-        self._metrics = metrics
-        self._others = tuple(others)
-        self._unsent = Unsent(sink)
+    def __init__(self, route: Route) -> None:
+        self._shard = route.shard
+        self._store = route.shard.store
+        self._sink = route.sink.name
+        self._clock = route.clock
+        self._log = route.log
+        self._metrics = route.metrics
+        self._others = tuple(route.others)
+        self._unsent = Unsent(self._sink)
         self._read_to = Position()
         self._generation = -1
         self.waiting = False
@@ -117,7 +104,7 @@ class Healer:
 
         `since`: published at or after this may be unknown here; None: it is found out, unless `whole` asks for everything.
         """
-        progress = lane.progress or Position()
+        progress = lane.progress.position if lane.progress is not None else Position()
         self.waiting = True
         self._shard.pause(REBUILDING)
         self._metrics.polling_paused[REBUILDING].set(1)

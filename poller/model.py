@@ -268,6 +268,17 @@ class Position(Struct, frozen=True):
     chain: bytes = b""
 
 
+class Progress(Struct, frozen=True):
+    """What a sink says was published under one identity.
+
+    `at`: when it was written. `moved`: the identity under which the work went on from there; None where it did not.
+    """
+
+    position: Position
+    at: float
+    moved: str | None = None
+
+
 class Held(Struct, frozen=True):
     """What a writer believes about its shard; every write compares it with the store."""
 

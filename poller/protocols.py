@@ -22,6 +22,7 @@ from poller.model import (
     Page,
     PageCommit,
     Position,
+    Progress,
     Request,
     SeenKey,
     Segment,
@@ -145,10 +146,8 @@ class Sent(Struct):
 class Lane(Protocol):
     """One shard's way into a sink, from taking it over until an error."""
 
-    progress: Position | None
+    progress: Progress | None
     """What this sink says was published, None where it keeps no progress or there is none."""
-    progress_at: float | None
-    """When that progress was written."""
 
     def published(self, since: float | None) -> AsyncIterator["Published"]:
         """Reads back what is in the sink (whole, or written at or after `since`), to heal a store."""
@@ -158,8 +157,11 @@ class Lane(Protocol):
         """Delivers whole segments, all or nothing. Raises SinkFault; the lane is then of no more use."""
         ...
 
-    async def note(self, position: Position) -> None:
-        """Writes `position` as progress without events (after a healing)."""
+    async def note(self, position: Position, *, moved: str | None = None) -> None:
+        """Writes `position` as progress without events.
+
+        `moved`: the identity under which the work goes on. It gets the same progress at the same moment, all or nothing.
+        """
         ...
 
     async def close(self) -> None:
@@ -194,8 +196,8 @@ class Sink(Protocol):
         """What the progress of a shard hangs on; kept in the store so that changed settings are noticed. Empty: nothing."""
         ...
 
-    async def peek(self, shard: int) -> tuple[Position, float] | None:
-        """The progress and when it was written, read without taking the shard over. Raises SinkFault or SinkRefused."""
+    async def peek(self, shard: int, identity: str = "") -> Progress | None:
+        """The progress, read without taking the shard over. `identity`: another one's. Raises SinkFault or SinkRefused."""
         ...
 
     async def lane(self, shard: int, identity: str = "") -> Lane:

@@ -5,60 +5,33 @@
 - Otherwise the store does not share its history with what was published: it is healed (`healing.py`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 
-from msgspec import Struct
-from structlog.typing import FilteringBoundLogger
-
-from poller.clock import Clock
 from poller.errors import ForeignProgress, Outdated
 from poller.healing import Healer
-from poller.metrics import Metrics
-from poller.model import CheckpointKey, Position
-from poller.options import SinkOptions
-from poller.protocols import Lane, Sink
-from poller.shard import Shard
+from poller.model import Position, Progress
+from poller.protocols import Lane
+from poller.route import Route
 
 WATCH = 60.0
 """Seconds for which the progress that a store without history finds is watched: if it grows, somebody else writes it."""
 _READ = 8 << 20
 
 
-class Rewound(Struct, frozen=True):
-    """Where a store that was emptied begins again: epoch seconds of own time, and the checkpoints that say so."""
-
-    begin: float
-    checkpoints: Mapping[CheckpointKey, bytes]
-
-
-Rewind = Callable[[float], Rewound]
-"""From when the progress record was written to the earlier of each `start` and that time minus the top rung's `back`."""
-
-
 class Settler:
     """Settles one sink of one shard, as often as its lane is opened anew."""
 
-    def __init__(
-        self,
-        shard: Shard,
-        sink: Sink,
-        options: SinkOptions,
-        *,
-        clock: Clock,
-        log: FilteringBoundLogger,
-        metrics: Metrics,
-        others: Sequence[str],
-        rewind: Rewind | None,
-    ) -> None:
-        self._shard = shard
-        self._store = shard.store
-        self._sink = sink
-        self._options = options
-        self._clock = clock
-        self._log = log
-        self._rewind = rewind
-        self._healer = Healer(shard, sink.name, clock=clock, log=log, metrics=metrics, others=others)
-        self._meta = f"sink.{sink.name}.{shard.number}"
+    def __init__(self, route: Route) -> None:
+        self._shard = route.shard
+        self._store = route.shard.store
+        self._sink = route.sink
+        self._options = route.options
+        self._clock = route.clock
+        self._log = route.log
+        self._rewind = route.rewind
+        self._healer = Healer(route)
+        self._identity = route.sink.identity(route.shard.number)
+        self._meta = f"sink.{route.sink.name}.{route.shard.number}"
         self._alone = False
         self._settled: int | None = None
 
@@ -89,29 +62,92 @@ class Settler:
         if not self._sink.keeps_progress:
             return await self._sink.lane(self._shard.number), stored
         kept = await self._store.get_meta(self._meta) or await self._kept_by_old_name()
-        if kept is None and not self._alone:
+        fresh = kept is None
+        if fresh and not self._alone:
             await self._watch()
-        identity = self._sink.identity(self._shard.number)
-        if kept is not None and kept != identity:
-            stored = await self._settle_old(kept, stored)
-        await self._confirm(stored)
-        lane = await self._sink.lane(self._shard.number)
+        lane, stored = await self._own_lane(kept or self._identity, stored, fresh=fresh)
         try:
-            await self._confirm(stored)
-            renamed = kept is not None and kept != identity
-            if renamed and (lane.progress is None or lane.progress.seq <= stored.seq):
-                await lane.note(stored)
-                position = stored
-            else:
-                # A progress beyond ours under the new name: this store comes from before the change, which it does not know.
-                position = await self._rule(lane, stored, fresh=kept is None)
-            await self._store.put_meta(self._meta, identity)
+            position = await self._rule(lane, stored, fresh=fresh)
+            if lane.progress is None:
+                await lane.note(position)
+            await self._store.put_meta(self._meta, self._identity)
         except BaseException:
             await lane.close()
             raise
         self._settled = generation
         self._healer.resume()
         return lane, position
+
+    # --- under which identity ------------------------------------------------------------------------------------------
+
+    async def _own_lane(self, kept: str, stored: Position, *, fresh: bool) -> tuple[Lane, Position]:
+        """A lane under our identity, and the position once everything that was sent under other ones is settled."""
+        if kept == self._identity:
+            lane = await self._lane(self._identity, stored)
+            if lane.progress is None or lane.progress.moved is None:
+                return lane, stored
+            await lane.close()
+            if self._settled == self._shard.generation:
+                raise ForeignProgress(self._foreign(lane.progress))
+        went, _ = await self._went(self._fenced, kept, self._identity)
+        if went != self._identity:
+            stored = await self._move(went, stored, fresh=fresh)
+        return await self._lane(self._identity, stored), stored
+
+    async def _went(
+        self, read: Callable[[str], Awaitable[Progress | None]], *begins: str
+    ) -> tuple[str, Progress | None]:
+        """Where the work is now, and how far: progress that moved is followed, and the furthest of all counts.
+
+        Numbers only grow, so the furthest is the latest, whatever leads where, back to an earlier name too.
+        """
+        found: dict[str, Progress | None] = {}
+        last = begins[0]
+        for begin in begins:
+            identity: str | None = begin
+            while identity is not None and identity not in found:
+                progress = found[identity] = await read(identity)
+                if (_seq(progress), identity != begin) > (_seq(found[last]), False):
+                    last = identity
+                identity = progress.moved if progress is not None else None
+        return last, found[last]
+
+    async def _fenced(self, identity: str) -> Progress | None:
+        """Its progress, to which nobody adds any more."""
+        lane = await self._sink.lane(self._shard.number, identity)
+        await lane.close()
+        return lane.progress
+
+    async def _peeked(self, identity: str) -> Progress | None:
+        return await self._sink.peek(self._shard.number, identity)
+
+    async def _move(self, went: str, stored: Position, *, fresh: bool) -> Position:
+        """Settles what was sent under another identity, and takes the work over from it in one transaction.
+
+        Whoever comes with that identity later, such as a store from before, is led to where the work went.
+        """
+        self._log.warning("the progress moves", old=went, new=self._identity, detail="settling under the old one first")
+        lane = await self._lane(went, stored)
+        try:
+            position = await self._rule(lane, stored, fresh=fresh)
+            await lane.note(position, moved=self._identity)
+        finally:
+            await lane.close()
+        await self._confirm(position)
+        return position
+
+    async def _lane(self, identity: str, stored: Position) -> Lane:
+        """Nobody is fenced, and nothing is believed, by somebody who has lost the shard."""
+        await self._confirm(stored)
+        lane = await self._sink.lane(self._shard.number, identity)
+        try:
+            await self._confirm(stored)
+        except BaseException:
+            await lane.close()
+            raise
+        return lane
+
+    # --- from where ------------------------------------------------------------------------------------------------------
 
     async def _rule(self, lane: Lane, stored: Position, *, fresh: bool) -> Position:
         """The three cases. `fresh`: this store has never met this sink's progress."""
@@ -124,14 +160,14 @@ class Settler:
                     detail="the progress topic has no record of this shard: was it deleted or emptied? Going on from the "
                     "store's own position; what was sent after it in an unfinished delivery may be sent twice",
                 )
-            if stored.seq:
-                await lane.note(stored)
             return stored
-        if progress == stored:
-            return stored
-        # Progress that was there before this store met the sink was written in another store's life, whatever the log says.
-        if not fresh and await self._store.holds(self._shard.number, progress):
-            return max(stored, progress, key=lambda position: position.seq)
+        # Progress that moved to where nothing is any more says no longer how far it came.
+        if progress.moved is None:
+            if progress.position == stored:
+                return stored
+            # What was there before this store met the sink was written in another store's life, whatever the log says.
+            if not fresh and await self._store.holds(self._shard.number, progress.position):
+                return max(stored, progress.position, key=lambda position: position.seq)
         if self._settled == self._shard.generation:
             raise ForeignProgress(self._foreign(progress))
         return await self._healed(lane, stored, fresh=fresh)
@@ -139,7 +175,7 @@ class Settler:
     async def _healed(self, lane: Lane, stored: Position, *, fresh: bool) -> Position:
         rewound = None
         if fresh and self._rewind is not None:
-            rewound = self._rewind(lane.progress_at or self._clock.now())
+            rewound = self._rewind(lane.progress.at if lane.progress is not None else self._clock.now())
         position = await self._healer.heal(
             lane,
             stored,
@@ -168,41 +204,29 @@ class Settler:
 
     async def _watch(self) -> None:
         """A store that knows nothing of this sink finds progress: its own earlier life, or another installation?"""
-        found = await self._sink.peek(self._shard.number)
-        if found is not None:
+        found = await self._went(self._peeked, self._identity)
+        if found[1] is not None and found[1].position.seq:
             self._log.warning(
                 "progress without a history",
-                seq=found[0].seq,
+                seq=found[1].position.seq,
                 detail=f"this store is new to the sink; watching for {WATCH:.0f}s whether another installation writes it",
             )
             await self._clock.sleep(WATCH)
-            later = await self._sink.peek(self._shard.number)
+            later = await self._went(self._peeked, self._identity)
             if later != found:
-                raise ForeignProgress(self._foreign(later[0] if later is not None else found[0]))
+                raise ForeignProgress(self._foreign(later[1] or found[1]))
         self._alone = True
 
-    def _foreign(self, progress: Position) -> str:
+    def _foreign(self, progress: Progress) -> str:
+        where = progress.moved or str(progress.position.seq)
         return (
-            f"sink {self._sink.name}: another installation uses {self._sink.identity(self._shard.number)!r}: its progress "
-            f"moved to {progress.seq}, and not by us. Give each installation a transactional_id_prefix of its own"
+            f"sink {self._sink.name}: another installation uses {self._identity!r}: its progress moved to {where}, "
+            "and not by us. Give each installation a transactional_id_prefix of its own"
         )
 
     async def _kept_by_old_name(self) -> str | None:
         old = self._options.renamed_from
         return await self._store.get_meta(f"sink.{old}.{self._shard.number}") if old else None
-
-    async def _settle_old(self, kept: str, stored: Position) -> Position:
-        """The transactional id or the progress topic was changed: what was sent under the old ones is settled first."""
-        self._log.warning("settings of the progress were changed", old=kept, detail="settling under the old ones first")
-        await self._confirm(stored)
-        lane = await self._sink.lane(self._shard.number, kept)
-        try:
-            position = await self._rule(lane, stored, fresh=False)
-        finally:
-            await lane.close()
-        async with self._shard.lock:
-            await self._store.delivered(self._shard.held, self._sink.name, position)
-        return position
 
     async def _first(self) -> Position:
         """`start_from` as a place in the log."""
@@ -219,3 +243,7 @@ class Settler:
                     return position
                 position = Position(segment.last, segment.chain)
         return position
+
+
+def _seq(progress: Progress | None) -> int:
+    return progress.position.seq if progress is not None else -1

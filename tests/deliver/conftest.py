@@ -15,6 +15,7 @@ from poller.deliver import Delivery
 from poller.metrics import Metrics
 from poller.model import PageCommit
 from poller.options import SinkOptions
+from poller.route import Route
 from poller.segment import pack
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore
@@ -55,10 +56,9 @@ class Life:
         if restart:
             self.shard = Shard(self.store, 0)
         options = {"start_from": "earliest"} | options
-        self.delivery = Delivery(
-            self.shard, self.sink, SinkOptions.model_validate(options), clock=self.clock, rnd=random.Random(1),
-            metrics=self.metrics, others=others, rewind=rewind,
-        )  # fmt: skip
+        chosen, rnd = SinkOptions.model_validate(options), random.Random(1)
+        route = Route(self.shard, self.sink, chosen, self.clock, rnd, self.metrics, others, rewind)
+        self.delivery = Delivery(route)
         self.task = asyncio.create_task(self.delivery.run())
         await self.drive()
 

@@ -9,9 +9,9 @@ from delivery_events import call_event, seen_key
 from structlog.testing import capture_logs
 
 from poller.errors import Fenced, ForeignProgress, SinkFault, SinkRefused
-from poller.model import CheckpointKey, PageCommit, Position
+from poller.model import CheckpointKey, PageCommit, Position, Progress
+from poller.route import Rewound
 from poller.segment import pack, unpack
-from poller.settle import Rewound
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +78,7 @@ async def test_changed_prefix_is_settled_under_the_old_one_first(life: Any) -> N
     life.sink.prefix = "other"
     await life.begin(restart=True)
     assert life.published == ["a", "b"], "what was sent under the old id is not sent again"
-    assert life.topics.progress["other.kafka.0"][0] == life.shard.held.last
+    assert life.topics.progress["other.kafka.0 progress"].position == life.shard.held.last
 
 
 async def test_dead_letter_is_kept_before_it_is_passed(life: Any) -> None:
@@ -107,7 +107,7 @@ async def test_a_fenced_lane_whose_shard_is_still_ours_is_replaced(life: Any) ->
     await life.commit("a")
     await life.begin()
     key = life.sink.identity(0)
-    life.topics.epochs[key] += 1  # a transaction timeout does the same
+    life.topics.fence(key)  # a transaction timeout does the same
     await life.commit("b")
     await life.drive()
     assert life.published == ["a", "b"]
@@ -118,8 +118,8 @@ async def test_progress_that_somebody_else_moved_ends_the_program(life: Any) -> 
     await life.commit("a")
     await life.begin()
     key = life.sink.identity(0)
-    life.topics.epochs[key] += 1
-    life.topics.progress[key] = (Position(500, b"f" * 16), life.clock.now())
+    life.topics.fence(key)
+    life.topics.progress[key] = Progress(Position(500, b"f" * 16), life.clock.now())
     await life.commit("b")
     await life.drive()
     with pytest.raises(ForeignProgress, match="another installation"):
@@ -129,7 +129,7 @@ async def test_progress_that_somebody_else_moved_ends_the_program(life: Any) -> 
 
 async def test_new_store_watches_progress_for_a_minute(life: Any) -> None:
     key = life.sink.identity(0)
-    life.topics.progress[key] = (Position(5, b"f" * 16), life.clock.now())
+    life.topics.progress[key] = Progress(Position(5, b"f" * 16), life.clock.now())
     await life.begin(restart=True)
     assert 60.0 in life.waits
     assert life.task is not None
@@ -138,13 +138,13 @@ async def test_new_store_watches_progress_for_a_minute(life: Any) -> None:
 
 async def test_new_store_that_sees_progress_grow_stops_before_it_fences(life: Any) -> None:
     key = life.sink.identity(0)
-    life.topics.progress[key] = (Position(5, b"f" * 16), life.clock.now())
+    life.topics.progress[key] = Progress(Position(5, b"f" * 16), life.clock.now())
     real = life.clock.sleep
 
     async def sleep(seconds: float) -> None:
         await real(seconds)
         if seconds == 60:
-            life.topics.progress[key] = (Position(6, b"g" * 16), life.clock.now())
+            life.topics.progress[key] = Progress(Position(6, b"g" * 16), life.clock.now())
 
     life.clock.sleep = sleep
     await life.begin(restart=True)
@@ -182,7 +182,7 @@ async def test_rolled_back_store_sends_what_is_missing_under_new_numbers(life: A
     await life.commit("a")
     await life.begin()
     life.sink.faults = [SinkFault("no broker")] * 99
-    life.topics.epochs[life.sink.identity(0)] += 1
+    life.topics.fence(life.sink.identity(0))
     await life.commit("undelivered")
     await life.end()
     copy = life.store.copy()
@@ -258,7 +258,7 @@ async def test_refused_at_the_start_ends_refused_later_is_tried_again(life: Any)
     await life.commit("a")
     await life.drive()
     life.sink.faults = [SinkRefused("no right any more"), Fenced("again")]
-    life.topics.epochs[life.sink.identity(0)] += 1
+    life.topics.fence(life.sink.identity(0))
     await life.commit("b")
     await life.drive()
     assert life.published == ["a", "b"]
@@ -271,7 +271,7 @@ async def test_a_backlog_pauses_polling_and_ends_it(life: Any) -> None:
     assert len(life.published) == 50
     assert not life.shard.paused
     life.sink.faults = [SinkFault("no broker")] * 400
-    life.topics.epochs[life.sink.identity(0)] += 1
+    life.topics.fence(life.sink.identity(0))
     await life.commit(*[f"d{number}" for number in range(50)])
     await life.drive(sleeps=3)
     assert life.shard.paused == {"backlog of kafka"}

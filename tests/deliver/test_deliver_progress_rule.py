@@ -1,8 +1,9 @@
 """The progress rule as a state machine over the real delivery and the real stores.
 
 Three sinks hang on one log: two keep progress, one does not. The process crashes at any await, the store is replaced by any
-earlier copy (while the process runs or not) or emptied, sinks fail before and after they have committed. In the end every
-call has reached every sink; where progress is kept, no event twice.
+earlier copy (while the process runs or not) or emptied, sinks fail before and after they have committed, transactional id and
+progress topic change back and forth at any moment. In the end every call has reached every sink; where progress is kept, no
+event twice.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from poller.errors import Outdated, PollerError, SinkFault
 from poller.metrics import Metrics
 from poller.model import CheckpointKey, Event, PageCommit, SeenKey
 from poller.options import SinkOptions
+from poller.route import Route
 from poller.segment import pack
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore
@@ -39,6 +41,8 @@ from poller.stores.sqlite import open_store
 
 SINKS = {"first": True, "second": True, "plain": False}
 OPTIONS = SinkOptions(start_from="earliest")
+NAMES = [("poller", "progress"), ("other", "progress"), ("other", "elsewhere"), ("third", "progress")]
+"""transactional_id_prefix and progress_topic, as configurations of different times have them."""
 
 
 class Memory:
@@ -107,6 +111,7 @@ class World:
         self.topics = {name: ModelTopics(self.clock) for name in SINKS}
         self.metrics = Metrics()
         self.fuse = Fuse()
+        self.names = NAMES[0]
         self.shard: Shard | None = None
         self.tasks: list[asyncio.Task[None]] = []
         self.sinks: dict[str, ModelSink] = {}
@@ -125,11 +130,18 @@ class World:
             for name, progress in SINKS.items()
         }
         for name, sink in self.sinks.items():
+            sink.prefix, sink.progress_topic = self.names
+            if await self.is_strange(sink, self.kept.store):
+                sink.take_name(next(iter(self.topics[name].progress)))
             others = [other for other in SINKS if other != name]
-            delivery = Delivery(
-                self.shard, sink, OPTIONS, clock=self.clock, rnd=random.Random(1), metrics=self.metrics, others=others
-            )
-            self.tasks.append(asyncio.create_task(delivery.run()))
+            route = Route(self.shard, sink, OPTIONS, self.clock, random.Random(1), self.metrics, others)
+            self.tasks.append(asyncio.create_task(Delivery(route).run()))
+
+    async def is_strange(self, sink: ModelSink, store: Any) -> bool:
+        """A store that knows nothing of a sink finds what was published only under a name that was used."""
+        used = self.topics[sink.name].progress
+        known = not sink.keeps_progress or await store.get_meta(f"sink.{sink.name}.0") is not None
+        return not known and bool(used) and sink.identity(0) not in used
 
     async def kill(self) -> None:
         self.fuse.blown = True
@@ -283,7 +295,11 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  
                     world.polled.append(asyncio.create_task(world.poll()))
                     await asyncio.sleep(0)
                 elif what.startswith("restore") and world.kept.copies:
-                    await world.kept.restore(copy % len(world.kept.copies))
+                    number = copy % len(world.kept.copies)
+                    for sink in world.sinks.values():
+                        if await world.is_strange(sink, world.kept.copies[number]):
+                            return
+                    await world.kept.restore(number)
                     if what.endswith("poll"):  # the way in is the first to notice, and goes on at once
                         for _ in range(2):
                             world.polled.append(asyncio.create_task(world.poll()))
@@ -298,15 +314,31 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  
         def backup(self) -> None:
             self.run(self.world.kept.backup())
 
+        @rule(names=st.integers(0, len(NAMES) - 1))
+        def configure(self, names: int) -> None:
+            self.run(self._configured(names))
+
+        async def _configured(self, names: int) -> None:
+            await self.world.kill()
+            self.world.names = NAMES[names]
+
         @rule(copy=st.integers(0, 5), crashed=st.booleans())
         def restore(self, copy: int, crashed: bool) -> None:
             if self.world.kept.copies:
                 self.run(self._replaced(copy, crashed or kept is Sqlite))
 
         async def _replaced(self, copy: int, crashed: bool) -> None:
+            copy %= len(self.world.kept.copies)
+            for sink in self.world.sinks.values() if not crashed else ():
+                crashed = crashed or await self.world.is_strange(sink, self.world.kept.copies[copy])
             if crashed:
                 await self.world.kill()
-            await self.world.kept.restore(copy % len(self.world.kept.copies))
+            await self.world.kept.restore(copy)
+
+        @rule(copy=st.integers(0, 5), names=st.integers(0, len(NAMES) - 1))
+        def restore_with_a_configuration(self, copy: int, names: int) -> None:
+            self.configure(names)
+            self.restore(copy, crashed=True)
 
         @rule()
         def empty(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from fake_clock import FakeClock
 
 from poller.errors import Fenced, SinkFault
-from poller.model import DeadEvent, Position, Segment
+from poller.model import DeadEvent, Position, Progress, Segment
 from poller.outgoing import for_sink
 from poller.protocols import Published, Sent
 from poller.segment import end, unpack
@@ -85,13 +85,20 @@ class Fused:
 
 
 class ModelTopics:
-    """What is published, and the progress by identity. Survives every crash; only one sender at a time is not fenced."""
+    """What is published, and the progress by identity. Survives every crash; of the senders with one id only the last is not
+    fenced.
+    """
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.events: list[Published] = []
-        self.progress: dict[str, tuple[Position, float]] = {}
+        self.progress: dict[str, Progress] = {}
         self.epochs: dict[str, int] = {}
+
+    def fence(self, identity: str) -> None:
+        """Another sender with this id begins, or its transaction took too long."""
+        sender = identity.partition(" ")[0]
+        self.epochs[sender] = self.epochs.get(sender, 0) + 1
 
 
 class ModelSink:
@@ -102,7 +109,7 @@ class ModelSink:
         self.topics = topics
         self.fuse = fuse
         self.keeps_progress = keeps_progress
-        self.prefix = "poller"
+        self.prefix, self.progress_topic = "poller", "progress"
         self.too_large: set[str] = set()
         """Subjects of events that are refused for their size."""
         self.faults: list[Exception] = []
@@ -111,11 +118,16 @@ class ModelSink:
         self.unreadable = False
 
     def identity(self, shard: int) -> str:
-        return f"{self.prefix}.{self.name}.{shard}" if self.keeps_progress else ""
+        return f"{self.prefix}.{self.name}.{shard} {self.progress_topic}" if self.keeps_progress else ""
 
-    async def peek(self, shard: int) -> tuple[Position, float] | None:
+    def take_name(self, identity: str) -> None:
+        """The names that an identity consists of."""
+        sender, _, self.progress_topic = identity.partition(" ")
+        self.prefix = sender.partition(".")[0]
+
+    async def peek(self, shard: int, identity: str = "") -> Progress | None:
         await self.fuse.step()
-        return self.topics.progress.get(self.identity(shard))
+        return self.topics.progress.get(identity or self.identity(shard))
 
     async def lane(self, shard: int, identity: str = "") -> "ModelLane":
         await self.fuse.step()
@@ -123,7 +135,7 @@ class ModelSink:
             raise self.faults.pop(0)
         self.lanes += 1
         key = identity or self.identity(shard)
-        self.topics.epochs[key] = self.topics.epochs.get(key, 0) + 1
+        self.topics.fence(key)
         lane = ModelLane(self, key, shard)
         await self.fuse.step()
         return lane
@@ -137,11 +149,10 @@ class ModelLane:
         self.sink = sink
         self.shard = shard
         self.key = key
-        self.epoch = sink.topics.epochs[key]
+        self.sender = key.partition(" ")[0]
+        self.epoch = sink.topics.epochs[self.sender]
         self.dead: set[int] = set()
-        found = sink.topics.progress.get(key) if sink.keeps_progress else None
-        self.progress = found[0] if found else None
-        self.progress_at = found[1] if found else None
+        self.progress = sink.topics.progress.get(key) if sink.keeps_progress else None
 
     async def published(self, since: float | None) -> AsyncIterator[Published]:
         if self.sink.unreadable:
@@ -172,7 +183,7 @@ class ModelLane:
                 )
                 for seq, e in refused
             ]
-            return Sent(self.progress or Position(), letters)
+            return Sent(self.progress.position if self.progress else Position(), letters)
         self._commit(end(segments[-1]))
         for _, e in entries:
             self.sink.topics.events.append(
@@ -181,17 +192,19 @@ class ModelLane:
         await self.sink.fuse.step()
         return Sent(end(segments[-1]), [])
 
-    async def note(self, position: Position) -> None:
+    async def note(self, position: Position, *, moved: str | None = None) -> None:
         await self.sink.fuse.step()
-        self._commit(position)
+        self._commit(position, moved)
         await self.sink.fuse.step()
 
-    def _commit(self, position: Position) -> None:
-        if self.sink.topics.epochs[self.key] != self.epoch:
+    def _commit(self, position: Position, moved: str | None = None) -> None:
+        topics = self.sink.topics
+        if topics.epochs[self.sender] != self.epoch:
             raise Fenced("another sender has taken over")
         if self.sink.keeps_progress:
-            self.sink.topics.progress[self.key] = (position, self.sink.topics.clock.now())
-            self.progress = position
+            self.progress = topics.progress[self.key] = Progress(position, topics.clock.now(), moved)
+            if moved is not None:
+                topics.progress[moved] = Progress(position, topics.clock.now())
 
     async def close(self) -> None:
         pass

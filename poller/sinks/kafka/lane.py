@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from poller.errors import PollerError, SinkFault
-from poller.model import DeadEvent, Event, Position, Segment
+from poller.model import DeadEvent, Event, Position, Progress, Segment
 from poller.outgoing import Outgoing, dead_id, for_sink
 from poller.protocols import Published, Sent
 from poller.segment import end, unpack
@@ -13,7 +13,7 @@ from poller.sinks.kafka.faults import BatchTooLarge
 from poller.sinks.kafka.partition import partition_of
 from poller.sinks.kafka.producer import Batch, Producer
 from poller.sinks.kafka.reading import Reading
-from poller.sinks.kafka.records import Constants, Entry, headers, pack_progress
+from poller.sinks.kafka.records import Constants, Entry, Identity, headers, pack_progress
 from poller.sinks.kafka.topics import Limits
 
 Open = Callable[[], Awaitable[tuple[Producer, Limits]]]
@@ -21,15 +21,21 @@ Open = Callable[[], Awaitable[tuple[Producer, Limits]]]
 
 
 class KafkaLane:
-    """Sends whole segments. `key` is the transactional id, None for at least once."""
+    """Sends whole segments. `identity`: where its progress is kept, None for at least once."""
 
     def __init__(
-        self, sink: str, shard: int, config: Config, key: str | None, open_producer: Open, reading: Reading
+        self,
+        sink: str,
+        shard: int,
+        config: Config,
+        identity: Identity | None,
+        open_producer: Open,
+        reading: Reading,
     ) -> None:
         self._sink = sink
         self._shard = shard
         self._config = config
-        self._key = key
+        self._identity = identity
         self._open = open_producer
         self._reading = reading
         self._producer: Producer | None = None
@@ -37,17 +43,14 @@ class KafkaLane:
         self._outgoing = Outgoing(vendor=config.vendor == "include", mask_numbers=config.mask_numbers)
         self._constants = Constants()
         self._dead: set[int] = set()
-        self.progress: Position | None = None
-        self.progress_at: float | None = None
+        self.progress: Progress | None = None
 
-    async def start(self, topic: str) -> None:
+    async def start(self) -> None:
         """Fences, then reads the progress. Raises SinkFault or SinkRefused; the lane is closed then."""
         try:
             self._producer, self._limits = await self._open()
-            if self._key is not None:
-                found = await self._reading.progress(self._key, self._shard, topic)
-                if found is not None:
-                    self.progress, self.progress_at = found
+            if self._identity is not None:
+                self.progress = await self._reading.progress(self._identity, self._shard)
         except BaseException:
             await self.close()
             raise
@@ -63,19 +66,20 @@ class KafkaLane:
         try:
             await self._transaction(self._batches(entries), position)
         except BatchTooLarge as error:
-            return Sent(self.progress or Position(), await self._name_dead(entries, error))
+            before = self.progress.position if self.progress is not None else Position()
+            return Sent(before, await self._name_dead(entries, error))
         except BaseException:
             await self.close()
             raise
         self._dead.clear()
         return Sent(position, [])
 
-    async def note(self, position: Position) -> None:
-        """A transaction of a progress record alone."""
-        if self._key is None:
+    async def note(self, position: Position, *, moved: str | None = None) -> None:
+        """A transaction of progress records alone: our own, and the one that the work goes on from."""
+        if self._identity is None:
             return
         try:
-            await self._transaction([], position)
+            await self._transaction([], position, moved)
         except BaseException:
             await self.close()
             raise
@@ -95,21 +99,28 @@ class KafkaLane:
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
-    async def _transaction(self, batches: list[Batch], position: Position) -> None:
+    async def _transaction(self, batches: list[Batch], position: Position, moved: str | None = None) -> None:
         producer = self._ready()
-        if self._key is None:
+        if self._identity is None:
             await producer.send(batches)
-        else:
-            progress = producer.batch()
-            at = time.time()
-            progress.append(
-                timestamp=int(at * 1000), key=self._key.encode(), value=pack_progress(position, at), headers=[]
-            )
-            await producer.begin()
-            await producer.send([*batches, (self._config.progress_topic, self._shard, progress)])
-            await producer.commit()
-            self.progress_at = at
-        self.progress = position
+            return
+        progress = Progress(position, time.time(), moved)
+        noted = []
+        # A progress topic that is no longer there, or has nothing of ours, is left as it is.
+        if self.progress is not None or self._identity.topic == self._config.progress_topic:
+            noted.append(self._record(self._identity, progress))
+        if moved is not None:
+            noted.append(self._record(Identity.of(moved), Progress(position, progress.at)))
+        await producer.begin()
+        await producer.send([*batches, *noted])
+        await producer.commit()
+        self.progress = progress
+
+    def _record(self, identity: Identity, progress: Progress) -> Batch:
+        batch = self._ready().batch()
+        at = int(progress.at * 1000)
+        batch.append(timestamp=at, key=identity.id.encode(), value=pack_progress(progress), headers=[])
+        return identity.topic, self._shard, batch
 
     def _ready(self) -> Producer:
         if self._producer is None:

@@ -13,13 +13,14 @@ import anyio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from poller.errors import SinkFault
-from poller.model import Position
+from poller.model import Progress
 from poller.protocols import Published
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.faults import mapped
 from poller.sinks.kafka.hanging import open_transactions
 from poller.sinks.kafka.producer import discard_consumer
-from poller.sinks.kafka.records import last_progress, published
+from poller.sinks.kafka.records import Identity, last_progress, published
+from poller.sinks.kafka.topics import is_there
 
 _LOOK = 0.2
 _STABLE_WAIT = 10.0
@@ -81,12 +82,15 @@ class Reading:
             "timeout of that transaction; `kafka-transactions.sh abort` ends it at once"
         )
 
-    async def progress(self, key: str, shard: int, topic: str) -> tuple[Position, float] | None:
-        """The last committed progress record of a transactional id and when it was written.
+    async def progress(self, identity: Identity, shard: int) -> Progress | None:
+        """The last committed progress record; none where an earlier configuration's topic is no longer there.
 
         Read backwards in growing spans: the record that counts stands near the end.
         """
-        partition = TopicPartition(topic, shard)
+        configured = identity.topic == self._config.progress_topic
+        if not configured and not await is_there(self._config, self._connection, identity.topic):
+            return None
+        partition = TopicPartition(identity.topic, shard)
         end = (await self._ends([partition]))[partition]
         async with self._consumer("read_committed") as consumer:
             consumer.assign([partition])
@@ -101,7 +105,7 @@ class Reading:
                     async for batch in self._read(consumer, {partition: begin}, {partition: end})
                     for record in batch
                 ]
-                if (found := last_progress(records, key.encode())) is not None or begin == first:
+                if (found := last_progress(records, identity.id.encode())) is not None or begin == first:
                     return found
                 span *= 8
         return None

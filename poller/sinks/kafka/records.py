@@ -2,12 +2,12 @@
 
 import base64
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
 from poller.event import CONTENT_TYPE, sequence
-from poller.model import Event, Position, SeenKey
+from poller.model import Event, Position, Progress, SeenKey
 from poller.outgoing import recorded_time
 from poller.protocols import Published
 
@@ -105,30 +105,50 @@ def _text(raw: bytes) -> str:
 # --- progress ----------------------------------------------------------------------------------------------------------
 
 
-class _Progress(msgspec.Struct):
+class Identity(msgspec.Struct, frozen=True):
+    """Where the progress of a shard is kept: the record's key, which is the transactional id, and the topic."""
+
+    id: str
+    topic: str
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """From its text: both with a space between them, which neither can hold."""
+        identifier, _, topic = text.partition(" ")
+        return cls(identifier, topic)
+
+    def __str__(self) -> str:
+        """As the store remembers it."""
+        return f"{self.id} {self.topic}"
+
+
+class _Progress(msgspec.Struct, omit_defaults=True):
     seq: int
     chain: str
     at: float
+    moved: Identity | None = None
 
 
 _decode = msgspec.json.Decoder(_Progress).decode
 
 
-def pack_progress(position: Position, at: float) -> bytes:
-    """`{seq, chain, at}`: the last segment that the transaction holds, and when."""
-    return msgspec.json.encode(_Progress(position.seq, position.chain.hex(), at))
+def pack_progress(progress: Progress) -> bytes:
+    """`{seq, chain, at}`: the last segment that the transaction holds, and when; `moved: {id, topic}`: where to go on."""
+    moved = Identity.of(progress.moved) if progress.moved is not None else None
+    return msgspec.json.encode(_Progress(progress.position.seq, progress.position.chain.hex(), progress.at, moved))
 
 
-def unpack_progress(value: bytes | None) -> tuple[Position, float] | None:
+def unpack_progress(value: bytes | None) -> Progress | None:
     """None for a tombstone and for what is not ours."""
     try:
         found = _decode(value or b"")
-        return Position(found.seq, bytes.fromhex(found.chain)), found.at
+        moved = str(found.moved) if found.moved is not None else None
+        return Progress(Position(found.seq, bytes.fromhex(found.chain)), found.at, moved)
     except (msgspec.DecodeError, ValueError):
         return None
 
 
-def last_progress(records: Sequence[tuple[bytes | None, bytes | None]], key: bytes) -> tuple[Position, float] | None:
+def last_progress(records: Sequence[tuple[bytes | None, bytes | None]], key: bytes) -> Progress | None:
     """The last progress record of a key among (key, value) pairs."""
     for found, value in reversed(records):
         if found == key:

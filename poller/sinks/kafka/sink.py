@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from poller.model import Position
+from poller.model import Progress
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.lane import KafkaLane
 from poller.sinks.kafka.producer import Producer
 from poller.sinks.kafka.reading import Reading
+from poller.sinks.kafka.records import Identity
 from poller.sinks.kafka.topics import Limits, prepare
 
 _RESERVE = 0.9
@@ -32,32 +33,31 @@ class KafkaSink:
         return f"<KafkaSink {self.name}>"
 
     def identity(self, shard: int) -> str:
-        """Transactional id and progress topic, separated by a space, which neither can hold."""
+        """Transactional id and progress topic."""
         if not self.keeps_progress:
             return ""
-        return f"{self.config.transactional_id(self.name, shard)} {self.config.progress_topic}"
+        return str(Identity(self.config.transactional_id(self.name, shard), self.config.progress_topic))
 
-    async def peek(self, shard: int) -> tuple[Position, float] | None:
+    async def peek(self, shard: int, identity: str = "") -> Progress | None:
         """The progress, read without fencing anybody."""
         if not self.keeps_progress:
             return None
         await self._limits()
-        key, topic = self.identity(shard).split(" ")
-        return await self._reading().progress(key, shard, topic)
+        return await self._reading().progress(Identity.of(identity or self.identity(shard)), shard)
 
     async def lane(self, shard: int, identity: str = "") -> KafkaLane:
         """Fences older producers of the shard and reads its progress. Raises SinkFault or SinkRefused."""
-        key, _, topic = (identity or self.identity(shard)).partition(" ")
+        own = Identity.of(identity or self.identity(shard)) if self.keeps_progress else None
 
         async def open_producer() -> tuple[Producer, Limits]:
             limits = await self._limits()
             size = min(_LARGEST_BATCH, int(limits.largest * _RESERVE))
-            producer = Producer(self.config, self._connect(), key or None, size)
+            producer = Producer(self.config, self._connect(), own.id if own is not None else None, size)
             await producer.start()
             return producer, limits
 
-        lane = KafkaLane(self.name, shard, self.config, key or None, open_producer, self._reading())
-        await lane.start(topic)
+        lane = KafkaLane(self.name, shard, self.config, own, open_producer, self._reading())
+        await lane.start()
         return lane
 
     async def close(self) -> None:

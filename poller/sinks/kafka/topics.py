@@ -7,6 +7,7 @@ import anyio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.protocol.metadata import MetadataRequest
 
 from poller.errors import SinkFault, SinkRefused
 from poller.sinks.kafka.config import Config
@@ -54,6 +55,23 @@ async def prepare(config: Config, connection: Mapping[str, Any], shards: int, ev
             await admin.close()
     largest = min(int(settings.get(topic, {}).get("max.message.bytes") or _LARGEST) for topic in event_topics)
     return Limits({topic: partitions[topic] for topic in event_topics}, largest)
+
+
+async def is_there(config: Config, connection: Mapping[str, Any], topic: str) -> bool:
+    """Whether there is such a topic, asked in a way that creates none. Raises SinkRefused or SinkFault."""
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await _start(admin, config, connection)
+        request = MetadataRequest([topic], allow_auto_topic_creation=False)
+        with mapped(f"asking for topic {topic}", config.request_timeout):
+            answer = await admin._send_request(request)  # noqa: SLF001 the public way lets brokers create what is asked for
+    finally:
+        with anyio.move_on_after(3, shield=True):
+            await admin.close()
+    (found,) = answer.to_object()["topics"]
+    if found["error_code"] != _MISSING:
+        code(found["error_code"], f"access to topic {topic}")
+    return bool(found["error_code"] != _MISSING)
 
 
 async def _start(admin: AIOKafkaAdminClient, config: Config, connection: Mapping[str, Any]) -> None:

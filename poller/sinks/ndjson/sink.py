@@ -11,7 +11,7 @@ import anyio
 from pydantic import Field
 
 from poller.errors import SinkFault, SinkRefused
-from poller.model import Position, Segment
+from poller.model import Position, Progress, Segment
 from poller.options import FilePath, SinkOptions
 from poller.outgoing import Outgoing, for_sink
 from poller.protocols import Published, Sent
@@ -45,7 +45,7 @@ class NdjsonSink:
         """Nothing."""
         return ""
 
-    async def peek(self, shard: int) -> tuple[Position, float] | None:  # noqa: ARG002 there is no progress
+    async def peek(self, shard: int, identity: str = "") -> Progress | None:  # noqa: ARG002 there is no progress
         """None."""
         return None
 
@@ -79,8 +79,7 @@ class NdjsonSink:
 class NdjsonLane:
     """One shard's way into the file."""
 
-    progress: Position | None = None
-    progress_at: float | None = None
+    progress: Progress | None = None
 
     def __init__(self, sink: NdjsonSink) -> None:
         self._sink = sink
@@ -106,7 +105,7 @@ class NdjsonLane:
                 await _print(data)
         return Sent(end(segments[-1]), [])
 
-    async def note(self, position: Position) -> None:
+    async def note(self, position: Position, *, moved: str | None = None) -> None:
         """Nothing: there is no progress."""
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from poller.deliver import Delivery
 from poller.errors import SinkFault
 from poller.metrics import Metrics
 from poller.model import PageCommit
+from poller.route import Route
 from poller.segment import pack
 from poller.shard import Shard
 from poller.simulate.broker import Broker, free_port
@@ -52,9 +53,8 @@ class Process:
         self.shard = Shard(self.store, 0)
         self.sink = sink
         self.metrics = Metrics()
-        self.delivery = Delivery(
-            self.shard, sink, sink.config, clock=SystemClock(), rnd=random.Random(1), metrics=self.metrics
-        )
+        route = Route(self.shard, sink, sink.config, SystemClock(), random.Random(1), self.metrics)
+        self.delivery = Delivery(route)
 
     async def commit(self, count: int) -> None:
         async with self.shard.lock:

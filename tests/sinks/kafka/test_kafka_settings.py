@@ -10,7 +10,7 @@ from kafka_broker import kafka_config
 from pydantic import ValidationError
 
 from poller.errors import SinkRefused
-from poller.model import Event, Position, SeenKey
+from poller.model import Event, Position, Progress, SeenKey
 from poller.outgoing import as_update, masked, recorded_time, renumbered
 from poller.simulate.broker import Broker
 from poller.sinks.kafka import build
@@ -73,8 +73,10 @@ def test_foreign_headers_and_progress_are_no_crash(raw: bytes) -> None:
     assert unpack_progress(raw) is None
 
 
-def test_progress_comes_back() -> None:
-    assert unpack_progress(pack_progress(Position(7, b"\x00\xff"), 12.5)) == (Position(7, b"\x00\xff"), 12.5)
+@pytest.mark.parametrize("moved", [None, "other.kafka.0 poller.progress"])
+def test_progress_comes_back(moved: str | None) -> None:
+    progress = Progress(Position(7, b"\x00\xff"), 12.5, moved)
+    assert unpack_progress(pack_progress(progress)) == progress
 
 
 @pytest.mark.parametrize(

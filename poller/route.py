@@ -1,0 +1,45 @@
+"""A route: from one shard to one sink. What its delivery, its settling, its healing and its backlog work with."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+from structlog.typing import FilteringBoundLogger
+
+from poller.clock import Clock
+from poller.log import get_logger
+from poller.metrics import Metrics
+from poller.model import CheckpointKey
+from poller.options import SinkOptions
+from poller.protocols import Sink
+from poller.shard import Shard
+
+
+class Rewound(Struct, frozen=True):
+    """Where a store that was emptied begins again: epoch seconds of own time, and the checkpoints that say so."""
+
+    begin: float
+    checkpoints: Mapping[CheckpointKey, bytes]
+
+
+Rewind = Callable[[float], Rewound]
+"""From when the progress record was written to the earlier of each `start` and that time minus the top rung's `back`."""
+
+
+class Route(Struct, frozen=True):
+    """One shard's way to one sink."""
+
+    shard: Shard
+    sink: Sink
+    options: SinkOptions
+    clock: Clock
+    rnd: random.Random
+    metrics: Metrics
+    others: Sequence[str] = ()
+    """The names of the other sinks of the store."""
+    rewind: Rewind | None = None
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """Lines that say which sink and shard they are about."""
+        return get_logger().bind(sink=self.sink.name, shard=self.shard.number)

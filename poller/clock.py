@@ -37,14 +37,13 @@ class SystemClock:
     def __init__(self, *, jump: float = 0.5, calm: float = 60.0) -> None:
         self._jump = jump
         self._calm = calm
-        self._apart = time.time() - time.monotonic()
+        self._apart = _look()
         self._moved_at = -calm - 1
 
     def now(self) -> float:
         """Wall clock: UTC epoch seconds."""
-        wall = time.time()
-        self._compare(wall, time.monotonic())
-        return wall
+        self._compare(_look())
+        return time.time()
 
     def mono(self) -> float:
         """Monotonic seconds."""
@@ -56,12 +55,17 @@ class SystemClock:
 
     def steady(self) -> bool:
         """False for `calm` seconds after a move."""
-        mono = time.monotonic()
-        self._compare(time.time(), mono)
-        return mono - self._moved_at > self._calm
+        self._compare(_look())
+        return time.monotonic() - self._moved_at > self._calm
 
-    def _compare(self, wall: float, mono: float) -> None:
-        apart = wall - mono
-        if abs(apart - self._apart) > self._jump:
-            self._moved_at = mono
+    def _compare(self, apart: tuple[float, float]) -> None:
+        low, high = apart
+        if low - self._apart[1] > self._jump or self._apart[0] - high > self._jump:
+            self._moved_at = time.monotonic()
         self._apart = apart
+
+
+def _look() -> tuple[float, float]:
+    """The least and the most that the wall clock is ahead of the monotonic one: a process may be put aside between two looks."""
+    before, wall, after = time.monotonic(), time.time(), time.monotonic()
+    return wall - after, wall - before

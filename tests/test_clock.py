@@ -11,7 +11,8 @@ from poller.clock import SystemClock
 def test_a_clock_that_moves_is_unsteady_until_it_was_calm_for_a_while(moved: float) -> None:
     clock = SystemClock(jump=0.5, calm=60)
     assert clock.steady()
-    clock._compare(clock.now() + moved, clock.mono())
+    low, high = clock._apart
+    clock._compare((low + moved, high + moved))
     assert not clock.steady()
     clock._moved_at -= 59
     assert not clock.steady()
@@ -22,11 +23,23 @@ def test_a_clock_that_moves_is_unsteady_until_it_was_calm_for_a_while(moved: flo
 def test_slewing_is_no_move() -> None:
     clock = SystemClock(jump=0.5, calm=60)
     before = clock._moved_at
-    wall, mono = clock.now(), clock.mono()
+    low, high = clock._apart
     for _ in range(10_000):  # an hour's worth, looked at every few seconds, half a millisecond per second
-        wall, mono = wall + 4.002, mono + 4.0
-        clock._compare(wall, mono)
+        low, high = low + 0.002, high + 0.002
+        clock._compare((low, high))
     assert clock._moved_at == before
+
+
+def test_a_process_that_is_put_aside_between_two_looks_saw_no_move() -> None:
+    clock = SystemClock(jump=0.5, calm=60)
+    before = clock._moved_at
+    low, high = clock._apart
+    clock._compare((low - 30, high))
+    clock._compare((low, high))
+    clock._compare((low, high + 30))
+    assert clock._moved_at == before
+    clock._compare((low - 30.7, high - 0.7))
+    assert clock._moved_at > before
 
 
 @pytest.mark.anyio

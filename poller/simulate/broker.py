@@ -6,6 +6,7 @@ The jars are fetched once, into `$POLLER_CACHE` or `~/.cache/poller`, under a fi
 import atexit
 import fcntl
 import os
+import random
 import re
 import shutil
 import signal
@@ -21,6 +22,7 @@ KAFKA = "4.1.1"
 _JARS = {"org.apache.kafka:kafka_2.13": KAFKA, "org.apache.logging.log4j:log4j-slf4j-impl": "2.25.1"}
 _JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=INFO")
 _STARTED = "Kafka Server started"
+_PORTS = range(20_000, 32_000)
 
 
 class BrokerFault(Exception):
@@ -63,7 +65,8 @@ class Broker:
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
-        port, controller = free_port(), free_port()
+        port = free_port()
+        controller = free_port(besides=port)
         self.bootstrap = f"127.0.0.1:{port}"
         self._settings = _properties(port, controller, folder / "data") | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +82,7 @@ class Broker:
         """How the process ended by itself (minus the signal that killed it); None while it runs."""
         return self._process.poll() if self._process else None
 
-    def start(self, timeout: float = 90) -> None:
+    def start(self, timeout: float = 240) -> None:
         """Formats the folder where it is new, starts the broker and waits until it serves. Raises BrokerFault."""
         if lacking := missing():
             raise BrokerFault(lacking)
@@ -139,11 +142,18 @@ class Broker:
         raise BrokerFault(f"the Kafka broker did not start in time; see {self._log}")
 
 
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(besides: int = 0) -> int:
+    """A TCP port of the loopback address that nobody uses at this moment, and not `besides`.
+
+    Below those that systems hand out by themselves: while a killed broker is down, nobody else gets its port.
+    """
+    for port in random.sample(_PORTS, 200):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            if port != besides:
+                return port
+    raise BrokerFault(f"none of 200 ports between {_PORTS[0]} and {_PORTS[-1]} is free")
 
 
 def _properties(port: int, controller: int, data: Path) -> dict[str, str]:

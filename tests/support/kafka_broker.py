@@ -37,7 +37,7 @@ async def read_all(bootstrap: str, topics: Sequence[str], *, committed: bool = T
     await consumer.start()
     await tail.start()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             found = {topic: await consumer._client._wait_on_metadata(topic) for topic in topics}
             parts = [TopicPartition(topic, number) for topic, numbers in found.items() for number in numbers]
             consumer.assign(parts)

@@ -35,6 +35,7 @@ _STRAY = (
     errors.ConsumerStoppedError,
     # What the library raises where its own state has come apart after a lost broker.
     AssertionError,
+    AttributeError,
     asyncio.InvalidStateError,
     RuntimeError,
     KeyError,

@@ -13,6 +13,7 @@ from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, I
 from poller.errors import SinkFault, SinkRefused
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.faults import mapped
+from poller.sinks.kafka.producer import started
 
 
 class _Response(Response):  # type: ignore[misc]  # the library has no types
@@ -81,7 +82,7 @@ async def open_transactions(config: Config, connection: Mapping[str, Any], topic
     admin = AIOKafkaAdminClient(**connection)
     try:
         with mapped("asking who holds a transaction open", config.request_timeout):
-            await admin.start()
+            await started(admin)
             await admin.describe_topics([topic])
             await admin._client.fetch_all_metadata()  # noqa: SLF001 the admin client does not learn leaders by itself
             leader = admin._client.cluster.leader_for_partition(TopicPartition(topic, partition))  # noqa: SLF001

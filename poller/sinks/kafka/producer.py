@@ -1,12 +1,14 @@
 """One producer from its start to its end. It is never mended: after any unknown outcome it is thrown away."""
 
 import asyncio
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from poller.sinks.kafka.config import Config
@@ -43,7 +45,7 @@ class Producer:
         """Connects; with a transactional id this fences every older producer and aborts its open transaction."""
         try:
             with mapped("starting the producer", self._config.commit_timeout):
-                await self._inner.start()
+                await started(self._inner)
         except BaseException:
             await self.discard()
             raise
@@ -102,6 +104,21 @@ def _unread(inner: AIOKafkaProducer) -> list[asyncio.Future[Any]]:
     if transactions is not None and transactions._transaction_waiter is not None:  # noqa: SLF001
         found.append(transactions._transaction_waiter)  # noqa: SLF001
     return found
+
+
+async def started(client: AIOKafkaProducer | AIOKafkaConsumer | AIOKafkaAdminClient) -> None:
+    """Starts a client of the library. Raises what the library raises.
+
+    Its first connection, over which it asks for the brokers, is known to nobody but the frame that opened it: where that wait
+    is cancelled (by a deadline, since a broker that starts or is overloaded is slow), nobody else can close it.
+    """
+    try:
+        await client.start()
+    except BaseException as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if (connection := frame.f_locals.get("bootstrap_conn")) is not None:
+                connection.close()
+        raise
 
 
 async def discard_consumer(consumer: AIOKafkaConsumer) -> None:

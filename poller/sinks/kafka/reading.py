@@ -18,7 +18,7 @@ from poller.protocols import Published
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.faults import mapped
 from poller.sinks.kafka.hanging import open_transactions
-from poller.sinks.kafka.producer import discard_consumer
+from poller.sinks.kafka.producer import discard_consumer, started
 from poller.sinks.kafka.records import Identity, last_progress, published
 from poller.sinks.kafka.topics import is_there
 
@@ -54,7 +54,7 @@ class Reading:
         )
         try:
             with mapped("connecting", self._config.request_timeout):
-                await consumer.start()
+                await started(consumer)
             yield consumer
         finally:
             await discard_consumer(consumer)

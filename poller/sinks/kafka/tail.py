@@ -8,7 +8,7 @@ import anyio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from poller.sinks.kafka.producer import discard_consumer
+from poller.sinks.kafka.producer import discard_consumer, started
 
 _LOOK = 0.25
 _AT_ONCE = 1_000
@@ -64,7 +64,7 @@ async def tail(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[Tail]:
         fetch_max_wait_ms=100,
     )
     try:
-        await consumer.start()
+        await started(consumer)
         yield Tail(consumer, topics)
     finally:
         await discard_consumer(consumer)

@@ -12,6 +12,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from poller.errors import SinkFault, SinkRefused
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.faults import code, mapped
+from poller.sinks.kafka.producer import started
 
 _EXISTS = 36
 _MISSING = 3
@@ -78,7 +79,7 @@ async def _start(admin: AIOKafkaAdminClient, config: Config, connection: Mapping
     """The client says only that it found no broker; a single connection says why (refused, certificate, password)."""
     try:
         with mapped("connecting", config.request_timeout):
-            await admin.start()
+            await started(admin)
     except SinkFault:
         options = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
         host, port, _ = collect_hosts(connection["bootstrap_servers"], randomize=False)[0]
@@ -103,7 +104,10 @@ async def _create(admin: AIOKafkaAdminClient, config: Config, missing: Sequence[
             "partitions), or set create_topics: true"
         )
     with mapped("creating topics", config.request_timeout):
-        copies = config.replication_factor or min(3, len((await admin.describe_cluster())["brokers"]))
+        cluster = await admin.describe_cluster()
+        if cluster["controller_id"] < 0:
+            raise SinkFault("Kafka: creating topics: the brokers have no controller at the moment")
+        copies = config.replication_factor or min(3, len(cluster["brokers"]))
         answer = await admin.create_topics(
             [
                 NewTopic(topic, max(shards, 1), copies, topic_configs=_PROGRESS)

@@ -1,7 +1,6 @@
 """Exactly once against a real broker that is killed, a producer that hangs, and brokers that are not there."""
 
 import asyncio
-import gc
 import random
 import time
 from collections.abc import AsyncIterator
@@ -27,22 +26,14 @@ from poller.sinks.kafka import build
 from poller.sinks.kafka.sink import KafkaSink
 from poller.stores.memory import MemoryStore
 
-pytestmark = [pytest.mark.kafka, pytest.mark.anyio, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(autouse=True)
-async def nothing_left_behind() -> AsyncIterator[None]:
-    """No exception that nobody retrieved, no task that is still there."""
-    said: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
-    yield
-    gc.collect()
-    await asyncio.sleep(0)
-    left = [
-        task for task in asyncio.all_tasks() if "TestRunner" not in repr(task) and task is not asyncio.current_task()
-    ]
-    assert not left, left
-    assert not said, said
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.anyio,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("nothing_left_behind"),
+]
+PATIENCE = 300
+"""Seconds that a slow machine may take for what takes a fast one two or three."""
 
 
 class Process:
@@ -72,8 +63,13 @@ class Process:
             yield self
             tasks.cancel_scope.cancel()
 
-    async def caught_up(self, seconds: float = 90) -> None:
-        with anyio.fail_after(seconds):
+    @property
+    def failures(self) -> float:
+        """How often a delivery has failed and its producer was thrown away."""
+        return self.metrics.producer_rebuilds[self.sink.name].value or 0
+
+    async def caught_up(self) -> None:
+        with anyio.fail_after(PATIENCE):
             await self.delivery.caught_up()
 
 
@@ -86,22 +82,25 @@ async def judge(broker: Broker, topic: str, count: int) -> None:
 
 
 async def test_broker_killed_under_load(broker: Broker, prefix: str) -> None:
+    """For a moment, which the same producer may outlive, and until the delivery has failed."""
     config = kafka_config(
-        broker.bootstrap, prefix, request_timeout="3s", commit_timeout="6s", transaction_timeout="10s"
+        broker.bootstrap, prefix, request_timeout="8s", commit_timeout="12s", transaction_timeout="20s"
     )
     process, total = Process(build("kafka", config, shards=1)), 0
     async with process.running():
-        for _ in range(2):
+        for for_long in (False, True):
             for _ in range(30):
                 await process.commit(200)
                 total += 200
                 await asyncio.sleep(0.01)
             await anyio.to_thread.run_sync(broker.kill)
+            failures = process.failures
             await process.commit(200)
             total += 200
+            if for_long:
+                await wait_for(lambda before=failures: process.failures > before)
             await anyio.to_thread.run_sync(broker.start)
         await process.caught_up()
-    assert (process.metrics.producer_rebuilds["kafka"].value or 0) >= 1
     await judge(broker, config.topics.call, total)
 
 
@@ -145,7 +144,7 @@ async def test_store_rolled_back_is_healed_from_the_topics(broker: Broker, prefi
 
 
 async def wait_for(condition: Any) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(PATIENCE):
         while not condition():  # noqa: ASYNC110 the condition is the broker's, nobody sets an event
             await asyncio.sleep(0.02)
 
@@ -171,7 +170,7 @@ async def test_foreign_transaction_that_hangs_on_the_progress_partition(broker: 
         await sink.lane(0)
     async with Process(sink, older).running() as again:
         await again.commit(100)  # the same calls, polled again
-        await asyncio.sleep(1)
+        await wait_for(lambda: again.failures)
         assert again.delivery.position is None, "nothing is delivered while the truth is hidden"
         await foreign.abort_transaction()
         await foreign.stop()
@@ -181,13 +180,13 @@ async def test_foreign_transaction_that_hangs_on_the_progress_partition(broker: 
 
 
 async def test_no_broker_at_the_start_then_one(prefix: str, broker: Broker) -> None:
-    config = kafka_config(broker.bootstrap, prefix, request_timeout="2s")
+    config = kafka_config(broker.bootstrap, prefix, request_timeout="8s")
     await anyio.to_thread.run_sync(broker.kill)
     process = Process(build("kafka", config, shards=1))
     try:
         async with process.running():
             await process.commit(30)
-            await asyncio.sleep(1)
+            await wait_for(lambda: process.failures)
             assert process.delivery.position is None
             await anyio.to_thread.run_sync(broker.start)
             await process.caught_up()
@@ -199,17 +198,16 @@ async def test_no_broker_at_the_start_then_one(prefix: str, broker: Broker) -> N
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 async def test_closing_is_bounded_with_the_broker_dead(broker: Broker, prefix: str, delivery: str) -> None:
-    config = kafka_config(broker.bootstrap, prefix, delivery=delivery, request_timeout="2s", commit_timeout="4s")
+    config = kafka_config(broker.bootstrap, prefix, delivery=delivery, request_timeout="8s", commit_timeout="8s")
     log = segments(2, 100)
     lane = await build("kafka", config, shards=1).lane(0)
     await lane.send(log[:1])
     await anyio.to_thread.run_sync(broker.kill)
     try:
-        began = time.monotonic()
-        with pytest.raises(SinkFault):
-            await lane.send(log[1:])
-        await lane.close()
-        assert time.monotonic() - began < 30
+        with anyio.fail_after(PATIENCE):  # the library's own way to close waits for ever
+            with pytest.raises(SinkFault):
+                await lane.send(log[1:])
+            await lane.close()
     finally:
         await anyio.to_thread.run_sync(broker.start)
 

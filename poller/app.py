@@ -49,15 +49,19 @@ _log = get_logger()
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, clock: Clock | None = None, rnd: random.Random | None = None
+    settings: Settings, *, clock: Clock | None = None, rnd: random.Random | None = None, looking: bool = False
 ) -> AsyncIterator[App]:
-    """Opens store, sinks and sources in this order and closes them the other way round. Raises StoreRefused and the like."""
+    """Opens store, sinks and sources in this order and closes them the other way round. Raises StoreRefused and the like.
+
+    `looking`: nothing will be written, so the store is neither locked, created nor migrated, and a daemon may start beside it.
+    """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        store = await load_store_kind(kind_of(settings.store)).open_store(settings.store)
+        kind = load_store_kind(kind_of(settings.store))
+        store = await (kind.open_read if looking else kind.open_store)(settings.store)
         stack.push_async_callback(store.close)
         shards = [Shard(store, number) for number in range(store.shards)]
-        for shard in shards:
+        for shard in () if looking else shards:  # to believe is to write: an epoch is taken
             await shard.believe()
         app = App(settings, store, clock, Metrics(), rnd or random.Random(), shards)  # noqa: S311 jitter is no secret
         app.metrics.shards.set(store.shards)

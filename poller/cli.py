@@ -84,10 +84,13 @@ def validate(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
         "endpoints": sum(len(endpoints_of(source)) for source in settings.sources.values()),
         "sinks": len(settings.sinks),
     }
+    warnings = commands.obstacles(settings)
     if as_json:
-        say_json({"valid": True, "faults": [], **counts})
-    else:
-        say(f"{config}: no faults; " + ", ".join(f"{name}: {count}" for name, count in counts.items()))
+        say_json({"valid": True, "faults": [], "warnings": warnings, **counts})
+        return
+    say(f"{config}: no faults; " + ", ".join(f"{name}: {count}" for name, count in counts.items()))
+    for warning in warnings:
+        say(f"warning: {warning} (if the daemon is to run here, as this user)")
 
 
 @app.command()

@@ -62,5 +62,7 @@ def _show_answer(finding: Finding) -> None:
         say(f"  its zone       UTC{finding.offset / 3600:+g} h at the time asked for")
     if finding.filter_honoured is not None:
         say(f"  its filter     {'honoured' if finding.filter_honoured else 'NOT honoured'}")
+    elif finding.records:
+        say("  its filter     cannot be judged: the records do not show the time that the vendor filters by")
     if finding.works_with:
         say(f"  works with     {finding.works_with}")

@@ -24,11 +24,11 @@ Source = Annotated[str | None, typer.Option(help="Only records of this source.")
 Sink = Annotated[str | None, typer.Option(help="Only events for this sink.")]
 
 
-def ask(config: Path, question: Callable[[Operations], Awaitable[T]]) -> T:
-    """Puts one question to the daemon of a configuration."""
+def ask(config: Path, question: Callable[[Operations], Awaitable[T]], *, looking: bool = False) -> T:
+    """Puts one question to the daemon of a configuration. `looking`: it changes nothing."""
 
     async def put() -> T:
-        async with commands.operations(commands.settings_of(config)) as operations:
+        async with commands.operations(commands.settings_of(config), looking=looking) as operations:
             return await question(operations)
 
     return anyio.run(put)
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 def status(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """How far every source has been read and every sink been served."""
-    found = ask(config, lambda operations: operations.status())
+    found = ask(config, lambda operations: operations.status(), looking=True)
     if as_json:
         say_json(found)
     else:
@@ -89,7 +89,7 @@ def dead_list(
     config: ConfigPath = DEFAULT_CONFIG, source: Source = None, sink: Sink = None, as_json: Json = False
 ) -> None:
     """List dead letters, oldest first."""
-    found = ask(config, lambda operations: operations.dead_letters(source=source, sink=sink))
+    found = ask(config, lambda operations: operations.dead_letters(source=source, sink=sink), looking=True)
     if as_json:
         say_json(found)
         return
@@ -107,7 +107,7 @@ def dead_show(
     as_json: Json = False,
 ) -> None:
     """Show one dead letter with its body."""
-    found = ask(config, lambda operations: operations.dead_letter(letter))
+    found = ask(config, lambda operations: operations.dead_letter(letter), looking=True)
     if as_json:
         say_json(_plain(found))
         return
@@ -158,7 +158,7 @@ def dead_export(
             await operations.dead_letter(each.id) for each in await operations.dead_letters(source=source, sink=sink)
         ]
 
-    lines = b"".join(msgspec.json.encode(_plain(each)) + b"\n" for each in ask(config, read))
+    lines = b"".join(msgspec.json.encode(_plain(each)) + b"\n" for each in ask(config, read, looking=True))
     try:
         if output is None:
             sys.stdout.buffer.write(lines)
@@ -184,7 +184,7 @@ def _plain(letter: DeadLetter) -> dict[str, object]:
 @sinks.command("list")
 def sinks_list(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """List sinks, removed ones that the store still remembers included."""
-    found = ask(config, lambda operations: operations.status()).sinks
+    found = ask(config, lambda operations: operations.status(), looking=True).sinks
     if as_json:
         say_json(found)
     else:

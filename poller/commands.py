@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,7 +11,7 @@ from poller.admin_client import connect
 from poller.app import opened
 from poller.clock import SystemClock
 from poller.config import Settings, load
-from poller.errors import ConfigError, Refused
+from poller.errors import ConfigError, Refused, StoreRefused
 from poller.hosts import Hosts
 from poller.http import Vendor
 from poller.kinds import kind_of, load_source_kind, load_store_kind
@@ -38,6 +38,11 @@ def require_work(settings: Settings, path: Path) -> None:
             "\n".join(f"{path}: `{name}` is empty: at least one is needed to run" for name in missing),
             [f"{name} (line 1): is empty: at least one is needed to run" for name in missing],
         )
+
+
+def obstacles(settings: Settings) -> list[str]:
+    """What would keep a daemon from opening its store if it ran here, as this user."""
+    return load_store_kind(kind_of(settings.store)).obstacles(settings.store)
 
 
 async def migrate(settings: Settings) -> Facts:
@@ -75,8 +80,10 @@ async def fetch(
     source = load_source_kind(kind_of(options)).build(name, options)
     if source.media is None:
         raise Refused(f"{name}: this kind of source has no recording files")
-    async with operations(settings) as work:
-        known = await work.recording(name, recording_id)
+    known = None
+    with suppress(StoreRefused):  # there is no store yet, say
+        async with operations(settings, looking=True) as work:
+            known = await work.recording(name, recording_id)
     clock = SystemClock()
     async with Vendor(name, options, source.login, clock=clock, metrics=Metrics(), hosts=Hosts(clock)) as vendor:
         return await fetch_file(
@@ -86,12 +93,15 @@ async def fetch(
 
 
 @asynccontextmanager
-async def operations(settings: Settings) -> AsyncIterator[Operations]:
-    """Those of the running daemon; without one the store is opened here, and the same code answers."""
+async def operations(settings: Settings, *, looking: bool = False) -> AsyncIterator[Operations]:
+    """Those of the running daemon; without one the store is opened here, and the same code answers.
+
+    `looking`: nothing will be changed, so the store is not kept from a daemon that starts meanwhile.
+    """
     async with connect(settings.admin.socket) as remote:
         if remote is not None:
             yield remote
             return
     set_up(form="console", level="warning", redact=Redactor(*secrets_of(settings)))
-    async with opened(settings) as parts:
+    async with opened(settings, looking=looking) as parts:
         yield Work(parts, running=False)

@@ -40,6 +40,14 @@ class StoreKind(Protocol):
         """Opens the store, applies migrations, takes its lock. Raises StoreRefused or StoreFault."""
         ...
 
+    async def open_read(self, config: Options) -> Store:
+        """Opens the store for looking only, beside a daemon or without one; no lock, nothing created. Raises StoreRefused or StoreFault."""
+        ...
+
+    def obstacles(self, config: Options) -> list[str]:
+        """What would keep this process from opening the store, as far as it shows without opening it."""
+        ...
+
 
 class Kinds(Struct, frozen=True):
     """Where kinds are looked for. Nothing is imported before its kind is named."""

@@ -277,3 +277,13 @@ class MemoryStore:
 async def open_store(config: Config) -> MemoryStore:
     """An empty store."""
     return MemoryStore(config)
+
+
+async def open_read(config: Config) -> MemoryStore:
+    """An empty one, too: what a daemon has in memory only the daemon can show."""
+    return MemoryStore(config)
+
+
+def obstacles(config: Config) -> list[str]:  # noqa: ARG001 the same for every kind of store
+    """None."""
+    return []

@@ -49,7 +49,17 @@ def test_validate(poller: Run) -> None:
     done = poller("validate")
     assert (done.returncode, done.stdout) == (0, "poller.yaml: no faults; sources: 1, endpoints: 1, sinks: 1\n")
     told = json.loads(poller("validate", "--json").stdout)
-    assert told == {"valid": True, "faults": [], "sources": 1, "endpoints": 1, "sinks": 1}
+    assert told == {"valid": True, "faults": [], "warnings": [], "sources": 1, "endpoints": 1, "sinks": 1}
+
+
+def test_validate_warns_of_a_folder_that_is_not_here(poller: Run, tmp_path: Path) -> None:
+    """It may be there where the daemon runs: no fault."""
+    (tmp_path / "far.yaml").write_text(WHOLE.replace("poller.db", "nowhere/poller.db"))
+    done = poller("validate", "-c", "far.yaml")
+    first, second = done.stdout.splitlines()
+    assert (done.returncode, first) == (0, "far.yaml: no faults; sources: 1, endpoints: 1, sinks: 1")
+    assert second.startswith(f"warning: the folder {tmp_path / 'nowhere'} of the store")
+    assert len(json.loads(poller("validate", "-c", "far.yaml", "--json").stdout)["warnings"]) == 1
 
 
 def test_faults_are_one_block_and_exit_2(poller: Run, tmp_path: Path) -> None:

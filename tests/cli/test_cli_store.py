@@ -1,5 +1,6 @@
 """The commands over a store: without a daemon, beside one, and the daemon's own start and end."""
 
+import fcntl
 import json
 import signal
 import subprocess
@@ -72,7 +73,29 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+def test_where_there_is_no_store_looking_makes_none(poller: Run, folder: Path) -> None:
+    done = poller("status")
+    assert done.returncode == 1
+    assert "there is no store at" in done.stderr
+    assert not list(folder.glob("poller.db*"))
+
+
+def test_looking_leaves_the_store_to_a_daemon_that_starts(poller: Run, folder: Path) -> None:
+    poller("migrate")
+    with (folder / "poller.db.lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        looking = [
+            poller(*words)
+            for words in (("status",), ("sinks", "list"), ("dead-letters", "list"), ("dead-letters", "export"))
+        ]
+        changing = poller("sinks", "forget", "old")
+    assert [done.returncode for done in looking] == [0, 0, 0, 0]
+    assert changing.returncode == 1
+    assert "in use by another poller" in changing.stderr
+
+
 def test_without_a_daemon_the_store_answers(poller: Run) -> None:
+    poller("migrate")
     told = json.loads(poller("status", "--json").stdout)
     assert (told["running"], told["store"]) == (False, "sqlite")
     assert [each["endpoint"] for each in told["endpoints"]] == ["thulium.connections"]
@@ -94,6 +117,7 @@ def test_after_kill_9_the_next_one_starts(poller: Run, daemon: subprocess.Popen[
     daemon.kill()
     daemon.wait(30)
     assert (folder / "p.sock").exists()
+    assert not json.loads(poller("status", "--json").stdout)["running"]
     with subprocess.Popen(command("run"), cwd=folder, stderr=subprocess.DEVNULL) as second:
         try:
             until(lambda: alive(folder / "p.sock"))

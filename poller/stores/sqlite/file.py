@@ -85,7 +85,8 @@ class Database:
             self.reader.close()
             self.writer.close()
             if self.lock is not None:
-                self.lock.note(logs.Note(os.getpid()))
+                with suppress(OSError):  # where another program looks into the file, the log stays
+                    self.lock.note(logs.look(self.path, os.getpid()))
 
     def replaced(self) -> bool:
         """Whether the path leads to another file now, or somebody else wrote into this one."""

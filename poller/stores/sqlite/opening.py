@@ -1,5 +1,6 @@
 """The ways into a store file: to run on it, to look into it, to bring its schema up to date."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,22 @@ async def open_store(config: Config) -> SqliteStore:
 async def open_read(config: Config) -> SqliteStore:
     """For looking only, beside a daemon or without one; every write raises StoreRefused. Nothing is created or migrated."""
     return await to_thread.run_sync(_open_read, config)
+
+
+def obstacles(config: Config) -> list[str]:
+    """Why this process could not use the file here: a folder that is missing, or rights that are."""
+    try:
+        path = locate(config.path)
+        wanted = {f"the folder {path.parent} of the store": path.parent, f"the store {path}": path}
+        return [
+            f"{what} is not writable for this user"
+            for what, at in wanted.items()
+            if at.exists() and not os.access(at, os.R_OK | os.W_OK, effective_ids=True)
+        ]
+    except StoreRefused as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"the store {config.path} cannot be reached: {error.strerror}"]
 
 
 async def pending(config: Config) -> list[str]:

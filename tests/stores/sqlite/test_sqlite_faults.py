@@ -18,7 +18,7 @@ from stores_content import DAY0, dead_event, key, page
 
 from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
 from poller.model import PageCommit, Position, Sighting
-from poller.stores.sqlite import Config, SqliteStore, migrate, open_read, open_store, pending
+from poller.stores.sqlite import Config, SqliteStore, migrate, obstacles, open_read, open_store, pending
 
 pytestmark = pytest.mark.anyio
 
@@ -310,6 +310,57 @@ async def test_an_older_copy_beside_the_log_of_a_killed_daemon(path: Path, tmp_p
         (tmp_path / "backup").rename(path)
     assert await last_seq(path) == 5
     assert path.with_name("poller.db-wal.replaced").exists()
+
+
+async def test_an_older_copy_beside_a_log_that_stayed_because_somebody_looked(path: Path, tmp_path: Path) -> None:
+    await filled(path, 5)
+    backup(path, tmp_path / "backup")
+    await filled(path, 40)
+    store = await open_store(Config(path=path))
+    held = await store.hold(0)
+    await store.commit_page(held, page(held, [41]))
+    look = await open_read(Config(path=path))
+    await store.close()
+    await look.close()
+    assert path.with_name("poller.db-wal").stat().st_size > 0
+    shutil.copyfile(tmp_path / "backup", path)
+    assert await last_seq(path) == 5
+
+
+async def test_a_log_that_stayed_because_somebody_looked_is_used(path: Path) -> None:
+    store = await open_store(Config(path=path))
+    held = await store.hold(0)
+    await store.commit_page(held, page(held, [1]))
+    look = await open_read(Config(path=path))
+    await store.close()
+    await look.close()
+    assert await last_seq(path) == 1
+
+
+async def test_what_would_keep_us_from_the_file(tmp_path: Path) -> None:
+    assert obstacles(Config(path=tmp_path / "poller.db")) == []
+    (said,) = obstacles(Config(path=tmp_path / "nowhere" / "poller.db"))
+    assert "does not exist" in said
+    with tempfile.TemporaryDirectory() as name:  # whose parents everybody may pass
+        folder = Path(name)
+        (folder / "poller.db").touch(0o444)
+        folder.chmod(0o555)
+        with as_nobody():
+            blocked = obstacles(Config(path=folder / "poller.db"))
+        folder.chmod(0o755)
+    assert [sentence.rpartition("is not")[2] for sentence in blocked] == [" writable for this user"] * 2
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere."""
+    if root := os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 async def test_a_copy_with_its_own_log_is_taken_whole(path: Path, tmp_path: Path) -> None:

@@ -380,6 +380,7 @@ EMPTY: Step = ("empty", {})
 LATER: Step = ("time_passes", {"hours": 7})
 BACKUP: Step = ("backup", {})
 DELIVER: Step = ("deliver", {})
+OTHER_NAMES: Step = ("configure", {"names": 2})
 
 
 @pytest.mark.parametrize(
@@ -390,6 +391,18 @@ DELIVER: Step = ("deliver", {})
         pytest.param(
             [DELIVER, BACKUP, CALL, DELIVER, LATER, CHANGE, ("restore", {"copy": 0, "crashed": False}), CHANGE, CHANGE],
             id="what was polled after the exchange tells nothing about when it happened",
+        ),
+        pytest.param(
+            [
+                DELIVER,
+                BACKUP,
+                OTHER_NAMES,
+                CALL,
+                DELIVER,
+                ("restore_with_a_configuration", {"copy": 0, "names": 0}),
+                CHANGE,
+            ],
+            id="a store from before a change of names, with the configuration of that time",
         ),
     ],
 )

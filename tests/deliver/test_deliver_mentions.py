@@ -1,0 +1,68 @@
+"""Recordings of which a call's mention and the recording itself lie on different sides of a restored store."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from delivery_events import call_event
+
+from poller.identity import MENTION
+from poller.model import Event, PageCommit
+from poller.segment import pack, unpack
+
+pytestmark = pytest.mark.anyio
+
+
+def mention(seq: int) -> Event:
+    """A call has named the recording: it is new, and nothing else is known of it."""
+    event = call_event("recording", seq)
+    assert event.seen is not None
+    return msgspec.structs.replace(event, seen=msgspec.structs.replace(event.seen, state=MENTION))
+
+
+def whole(seq: int) -> Event:
+    """The list of recordings has it: new, unless it was mentioned before."""
+    return call_event("recording", seq, state="60s")
+
+
+async def commit(life: Any, made: Any) -> None:
+    event = made(life.shard.held.last.seq + 1)
+    page = PageCommit(segment=pack([event], life.shard.held.last, life.clock.now()), seen=[(event.seen, 1)])
+    life.shard.held = await life.store.commit_page(life.shard.held, page)
+    life.shard.tell()
+
+
+async def diverged(life: Any, here: Any, there: Any) -> None:
+    """The store holds one sighting and has not delivered it; the topics have the other, which it does not know."""
+    await life.commit("a")
+    await life.begin()
+    await life.end()
+    before = life.store.copy()
+    await commit(life, here)
+    restored = life.store.copy()
+    life.store.restore(before)
+    await life.begin(restart=True)
+    await commit(life, there)
+    await life.drive()
+    await life.end()
+    assert life.published == ["a", "recording"]
+    life.store.restore(restored)
+
+
+async def test_a_mention_of_what_was_published_meanwhile_is_not_sent(life: Any) -> None:
+    await diverged(life, mention, whole)
+    await life.begin(restart=True)
+    assert [event.type for event in life.topics.events] == ["telephony.call.new"] * 2, "a mention is never an update"
+
+
+async def test_the_recording_itself_is_sent_as_an_update_of_a_mention_that_was_published(life: Any) -> None:
+    await diverged(life, whole, mention)
+    await life.begin(restart=True)
+    assert [event.type for event in life.topics.events[1:]] == ["telephony.call.new", "telephony.call.updated"]
+
+
+async def test_a_mention_that_was_published_tells_the_other_sinks_nothing_about_what_they_have(life: Any) -> None:
+    await diverged(life, whole, mention)
+    await life.begin(restart=True, others=("crm",))
+    log = [event for one in await life.store.segments_after(0, 0, 1 << 20) for event in unpack(one)]
+    assert [event.subject for event in log if event.only in (None, ("crm",))] == ["a", "recording"]

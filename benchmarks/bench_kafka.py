@@ -21,7 +21,7 @@ from poller.segment import end, pack, unpack
 from poller.simulate.broker import Broker
 from poller.sinks.kafka import Config, build
 from poller.sinks.kafka.lane import KafkaLane
-from poller.sinks.kafka.partition import partition_of
+from poller.sinks.kafka.partition import hashes_of
 from poller.sinks.kafka.records import Constants, headers
 
 PAGE = 1_000
@@ -64,13 +64,13 @@ async def main(count: int, bootstrap: str) -> None:
     events = [event for one in segments for event in unpack(one)]
     print(f"{count} events, {sum(len(event.body) for event in events) / count:.0f} bytes each")
     keys = [event.key.encode() for event in events]
-    constants = Constants()
+    constants = Constants(lambda _: "calls")
     stage("unpack segments", lambda: [unpack(one) for one in segments], count)
-    stage("partition", lambda: [partition_of(key, 8) for key in keys], count)
+    stage("partition", lambda: [hashes_of(keys[at : at + PAGE]) for at in range(0, count, PAGE)], count)
     stage("recorded time", lambda: [recorded_time(event.body) for event in events], count)
     stage(
         "headers",
-        lambda: [headers(constants.of(e.type, e.source), 1, e, k) for e, k in zip(events, keys, strict=True)],
+        lambda: [headers(constants.of(e.type, e.source)[1], 1, e, k) for e, k in zip(events, keys, strict=True)],
         count,
     )
     sink = build("bench", Config.model_validate({"kind": "kafka", "bootstrap_servers": [bootstrap]}), shards=1)

@@ -21,7 +21,7 @@ from poller.keep import Keeper, Walk
 from poller.metrics import Metrics
 from poller.model import Segment, Window
 from poller.shard import Shard
-from poller.sinks.kafka.partition import partition_of
+from poller.sinks.kafka.partition import hashes_of
 from poller.sinks.kafka.records import Constants, headers
 from poller.sources.fonouc import Config, build
 from poller.stores.sqlite import Config as StoreConfig
@@ -54,12 +54,13 @@ def timed(thing: Any, name: str, label: str, *, waits: bool = False) -> None:
 def as_batches(one: Segment, constants: Constants) -> None:
     """What the Kafka sink does with a segment, without a broker."""
     batches: dict[int, Any] = {}
-    for seq, event in enumerate(segment.unpack(one), one.first):
-        key = event.key.encode()
-        place = partition_of(key, 6)
+    events = segment.unpack(one)
+    keys = [event.key.encode() for event in events]
+    for seq, (event, key, hashed) in enumerate(zip(events, keys, hashes_of(keys), strict=True), one.first):
+        place = hashed % 6
         if place not in batches:
             batches[place] = DefaultRecordBatchBuilder(2, ZSTD, is_transactional=True, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=1 << 20)  # fmt: skip
-        fixed = constants.of(event.type, event.source)
+        _, fixed = constants.of(event.type, event.source)
         batches[place].append(seq, 0, key, event.body, headers(fixed, seq, event, key))
     for batch in batches.values():
         batch.build()
@@ -108,7 +109,7 @@ async def bench(pages: int) -> None:
                 walk = Walk(ask="", generation=shard.generation, asked=Window(0, 1 << 40), tolerance=0, horizon=0, read_until=None, complete_until=None, reach=1)  # fmt: skip
                 await keeper.keep(page, walk)
             show(title)
-        constants = Constants()
+        constants = Constants(lambda _: "calls")
         for one in await store.segments_after(0, 0, 1 << 40):
             began = time.process_time()
             as_batches(one, constants)

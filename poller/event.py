@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 def sequence(seq: int) -> str:
     """The log's number, zero-padded so that text sorts as numbers do."""
-    return f"{seq:020d}"
+    return str(seq).zfill(20)
 
 
 def instant(at: float) -> str:

@@ -10,7 +10,7 @@ from poller.protocols import Published, Sent
 from poller.segment import end, unpack
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.faults import BatchTooLarge
-from poller.sinks.kafka.partition import partition_of
+from poller.sinks.kafka.partition import hashes_of
 from poller.sinks.kafka.producer import Batch, Producer
 from poller.sinks.kafka.reading import Reading
 from poller.sinks.kafka.records import Constants, Entry, Identity, headers, pack_progress
@@ -41,7 +41,7 @@ class KafkaLane:
         self._producer: Producer | None = None
         self._limits: Limits | None = None
         self._outgoing = Outgoing(vendor=config.vendor == "include", mask_numbers=config.mask_numbers)
-        self._constants = Constants()
+        self._constants = Constants(config.topics.of)
         self._dead: set[int] = set()
         self.progress: Progress | None = None
 
@@ -134,16 +134,15 @@ class KafkaLane:
         """
         producer, limits = self._ready(), self._limits
         assert limits is not None, "a lane that was never started"  # noqa: S101 as above
-        topics, create, fixed = self._config.topics, producer.batch, self._constants.of
+        create, fixed, body, counts = producer.batch, self._constants.of, self._outgoing.body, limits.partitions
         out: dict[tuple[str, int], list[Batch]] = {}
-        counts = limits.partitions
         at = int(time.time() * 1000)
-        for seq, event in entries:
-            topic = topics.of(event.type)
-            key = event.key.encode("utf-8", "replace")
-            place = (topic, partition_of(key, counts[topic]))
-            value = self._outgoing.body(event.body)
-            record = headers(fixed(event.type, event.source), seq, event, key)
+        keys = [event.key.encode("utf-8", "replace") for _, event in entries]
+        for (seq, event), key, hashed in zip(entries, keys, hashes_of(keys), strict=True):
+            topic, constant = fixed(event.type, event.source)
+            place = (topic, hashed % counts[topic])
+            value = body(event.body)
+            record = headers(constant, seq, event, key)
             filling = out.get(place)
             if filling is None:
                 filling = out[place] = [(*place, create())]

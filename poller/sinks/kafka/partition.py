@@ -32,8 +32,8 @@ def partition_of(key: bytes, partitions: int) -> int:
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
-def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
-    """The same for many keys at once, five times as fast: those of one length are hashed together."""
+def hashes_of(keys: Sequence[bytes]) -> list[int]:
+    """What `partition_of` takes modulo the number of partitions, for many keys: those of one length together, five times as fast."""
     by_size: dict[int, list[int]] = {}
     for place, key in enumerate(keys):
         by_size.setdefault(len(key), []).append(place)
@@ -42,7 +42,7 @@ def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
         same = [keys[place] for place in places]
         hashes = _murmur2_lanes(same) if len(same) > _FEW else map(murmur2, same)
         for place, found in zip(places, hashes, strict=True):
-            out[place] = (found & 0x7FFFFFFF) % partitions
+            out[place] = found & 0x7FFFFFFF
     return out
 
 

@@ -1,7 +1,9 @@
 """Events as Kafka records, the other way round, and the progress record. Pure."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from binascii import b2a_base64
+from collections.abc import Callable, Iterable, Sequence
+from struct import Struct
 from typing import NamedTuple, Self
 
 import msgspec
@@ -17,7 +19,8 @@ _CONTENT = ("content-type", CONTENT_TYPE.encode())
 _VERSION = ("ce_specversion", b"1.0")
 _DATA = ("ce_datacontenttype", b"application/json")
 SEEN = "poller-seen"
-_to_base64, _from_base64 = base64.b64encode, base64.b64decode
+_from_base64 = base64.b64decode
+_day = Struct(">i").pack
 
 
 class Entry(NamedTuple):
@@ -28,16 +31,18 @@ class Entry(NamedTuple):
 
 
 class Constants:
-    """The headers that repeat from event to event, by type and source; bounded, since both come from the configuration."""
+    """What repeats from event to event, by type and source; bounded, since both come from the configuration."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Headers] = {}
+    def __init__(self, topic_of: Callable[[str], str]) -> None:
+        self._topic_of = topic_of
+        self._known: dict[tuple[str, str], tuple[str, Headers]] = {}
 
-    def of(self, event_type: str, source: str) -> Headers:
-        """The first five headers of an event."""
+    def of(self, event_type: str, source: str) -> tuple[str, Headers]:
+        """The topic of an event and its first five headers."""
         found = self._known.get((event_type, source))
         if found is None:
-            found = [_CONTENT, _VERSION, _DATA, ("ce_type", event_type.encode()), ("ce_source", source.encode())]
+            constant = [_CONTENT, _VERSION, _DATA, ("ce_type", event_type.encode()), ("ce_source", source.encode())]
+            found = (self._topic_of(event_type), constant)
             if len(self._known) < 4096:
                 self._known[event_type, source] = found
         return found
@@ -62,7 +67,7 @@ def headers(constant: Headers, seq: int, event: Event, key: bytes) -> Headers:
 
 def pack_seen(seen: SeenKey) -> bytes:
     """Base64 of: the day in 4 bytes, the id's hash in 16, the state's in 8."""
-    return _to_base64(seen.day.to_bytes(4, "big", signed=True) + seen.id + seen.state)
+    return b2a_base64(_day(seen.day) + seen.id + seen.state, newline=False)
 
 
 def unpack_seen(packed: bytes) -> SeenKey | None:

@@ -35,11 +35,11 @@ FAULTS: Mapping[str, float] = {
 }  # fmt: skip
 """What the simulators do wrong with `--faults`: name → share of answers or records. No refused credentials: those are retried
 too rarely for a demo."""
-SETTLING = 25.0
+SETTLING = 60.0
 """Longest time, in seconds, in which the daemon finds the rest; doubled with faults, after which it waits before it asks again."""
 _RECENT = 200
-_DRAIN = 15.0
-_START = 60.0
+_DRAIN = 60.0
+_START = 120.0
 _LIVES = 20
 
 View = Callable[["Picture"], Coroutine[Any, Any, None]]

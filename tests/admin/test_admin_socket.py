@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def daemon(ledger: Ledger, path: Path) -> AsyncIterator[anyio.CancelScope]:
-    with anyio.fail_after(20):
+    with anyio.fail_after(300):
         async with anyio.create_task_group() as tasks:
             await tasks.start(serve_admin, ledger, path)
             yield tasks.cancel_scope

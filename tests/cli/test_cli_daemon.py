@@ -26,7 +26,7 @@ class Daemon:
     async def poller(self, *arguments: str) -> "CompletedProcess[bytes]":
         """`poller …` in the daemon's folder."""
         env = {**os.environ, "TERM": "dumb"}
-        with anyio.fail_after(60):
+        with anyio.fail_after(300):
             command = [sys.executable, "-m", "poller.cli", *arguments]
             return await anyio.run_process(command, cwd=self.folder, env=env, check=False)
 

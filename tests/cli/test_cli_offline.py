@@ -36,7 +36,7 @@ def poller(tmp_path: Path) -> Run:
         command = [sys.executable, "-m", "poller.cli", *arguments]
         environment = {**os.environ, "PASSWORD": "geheim", "TERM": "dumb", **env}
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert "Traceback" not in done.stderr
         assert "geheim" not in done.stdout + done.stderr

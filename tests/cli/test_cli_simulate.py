@@ -31,7 +31,7 @@ def printed() -> Iterator[str]:
                     break
             yield "".join(lines)
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 0
+            assert process.wait(300) == 0
         finally:
             process.kill()
 
@@ -43,7 +43,7 @@ def poller(tmp_path: Path) -> Run:
     def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "TERM": "dumb", **env}
         done = subprocess.run(
-            command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False
+            command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert "Traceback" not in done.stderr
         return done

@@ -8,7 +8,7 @@ from e2e_daemon import ALL, Trial, daemon, kafka_sink, simulation
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 async def test_clean_run_publishes_every_thing_and_every_state_once(

@@ -15,7 +15,7 @@ from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 from poller.simulate.world import WorldOptions
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @asynccontextmanager
@@ -115,7 +115,7 @@ async def test_foreign_transaction_on_our_progress_partition_while_killed_and_re
     async with trial_of(tmp_path, broker.bootstrap, prefix, world(slack=60, change_delay=(65, 80))) as trial:
         running = trial.daemon
         foreign = AIOKafkaProducer(
-            bootstrap_servers=broker.bootstrap, transactional_id=f"{prefix}-foreign", transaction_timeout_ms=20_000
+            bootstrap_servers=broker.bootstrap, transactional_id=f"{prefix}-foreign", transaction_timeout_ms=600_000
         )
         await foreign.start()
         try:

@@ -9,7 +9,7 @@ from e2e_daemon import Trial, daemon, kafka_sink, simulation, world
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 async def test_kafka_away_at_the_start_and_killed_twice_under_load(prefix: str, tmp_path: Path) -> None:

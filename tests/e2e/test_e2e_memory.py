@@ -9,7 +9,7 @@ from e2e_memory import measure, resident
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CALLS = 200_000
 """benchmarks/bench_memory.py does the same with 1,000,000."""

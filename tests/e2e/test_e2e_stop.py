@@ -9,7 +9,7 @@ from e2e_daemon import Trial, daemon, kafka_sink, simulation, world
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 
-pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 async def test_sigterm_under_load_ends_in_time_and_a_restart_goes_on(
@@ -18,12 +18,14 @@ async def test_sigterm_under_load_ends_in_time_and_a_restart_goes_on(
     async with simulators(simulation(world=world(slack=40, change_delay=(45, 60)))) as sims:
         with daemon(tmp_path, sims, {"kafka": kafka_sink(broker.bootstrap, prefix)}) as running:
             trial = Trial(running, broker.bootstrap, prefix)
+            running.settings["shutdown_grace"] = "100s"  # enough for all that is under way, also on a slow machine
+            running.write()
             for life in range(3):
                 running.start()
                 await running.until_said("running", times=life + 1)
                 sims.world.clock.move(5)
                 await running.polls_more(2)
-                assert await running.stop(12) == 0
+                assert await running.stop(20) == 0
             assert len(running.said("stopped")) == 3
             assert running.said("stopped")[-1]["pending"] == 0
             running.start()

@@ -36,6 +36,8 @@ STEP = 4.0
 """Seconds that the world moves at a time, where its states do not last long; the daemon has found by then what it has to."""
 LONGEST = 15.0
 """And at most."""
+SLOW = 6.0
+"""How much slower a machine may be than the one that the deadlines below and in the tests were written for."""
 
 
 def world(**more: Any) -> WorldOptions:
@@ -150,7 +152,7 @@ class Daemon:
         """The exit code, once it has ended by itself."""
         process = self.process
         assert process is not None
-        code = await to_thread.run_sync(process.wait, seconds)
+        code = await to_thread.run_sync(process.wait, seconds * SLOW)
         self.process = None
         return code
 
@@ -171,7 +173,7 @@ class Daemon:
 
     async def until(self, what: Callable[[], object], seconds: float, why: str) -> None:
         """Waits until something is so while the process lives."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOW
         while not what():
             alive = self.process is not None and self.process.poll() is None
             if not alive or time.monotonic() > deadline:
@@ -216,7 +218,7 @@ class Topics:
             bootstrap_servers=self._bootstrap, enable_auto_commit=False, isolation_level="read_committed"
         )
         try:
-            with anyio.fail_after(30):
+            with anyio.fail_after(30 * SLOW):
                 await consumer.start()
                 await self._read(consumer)
         finally:
@@ -258,7 +260,7 @@ class Trial:
     async def satisfied(self, seconds: float = 60, **more: Any) -> Verdict:
         """Waits until nothing is missing; fails at once when something is there that never may be."""
         more.setdefault("due", self.sims.world.now())
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOW
         while True:
             self.no_crashes()
             verdict = await self.verdict(**more)
@@ -283,7 +285,7 @@ class Trial:
 
     async def until_published(self, count: int, seconds: float = 40) -> None:
         """Waits until consumers have read so many events."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOW
         while (found := len(await self.topics.read())) < count:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{found} of {count} events came\n{self.daemon.tail()}")

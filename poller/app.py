@@ -131,10 +131,10 @@ def _delivery(app: App, shard: Shard, sink: Sink) -> Delivery:
 # --- the daemon ------------------------------------------------------------------------------------------------------
 
 
-async def run(settings: Settings, *, once: bool = False) -> int:
+async def run(settings: Settings, *, once: bool = False, clock: Clock | None = None) -> int:
     """The daemon until a signal, or one pass of everything. Returns the exit code; raises PollerError where it cannot start."""
     set_up(form=settings.log.format, level=settings.log.level, redact=Redactor(*secrets_of(settings)))
-    async with opened(settings) as app:
+    async with opened(settings, clock=clock) as app:
         stopping, code = anyio.Event(), 1  # what remains when a second signal ends everything at once
         async with anyio.create_task_group() as outer:
             outer.start_soon(_watch_signals, stopping, outer.cancel_scope, name="signals")

@@ -23,7 +23,7 @@ from poller.http import Vendor
 from poller.identity import shard_of
 from poller.keep import Keeper
 from poller.kinds import kind_of, load_sink_kind, load_source_kind, load_store_kind
-from poller.log import get_logger, set_up
+from poller.log import SharedOutage, get_logger, set_up
 from poller.metrics import Metrics
 from poller.model import Position
 from poller.operate import Work
@@ -60,7 +60,8 @@ async def opened(
         kind = load_store_kind(kind_of(settings.store))
         store = await (kind.open_read if looking else kind.open_store)(settings.store)
         stack.push_async_callback(store.close)
-        shards = [Shard(store, number) for number in range(store.shards)]
+        outage = SharedOutage(_log.bind(store=store.kind), clock)
+        shards = [Shard(store, number, outage) for number in range(store.shards)]
         for shard in () if looking else shards:  # to believe is to write: an epoch is taken
             await shard.believe()
         app = App(settings, store, clock, Metrics(), rnd or random.Random(), shards)  # noqa: S311 jitter is no secret

@@ -35,6 +35,7 @@ class Delivery:
         self._clock = route.clock
         self._rnd = route.rnd
         self._metrics = route.metrics
+        self._name = f"delivery to {route.sink.name}"
         self._outage = Outage(route.log, route.clock)
         self._settler = Settler(route)
         self._backlog = Backlog(route)
@@ -97,6 +98,7 @@ class Delivery:
             if segments:
                 await self._send(self._lane, self.position, segments)
             self._outage.ended()
+            self.shard.store_works(self._name)
             await self._backlog.account(self.position, failing=False)
             if not segments:
                 with anyio.move_on_after(IDLE):
@@ -157,7 +159,7 @@ class Delivery:
         """Says it once, shows what waits, and waits itself."""
         await self._close()
         self.error = bare(error)
-        self._outage.failed(error)
+        self._outage.failed(error, quietly=self.shard.store_failed(self._name, error))
         self._metrics.producer_rebuilds[self.sink.name].inc()
         self._metrics.deliveries[self.sink.name, "failed", error.reason].inc()
         seconds = delay(self._outage.attempts, first=_FIRST, limit=_LIMIT, rnd=self._rnd)
@@ -165,7 +167,7 @@ class Delivery:
         try:
             await self._backlog.account(self.position if self.sink.keeps_progress else None, failing=True)
         except PollerError as also:
-            self._outage.failed(also)
+            self._outage.failed(also, quietly=self.shard.store_failed(self._name, also))
 
     async def _close(self) -> None:
         lane, self._lane = self._lane, None

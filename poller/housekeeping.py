@@ -17,6 +17,7 @@ from poller.protocols import Store
 from poller.shard import Shard
 from poller.track import Track, claims
 
+_NAME = "housekeeping"
 EVERY = 5.0
 EXPIRE_EVERY = 300.0
 PAUSE = 0.05
@@ -41,11 +42,11 @@ class Housekeeping:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._outage = Outage(get_logger().bind(what="housekeeping"), parts.clock)
+        self._outage = Outage(get_logger().bind(what=_NAME), parts.clock)
 
     async def run(self) -> None:
         """Gauges every few seconds, expiry every few minutes."""
-        clock = self._parts.clock
+        clock, shard = self._parts.clock, self._parts.shards[0]
         expired = clock.mono()
         while True:
             try:
@@ -55,8 +56,9 @@ class Housekeeping:
                     await self.expire()
                     expired = clock.mono()
                 self._outage.ended()
+                shard.store_works(_NAME)
             except PollerError as error:
-                self._outage.failed(error)
+                self._outage.failed(error, quietly=shard.store_failed(_NAME, error))
             await clock.sleep(EVERY)
 
     def show_tracks(self) -> None:

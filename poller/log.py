@@ -142,20 +142,38 @@ class Outage:
         """Whether it fails right now."""
         return self.attempts > 0
 
-    def failed(self, error: PollerError) -> None:
-        """One more failure."""
+    def failed(self, error: PollerError, *, quietly: bool = False) -> None:
+        """One more failure. `quietly`: somebody else says it."""
         if not self.attempts:
             self._began = self._clock.mono()
         self.attempts += 1
-        if error.reason not in self._reasons:
+        if error.reason not in self._reasons and not quietly:
             self._reasons.add(error.reason)
             self._log.warning("failing", reason=error.reason, error=str(error))
 
     def ended(self) -> None:
         """It worked."""
-        if not self.attempts:
-            return
-        seconds = self._clock.mono() - self._began
-        self._log.info("works again", after=show_duration(round(seconds)), attempts=self.attempts)
+        if self._reasons:
+            seconds = self._clock.mono() - self._began
+            self._log.info("works again", after=show_duration(round(seconds)), attempts=self.attempts)
         self.attempts = 0
         self._reasons.clear()
+
+
+class SharedOutage:
+    """An outage of what several use: it begins with the first who meets it, and ends when it works for all who met it."""
+
+    def __init__(self, log: FilteringBoundLogger, clock: Clock) -> None:
+        self._outage = Outage(log, clock)
+        self._who: set[str] = set()
+
+    def failed(self, who: str, error: PollerError) -> None:
+        """One more failure."""
+        self._who.add(who)
+        self._outage.failed(error)
+
+    def ended(self, who: str) -> None:
+        """It worked for this one."""
+        self._who.discard(who)
+        if not self._who:
+            self._outage.ended()

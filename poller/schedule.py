@@ -15,6 +15,7 @@ DENIED_TWICE = 2
 DENIED_WAIT = 300.0
 """Seconds before a refused credential is tried again: some vendors log every refusal."""
 LONGEST_WAIT = 300.0
+_POLLS = "polls"
 
 _log = get_logger()
 
@@ -39,6 +40,8 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
     try:
         await poll(track, until, force=force)
         track.outage.ended()
+        if track.read_something:  # else nothing was written, and nothing is known about whether it can be
+            setup.shard.store_works(_POLLS)
         setup.metrics.last_success[setup.name, track.endpoint.name].set(setup.clock.now())
     except PollerError as failure:
         error = bare(failure)
@@ -55,9 +58,9 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
 
 
 async def _failed(track: Track, error: PollerError) -> None:
-    track.outage.failed(error)
+    shard = track.setup.shard
+    track.outage.failed(error, quietly=shard.store_failed(_POLLS, error))
     if isinstance(error, Outdated):
-        shard = track.setup.shard
         async with shard.lock:
             if shard.generation == track.generation:
                 track.setup.metrics.store_rollbacks.inc()

@@ -2,6 +2,9 @@
 
 import anyio
 
+from poller.clock import SystemClock
+from poller.errors import PollerError, StoreFault
+from poller.log import SharedOutage, get_logger
 from poller.model import Held, Position
 from poller.protocols import Store
 
@@ -9,8 +12,10 @@ from poller.protocols import Store
 class Shard:
     """One shard of the store. Look-up and commit happen under `lock`, so two polls never both call one id new."""
 
-    def __init__(self, store: Store, number: int) -> None:
+    def __init__(self, store: Store, number: int, outage: SharedOutage | None = None) -> None:
+        """`outage`: the store's, where several shards share it."""
         self.store = store
+        self._outage = outage or SharedOutage(get_logger().bind(store=store.kind), SystemClock())
         self.number = number
         self.lock = anyio.Lock()
         self.held = Held(number, 0, Position())
@@ -25,6 +30,16 @@ class Shard:
         self.held = await self.store.hold(self.number)
         self.generation += 1
         self.tell()
+
+    def store_failed(self, who: str, error: PollerError) -> bool:
+        """Whether the store is at fault, which is then said here: one line, however many of its users meet it."""
+        if isinstance(error, StoreFault):
+            self._outage.failed(f"{who} {self.number}", error)
+        return isinstance(error, StoreFault)
+
+    def store_works(self, who: str) -> None:
+        """It has done what `who` wanted."""
+        self._outage.ended(f"{who} {self.number}")
 
     def tell(self) -> None:
         """Wakes whoever waits for new events."""

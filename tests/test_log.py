@@ -10,8 +10,8 @@ import structlog
 from fake_clock import FakeClock
 from structlog.testing import capture_logs
 
-from poller.errors import Denied, Unreachable
-from poller.log import LibraryLines, Outage, get_logger, set_up
+from poller.errors import Denied, StoreFault, StoreFull, Unreachable
+from poller.log import LibraryLines, Outage, SharedOutage, get_logger, set_up
 from poller.redact import Redactor
 
 SECRET = "s3cr3t value"
@@ -112,3 +112,24 @@ async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends() -> No
     assert shown[2]["after"] == "5m"
     assert shown[2]["attempts"] == 102
     assert shown[0]["source"] == "mor"
+
+
+def test_an_outage_that_several_share_ends_when_it_works_for_all_who_met_it() -> None:
+    with capture_logs() as shown:
+        outage = SharedOutage(get_logger().bind(store="sqlite"), FakeClock())
+        outage.ended("polls")
+        for who in ("polls", "delivery", "polls"):
+            outage.failed(who, StoreFault("the disk does not answer"))
+        outage.ended("housekeeping")
+        outage.ended("polls")
+        assert [line["event"] for line in shown] == ["failing"]
+        outage.failed("polls", StoreFull("no room"))
+        outage.ended("delivery")
+        outage.ended("polls")
+        outage.ended("polls")
+    assert [(line["event"], line.get("reason")) for line in shown] == [
+        ("failing", "store"),
+        ("failing", "store_full"),
+        ("works again", None),
+    ]
+    assert shown[-1]["store"] == "sqlite"

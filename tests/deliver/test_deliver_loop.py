@@ -8,7 +8,7 @@ import pytest
 from delivery_events import call_event, seen_key
 from structlog.testing import capture_logs
 
-from poller.errors import Fenced, ForeignProgress, SinkFault, SinkRefused
+from poller.errors import Fenced, ForeignProgress, SinkFault, SinkRefused, StoreFault
 from poller.model import CheckpointKey, PageCommit, Position, Progress
 from poller.route import Rewound
 from poller.segment import pack, unpack
@@ -101,6 +101,23 @@ async def test_outage_is_said_once_and_once_when_it_ends(life: Any) -> None:
     assert life.published == ["a"]
     assert life.metrics.producer_rebuilds["kafka"].value == 5
     assert max(life.waits) <= 30
+
+
+async def test_a_store_that_fails_is_said_once_and_not_by_the_sink(life: Any) -> None:
+    real, faults = life.store.delivered, [StoreFault("the disk does not answer")] * 4
+
+    async def delivered(*arguments: Any) -> None:
+        if faults:
+            raise faults.pop()
+        await real(*arguments)
+
+    life.store.delivered = delivered
+    await life.commit("a")
+    with capture_logs() as lines:
+        await life.begin()
+    said = [(line["event"], line.get("store"), line.get("sink")) for line in lines if line["log_level"] != "debug"]
+    assert said == [("failing", "memory", None), ("works again", "memory", None)]
+    assert life.published == ["a"]
 
 
 async def test_a_fenced_lane_whose_shard_is_still_ours_is_replaced(life: Any) -> None:

@@ -137,3 +137,28 @@ async def test_a_change_is_said_once(life: Any) -> None:
         (identity("a"), identity("b"))
     ]
     assert not [line for line in lines if line["log_level"] == "error"]
+
+
+async def test_two_that_live_under_two_names_end_each_other_and_publish_nothing_twice(life: Any) -> None:
+    """Somebody has started a copy of the store under another name, while the first one runs."""
+    calls = ["first", "second", "third", "fourth"]
+    life.sink.prefix = "a"
+    await life.begin()
+    await life.poll("first")
+    await life.drive()
+    other = type(life)()
+    other.clock, other.topics, other.store = life.clock, life.topics, life.store.copy()
+    other.sink = type(life.sink)("kafka", life.topics, other.fuse)
+    other.sink.prefix = "b"
+    await other.begin(restart=True)
+    for one, instead, known in ((life, other, 2), (other, life, 3), (life, other, 4)):
+        await one.poll(*calls[:known])
+        await one.drive()
+        assert one.task.done(), "it was fenced, and finds that the work went on under another name"
+        with pytest.raises(ForeignProgress, match="not by us"):
+            await one.task
+        await instead.poll(*calls[:known])
+        await instead.drive()
+        await one.begin(restart=True)  # as whoever watches over it does
+    await other.end()
+    assert life.published == calls

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -60,11 +60,13 @@ def fetch() -> Path:
 class Broker:
     """One broker on free ports of this machine. `folder` keeps its data, so it can be killed and started again.
 
-    `settings` are added to server.properties. `bootstrap` is what clients connect to, also while the broker is down.
+    `settings` are added to server.properties, `formatting` to the arguments of the tool that makes its folder. `bootstrap` is
+    what clients connect to, also while the broker is down.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, formatting: Sequence[str] = ()) -> None:
         self.folder = folder
+        self._formatting = formatting
         port = free_port()
         controller = free_port(besides=port)
         self.bootstrap = f"127.0.0.1:{port}"
@@ -127,7 +129,7 @@ class Broker:
         settings.write_text("".join(f"{key}={value}\n" for key, value in self._settings.items()), encoding="utf-8")
         tool = [*_JAVA, "-cp", classpath, "kafka.tools.StorageTool"]
         uuid = _run([*tool, "random-uuid"], 120).split()[-1]
-        _run([*tool, "format", "-t", uuid, "-c", str(settings), "--standalone"], 120)
+        _run([*tool, "format", "-t", uuid, "-c", str(settings), "--standalone", *self._formatting], 120)
 
     def _wait(self, deadline: float) -> None:
         """Waits for the broker's own word; a port that answers is not yet a broker that serves."""

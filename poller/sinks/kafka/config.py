@@ -120,10 +120,13 @@ def _tls(security: Security) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=security.ca_file)
         if security.cert_file is not None:
-            password = security.key_password.reveal() if security.key_password is not None else None
+            # Never None: for an encrypted key the library would ask whoever sits at the terminal, and wait.
+            password = security.key_password.reveal() if security.key_password is not None else ""
             context.load_cert_chain(security.cert_file, security.key_file, password)
     except (OSError, ValueError) as error:
-        raise SinkRefused(f"Kafka: the certificate files cannot be used: {error}") from None
+        raise SinkRefused(
+            f"Kafka: the certificate files cannot be used: {error}. Are ca_file, cert_file and key_file PEM files, and is key_password right?"
+        ) from None
     if not security.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

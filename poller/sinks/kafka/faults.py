@@ -1,6 +1,7 @@
 """The one place where the client library's errors become ours, and where every wait gets its deadline."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -80,5 +81,10 @@ def code(number: int, doing: str) -> None:
 
 
 def _said(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the broker's certificate is not accepted ({error.verify_message.rstrip('.')}). Set security.ca_file to a PEM file "
+            "with its issuer, or name the broker as its certificate does, here and in its advertised.listeners"
+        )
     name = type(error).__name__
     return f"{name} {error}" if str(error) and name not in str(error) else str(error) or name

@@ -7,6 +7,7 @@ import anyio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from poller.errors import SinkFault, SinkRefused
@@ -83,8 +84,15 @@ async def _start(admin: AIOKafkaAdminClient, config: Config, connection: Mapping
     except SinkFault:
         options = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
         host, port, _ = collect_hosts(connection["bootstrap_servers"], randomize=False)[0]
-        with mapped(f"connecting to {host}:{port}", config.request_timeout):
-            (await create_conn(host, port, **options)).close()
+        doing = f"connecting to {host}:{port}"
+        with mapped(doing, config.request_timeout):
+            try:
+                (await create_conn(host, port, **options)).close()
+            except (KafkaConnectionError, ConnectionResetError):
+                raise SinkFault(
+                    f"Kafka: {doing}: the broker closes the connection. Is security.protocol ({config.security.protocol}) that of "
+                    "this listener, and does the listener ask for a certificate (security.cert_file)?"
+                ) from None
         raise
 
 

@@ -89,6 +89,7 @@ class Settler:
             await lane.close()
             if self._settled == self._shard.generation:
                 raise ForeignProgress(self._foreign(lane.progress))
+        await self._confirm(stored)
         went, _ = await self._went(self._fenced, kept, self._identity)
         if went != self._identity:
             stored = await self._move(went, stored, fresh=fresh)

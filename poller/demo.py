@@ -41,6 +41,7 @@ _RECENT = 200
 _DRAIN = 60.0
 _START = 120.0
 _LIVES = 20
+_POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 View = Callable[["Picture"], Coroutine[Any, Any, None]]
 """Draws the picture until it is cancelled."""
@@ -137,13 +138,17 @@ class Phases:
         self._scope = None
 
     async def listen(self, *, task_status: TaskStatus[None]) -> None:
-        """Until cancelled. Further signals while tidying up change nothing."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            task_status.started()
-            async for _ in signals:
-                self.signalled = True
-                if self._scope is not None:
-                    self._scope.cancel()
+        """Until cancelled. Further signals while tidying up change nothing, nor do those that come after the end of this."""
+        try:
+            with anyio.open_signal_receiver(*_POLITE) as signals:
+                task_status.started()
+                async for _ in signals:
+                    self.signalled = True
+                    if self._scope is not None:
+                        self._scope.cancel()
+        finally:
+            for each in _POLITE:  # the folder is still to be removed
+                signal.signal(each, signal.SIG_IGN)
 
 
 async def demo(wanted: Wanted, picture: Picture, view: View) -> Verdict | None:

@@ -2,6 +2,7 @@
 
 import pytest
 from polling_rig import Rig, later, poll_on
+from polling_vendor import Listed
 
 from poller import schedule
 from poller.errors import ClockMoved
@@ -32,27 +33,61 @@ async def test_a_pass_never_ends_after_the_vendors_present(rig: Rig, skew: float
     assert await end_of(rig, track) >= rig.phones.now - 60 - 10 - 3, "and not far below it, once its clock is known"
 
 
-@pytest.mark.parametrize(
-    ("skew", "dated"), [(-240.0, True), (0.0, True), (240.0, True), (0.0, False), (240.0, False)]
-)  # nothing tells that a vendor without a Date is behind us
-async def test_a_row_as_late_as_promised_is_found_with_our_clock_off(rig: Rig, skew: float, dated: bool) -> None:
-    """Passes that take minutes, every rung's promise to the second."""
+OFF = [(-240.0, True), (0.0, True), (240.0, True), (0.0, False), (240.0, False)]
+"""(vendor's clock minus ours, whether it shows a Date): nothing tells that a vendor without a Date is behind us."""
+
+
+@pytest.mark.parametrize(("skew", "dated"), OFF)
+@pytest.mark.parametrize("back", [300, 1_800])
+@pytest.mark.parametrize("takes", [0.0, 70.0])
+async def test_a_row_exactly_as_late_as_promised_is_found_by_the_next_pass(
+    rig: Rig, skew: float, dated: bool, back: int, takes: float
+) -> None:
+    """One rung, so each poll is its pass; several slices of `takes` seconds each. Nothing is given away by `settle`.
+
+    Rows appear in the second in which a pass begins, right after it and while it lasts, each `back` after its own time.
+    """
+    rig.phones.skew, rig.phones.dated, rig.phones.takes = skew, dated, takes
+    slices = Listed(first_span=back // 3, max_span=back // 3)
+    track = rig.track(slices, start="1h", settle="0s", timeout="10m", ladder=[{"back": f"{back}s"}])
+    await poll_on(track)
+    appeared: list[tuple[float, str]] = []
+    longest = 0.0
+    for number in range(12):
+        began = rig.phones.now
+        for after in (0, 1, 2, 30, 60, 61, 150, 250):
+            appeared.append((began + after, f"{number} {after}"))
+            rig.phones.add(began + after - back, visible=began + after, id=appeared[-1][1])
+        await poll(track, None)
+        longest = max(longest, rig.phones.now - began)
+        published = {name for _, name, _ in await rig.told()}
+        assert {name for at, name in appeared if at <= began} <= published
+        later(rig.clock, 61)
+    assert longest >= 3 * takes, "passes that take minutes"
+
+
+@pytest.mark.parametrize(("skew", "dated"), OFF)
+async def test_every_rung_finds_what_is_as_late_as_it_promises(rig: Rig, skew: float, dated: bool) -> None:
+    """By its next pass, between those of the other rung; some passes take minutes."""
     rig.phones.skew, rig.phones.dated = skew, dated
     track = rig.track(start="10m", ladder=LADDER, settle="10s")
     await poll_on(track)
-    expected = set()
+    appears: dict[str, tuple[float, int]] = {}
     for number in range(40):
         own = rig.phones.now
         for back in (300, 1_800):
-            name = f"{number} {back}"
+            appears[name := f"{number} {back}"] = (own + back, back)
             rig.phones.add(own, visible=own + back, id=name)
-            expected.add(name)
         rig.phones.takes = 100.0 if number % 5 == 2 else 0.0
+        began, asked = rig.phones.now, len(rig.phones.asked)
         await poll_on(track, every=61)
+        ran = 1_800 if any(one.window.span > 1_800 for one in rig.phones.asked[asked:]) else 300
+        published = {name for _, name, _ in await rig.told()}
+        assert {name for name, (at, back) in appears.items() if at <= began and back <= ran} <= published
     rig.phones.takes = 0.0
     later(rig.clock, 1_800)
-    await poll_on(track, 12)
-    assert {name for _, name, _ in await rig.told()} == expected
+    await poll_on(track)
+    assert {name for _, name, _ in await rig.told()} == set(appears)
 
 
 async def test_a_clock_that_is_days_ahead_is_not_followed(rig: Rig) -> None:

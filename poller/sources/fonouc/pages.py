@@ -112,15 +112,19 @@ class PageReading:
             return Page(doubtful=True)
         try:
             answer, folded = read(body, _answer, self._name)
-            items = _listed(answer)
+            lists = _lists(answer)
         except msgspec.ValidationError:
-            items = None
-        if items is None:
-            (items, key), folded = read(body, self._unusual, self._name)
-        else:
+            lists = []
+        if lists:
             key = words(answer.next_start_key) or words(answer.new_start_key) or ""
-        items, key = _unwrapped(items, key)
-        return self._page(records(items, folded, body), key)
+        else:
+            (items, key), folded = read(body, self._unusual, self._name)
+            lists = [items]
+        found: list[Raw] = []
+        for listed in lists:
+            items, key = _unwrapped(listed, key)
+            found += items
+        return self._page(records(found, folded, body), key)
 
     @property
     def _promised(self) -> bool:
@@ -185,11 +189,9 @@ def _way(before: str, after: str) -> int:
     return 1 if int(after) > int(before) else -1
 
 
-def _listed(answer: _Answer) -> list[Raw] | None:
-    for items in (answer.data, answer.cdrs, answer.recordings, answer.rows):
-        if items is not None:
-            return items
-    return None
+def _lists(answer: _Answer) -> list[list[Raw]]:
+    """Every list of records that the answer has: one under another name is not passed over because the first is empty."""
+    return [items for items in (answer.data, answer.cdrs, answer.recordings, answer.rows) if items is not None]
 
 
 def _unwrapped(items: list[Raw], key: str) -> tuple[list[Raw], str]:
@@ -212,6 +214,10 @@ def _unwrapped(items: list[Raw], key: str) -> tuple[list[Raw], str]:
 
 def _is_record(item: _Item) -> bool:
     return any(bytes(part) for part in (item.id, item.document_id, item.call_id, item.msg_id))
+
+
+def _looks_like_one(item: Raw) -> bool:
+    return bytes(item)[:1] == b"{" and _is_record(_look(item))
 
 
 def _look(item: Raw) -> _Item:
@@ -241,6 +247,8 @@ def _key(raw: Raw) -> str:
 
 def _numbered(top: dict[str, Raw], body: bytes, where: str) -> list[Raw]:
     items = [item for name, item in top.items() if name.isdecimal()]
+    if items:  # a record under another name is not passed over
+        items += [item for name, item in top.items() if not name.isdecimal() and _looks_like_one(item)]
     if items or (top and top.keys() <= _PAGING):
         return items
     said = b" ".join(bytes(top[name]) for name in _ERRORS if name in top).decode("utf-8", "replace")[:200]

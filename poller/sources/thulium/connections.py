@@ -51,6 +51,8 @@ class _Connection(Row, gc=False):
 
 _connection = msgspec.json.Decoder(_Connection).decode
 _text = msgspec.json.Decoder(str).decode
+_NO_ID = {b"n", b"t", b"f", b"[", b"{"}
+"""How null, true, false, lists and objects begin."""
 
 DIRECTIONS: dict[str, Direction] = {"inbound": "inbound", "outbound": "outbound", "internal": "internal"}
 DISPOSITIONS: dict[str, Disposition] = {
@@ -158,11 +160,11 @@ def _row(record: bytes) -> _Connection:
 
 
 def connection_id(row: Row) -> str:
-    """The id as text, whether it was written as text or as a number."""
+    """The id as text, whether it was written as text or as a number; what is neither is no id."""
     raw = bytes(row.connection_id)
     if raw[:1] == b'"':
         return _text(raw).strip()
-    return "" if raw == b"null" else raw.decode()
+    return "" if raw[:1] in _NO_ID else raw.decode()
 
 
 def placed(hint: int | None, own: int | None) -> int:

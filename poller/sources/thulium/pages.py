@@ -110,11 +110,11 @@ class PageReading:
             raise Malformed(f"{self._name}: {error}; the answer begins with {lines(body)}") from None
         if answer.errors:
             raise refusal(answer.errors, self._name)
-        rows = next((found for found in (answer.result, answer.data, answer.items) if found is not None), None)
+        lists = [found for found in (answer.result, answer.data, answer.items) if found is not None]
         count = self._count(answer.count)
-        if rows is None and (count != 0 or b'"result"' not in body):
+        if not lists and (count != 0 or b'"result"' not in body):
             raise Malformed(f"{self._name}: no list of rows in the answer: {lines(body)}")
-        return rows or [], count
+        return [row for rows in lists for row in rows], count
 
     def _count(self, value: Text) -> int | None:
         text = normal(value)

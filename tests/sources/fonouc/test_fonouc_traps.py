@@ -131,6 +131,41 @@ def test_trap_01_empty_lists(body: object) -> None:
     assert (found, ended.next) == ([], None)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [], "cdrs": [cases.cdr(1), cases.cdr(2)]},
+        {"data": [cases.cdr(1)], "rows": [cases.cdr(2)]},
+        {"data": {"0": cases.cdr(1), "x": cases.cdr(2), "page_size": 9}},
+        {"0": cases.cdr(1), "x": cases.cdr(2), "status": "ok", "user": {"name": "n"}},
+    ],
+)
+def test_trap_01_no_record_is_passed_over_for_its_place(body: object) -> None:
+    assert page(body)[0] == ["c1@198.51.100.9", "c2@198.51.100.9"]
+
+
+@pytest.mark.parametrize("body", [{"data": {}}, {"user": cases.cdr(1)}, {"data": {"message": "x"}}])
+def test_trap_01_documents_without_a_list_are_no_pages(body: object) -> None:
+    with pytest.raises(PollerError):
+        page(body)
+
+
+@pytest.mark.parametrize("empty", [{}, [], None, 1, "x", {"page_size": 5}])
+def test_trap_06_an_empty_record_is_a_bad_one_and_not_passed_over(empty: object) -> None:
+    records, _, _ = read(CASE, cases.encode({"data": [empty, cases.cdr(2)]}))
+    with pytest.raises(BadRecord):
+        CDRS.keys(records[0], None)
+    assert CDRS.keys(records[1], None).id == "c2@198.51.100.9"
+
+
+def test_trap_06_a_key_given_twice_counts_with_its_last_value() -> None:
+    """As most readers of JSON have it; the raw record keeps both."""
+    twice = one()[:-1] + b',"hangup_cause":"USER_BUSY"}'
+    assert CDRS.keys(twice, None) == CDRS.keys(one(hangup_cause="USER_BUSY"), None)
+    assert normalised(twice).hangup_cause == "USER_BUSY"
+    assert bytes(normalised(twice).vendor) == twice
+
+
 def test_trap_01_error_documents_are_errors() -> None:
     with pytest.raises(Refused, match="bad range"):
         page({"error": "400", "message": "bad range", "data": {}})

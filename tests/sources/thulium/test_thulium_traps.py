@@ -349,6 +349,20 @@ def test_trap_24_several_files_of_one_call_are_several_recordings() -> None:
 # --- 25: unanswered calls, rights per method -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("value", [True, False, None, [1], {"a": 1}, ""])
+def test_trap_06_what_is_neither_text_nor_number_is_no_id(value: object) -> None:
+    """Two calls with such an id would be taken for one."""
+    with pytest.raises(BadRecord, match="without connection_id"):
+        CONNECTIONS.keys(row(connection_id=value), None)
+    assert RECORDINGS.keys(rec(connection_id=value), None).id
+    assert normalised(RECORDINGS, rec(connection_id=value)).connection_id is None
+
+
+def test_trap_01_no_row_is_passed_over_for_the_name_of_its_list() -> None:
+    assert len(read({"count": 2, "result": [], "data": rows(2)}).records) == 2
+    assert len(read({"count": 2, "result": rows(1), "items": rows(1, 1)}).records) == 2
+
+
 @pytest.mark.parametrize(
     ("said", "disposition"),
     [("ANSWERED", "answered"), ("NO ANSWER", "no_answer"), ("BUSY", "busy"), ("FAILED", "failed"), ("", "unknown")],

@@ -9,7 +9,6 @@ from poller import check as checking
 from poller import commands
 from poller.check import Finding
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, when
-from poller.options import read_duration
 
 Sources = Annotated[list[str] | None, typer.Argument(help="Only these sources; all of them otherwise.")]
 Since = Annotated[str, typer.Option(help="How far back the one request of each endpoint asks, such as 3h.")]
@@ -20,7 +19,7 @@ def check(
 ) -> None:
     """Ask every endpoint once and say what came back. Exit code 1 when one failed."""
     settings = commands.settings_of(config)
-    seconds = _seconds(since)
+    seconds = commands.duration(since, "--since")
     found = anyio.run(lambda: checking.check(settings, sources or [], since=seconds))
     if as_json:
         say_json(found)
@@ -28,13 +27,6 @@ def check(
         for finding in found:
             _show(finding)
     raise typer.Exit(1 if any(finding.verdict == "failed" for finding in found) else 0)
-
-
-def _seconds(since: str) -> float:
-    try:
-        return read_duration(since)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--since") from None
 
 
 def _show(finding: Finding) -> None:

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from poller.admin_client import connect
 from poller.app import opened
 from poller.clock import SystemClock
@@ -20,7 +18,7 @@ from poller.media_fetch import Fetched, fetch_file
 from poller.metrics import Metrics
 from poller.operate import Work
 from poller.operations import Operations
-from poller.options import Duration
+from poller.options import read_duration
 from poller.protocols import Facts
 from poller.redact import Redactor, secrets_of
 
@@ -57,9 +55,9 @@ async def migrate(settings: Settings) -> Facts:
 def duration(text: str, option: str) -> float:
     """Seconds of an option such as `5m`. Raises ConfigError."""
     try:
-        return TypeAdapter[float](Duration).validate_python(text)
-    except ValidationError:
-        raise ConfigError(f"{option}: {text!r} is no duration: write a number with its unit, such as 5m") from None
+        return read_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None
 
 
 async def fetch(

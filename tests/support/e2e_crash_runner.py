@@ -1,44 +1,61 @@
 """Runs the daemon again and again, each time in a fork of this process, and ends it (SIGKILL) at one step boundary.
 
-Reads commands as JSON lines `{"edge": NAME | null, "nth": N}` from standard input; for each it forks a daemon with the
-configuration that is named on the command line and answers `{"pid": …}`. When the daemon has ended it answers `{"status": …,
-"hits": [edge, …]}`. A line with `{"end": SIGNAL}` sends a signal to the running daemon.
+Reads commands as JSON lines `{"edge": NAME | null, "nth": N, "hold": NAME | null}` from standard input; for each it forks a daemon
+with the configuration that is named first on the command line and answers `{"pid": …}`. When the daemon has ended it answers
+`{"status": …}`. A line with `{"end": SIGNAL}` sends a signal to the running daemon. What is met is counted in the file that is
+named second. At `hold` that one task waits, and nothing else, until the test releases it: so two things that may happen in any
+order happen in the one that the test wants.
 
 A fork has everything imported, so a life takes a fraction of a second to begin.
 """
 
+import asyncio
 import json
 import os
 import select
 import signal
 import sys
+import threading
 import traceback
-from collections import Counter
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import e2e_edges
+from e2e_counts import Counts
+
+LONGEST = 1.5
+"""Seconds that the daemon's own waiting takes at most: neither its growing pauses nor its minute of watching are tested here."""
 
 _edge: str | None = None
 _nth = 1
-_hits: Counter[str] = Counter()
-_out = -1
+_hold: str | None = None
+_counts: Counts
 
 
-def hit(name: str) -> None:
+def hit(name: str) -> Awaitable[None] | None:
     """Counts; at the chosen edge the process ends as if its power had been cut."""
-    _hits[name] += 1
-    if _hits[name] <= 2:
-        os.write(_out, f"{name}\n".encode())
-    if name == _edge and _hits[name] >= _nth:
-        os.kill(os.getpid(), signal.SIGKILL)
+    times = _counts.add(name)
+    if name == _edge and times >= _nth:
+        signal.pthread_kill(threading.get_ident(), signal.SIGKILL)  # this very thread does not take another step
+    return _released() if name == _hold and not _counts.released else None
+
+
+async def _released() -> None:
+    while not _counts.released:  # noqa: ASYNC110 another process says so
+        await asyncio.sleep(0.02)
 
 
 def life(config: Path) -> int:
-    """The daemon, as the command line runs it."""
+    """The daemon, as the command line runs it, but for its clock."""
     from poller import app, commands, uv  # noqa: PLC0415 only after the edges are installed
+    from poller.clock import SystemClock  # noqa: PLC0415 the same
 
-    return int(uv.run(app.run, commands.settings_of(config)))
+    class Hurried(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(min(seconds, LONGEST))
+
+    return int(uv.run(app.run, commands.settings_of(config), clock=Hurried()))
 
 
 def answer(**what: Any) -> None:
@@ -47,9 +64,9 @@ def answer(**what: Any) -> None:
     sys.stdout.flush()
 
 
-def begin(config: Path, edge: str | None, nth: int) -> tuple[int, int]:
-    """Forks; the child's pid and the pipe on which it names every edge that it meets for the first and second time."""
-    global _edge, _nth, _out
+def begin(config: Path, edge: str | None, nth: int, hold: str | None) -> tuple[int, int]:
+    """Forks; the child's pid and a pipe that ends with it."""
+    global _edge, _nth, _hold
     reading, writing = os.pipe()
     pid = os.fork()
     if pid:
@@ -58,7 +75,7 @@ def begin(config: Path, edge: str | None, nth: int) -> tuple[int, int]:
     os.close(reading)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # standard output is for answers
-    _edge, _nth, _out = edge, nth, writing
+    _edge, _nth, _hold = edge, nth, hold
     code = 70
     try:
         code = life(config)
@@ -73,7 +90,9 @@ def begin(config: Path, edge: str | None, nth: int) -> tuple[int, int]:
 
 def main() -> None:
     """One life after the other."""
+    global _counts
     e2e_edges.install(hit)
+    config, _counts = Path(sys.argv[1]), Counts(Path(sys.argv[2]))
     from poller import app, commands, uv  # noqa: F401, PLC0415 imported once, for all lives; after the edges
     from poller.kinds import load_sink_kind, load_source_kind, load_store_kind  # noqa: PLC0415 the same
 
@@ -81,21 +100,17 @@ def main() -> None:
         load_source_kind(vendor)
     load_sink_kind("kafka")
     load_store_kind("sqlite")
-    config = Path(sys.argv[1])
     answer(ready=True)
     commands_in = sys.stdin.fileno()
     buffer = b""
-    pid, pipe, names = 0, -1, b""
+    pid, pipe = 0, -1
     while True:
         ready, _, _ = select.select([commands_in, *([pipe] if pipe >= 0 else [])], [], [])
         if pipe in ready:
-            found = os.read(pipe, 65536)
-            names += found
-            if not found:
-                _, status = os.waitpid(pid, 0)
-                os.close(pipe)
-                answer(status=status, hits=names.decode().split("\n")[:-1])
-                pid, pipe, names = 0, -1, b""
+            _, status = os.waitpid(pid, 0)
+            os.close(pipe)
+            pid, pipe = 0, -1
+            answer(status=status)
         if commands_in in ready:
             more = os.read(commands_in, 65536)
             if not more:
@@ -108,7 +123,7 @@ def main() -> None:
                     if pid:
                         os.kill(pid, wanted["end"])
                 else:
-                    pid, pipe = begin(config, wanted["edge"], wanted["nth"])
+                    pid, pipe = begin(config, wanted["edge"], wanted["nth"], wanted["hold"])
                     answer(pid=pid)
     if pid:
         os.kill(pid, signal.SIGKILL)

@@ -6,6 +6,7 @@
 import ast
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -29,20 +30,19 @@ _HIT = "__edge__"
 
 
 class Edge(NamedTuple):
-    """One boundary. `text`: what is awaited there."""
+    """One boundary."""
 
-    module: str
     function: str
-    number: int
-    """The how many-th awaited thing of the function, from 0."""
+    """With its module and class."""
+    what: str
+    """What is awaited: a call without its arguments. ` #2`: the second such one of the function."""
     side: str
     """before | after"""
-    text: str
 
     @property
     def name(self) -> str:
-        """`poller.keep.Keeper.keep[0] before`: says nothing about lines, which move."""
-        return f"{self.module}.{self.function}[{self.number}] {self.side}"
+        """`poller.keep.Keeper._commit: shard.store.commit_page before`: says nothing about lines, which move."""
+        return f"{self.function}: {self.what} {self.side}"
 
 
 class _Wrap(ast.NodeTransformer):
@@ -52,7 +52,7 @@ class _Wrap(ast.NodeTransformer):
         self.module = module
         self.edges: list[Edge] = []
         self._where: list[str] = []
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def _scope(self, node: ast.AST) -> ast.AST:
         self._where.append(node.name)  # type: ignore[attr-defined]
@@ -63,12 +63,12 @@ class _Wrap(ast.NodeTransformer):
     visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _scope  # noqa: N815 names of the library
 
     def _wrapped(self, value: ast.expr, kind: str) -> ast.expr:
-        function = ".".join(self._where)
-        number = self._counts.get(function, 0)
-        self._counts[function] = number + 1
-        text = f"{kind} {ast.unparse(value)}".replace("\n", " ")[:90]
+        function = ".".join((self.module, *self._where))
+        what = ast.unparse(value.func if isinstance(value, ast.Call) else value)
+        self._counts[function, what] += 1
+        what += f" #{times}" if (times := self._counts[function, what]) > 1 else ""
         first = len(self.edges)
-        self.edges += [Edge(self.module, function, number, side, text) for side in ("before", "after")]
+        self.edges += [Edge(function, what, side) for side in ("before", "after")]
         call = ast.Call(
             ast.Attribute(ast.Name(_HIT, ast.Load()), kind, ast.Load()),
             [ast.Constant(self.edges[first].name), ast.Constant(self.edges[first + 1].name), value],
@@ -116,46 +116,55 @@ def edges(modules: Sequence[str] = MODULES) -> list[Edge]:
     return found
 
 
+Hit = Callable[[str], Awaitable[None] | None]
+"""Told of each boundary that is met; what it returns is awaited there."""
+
+
 class Hits:
     """What the wrapped code calls."""
 
-    def __init__(self, hit: Callable[[str], None]) -> None:
+    def __init__(self, hit: Hit) -> None:
         self._hit = hit
+
+    async def meet(self, name: str) -> None:
+        """One boundary."""
+        if (held := self._hit(name)) is not None:
+            await held
 
     async def wait(self, before: str, after: str, what: Awaitable[Any]) -> Any:
         """In the place of `await what`."""
-        self._hit(before)
+        await self.meet(before)
         result = await what
-        self._hit(after)
+        await self.meet(after)
         return result
 
     async def turns(self, before: str, after: str, what: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """In the place of `async for … in what`."""
-        self._hit(before)
+        await self.meet(before)
         async for one in what:
-            self._hit(after)
+            await self.meet(after)
             yield one
-            self._hit(before)
+            await self.meet(before)
 
     def hold(self, before: str, after: str, what: Any) -> "_Held":
         """In the place of `async with what`."""
-        return _Held(self._hit, before, after, what)
+        return _Held(self, before, after, what)
 
 
 class _Held:
-    def __init__(self, hit: Callable[[str], None], before: str, after: str, what: Any) -> None:
-        self._hit, self._before, self._after, self._what = hit, before, after, what
+    def __init__(self, hits: Hits, before: str, after: str, what: Any) -> None:
+        self._hits, self._before, self._after, self._what = hits, before, after, what
 
     async def __aenter__(self) -> Any:
-        self._hit(self._before)
+        await self._hits.meet(self._before)
         entered = await self._what.__aenter__()
-        self._hit(self._after)
+        await self._hits.meet(self._after)
         return entered
 
     async def __aexit__(self, *raised: object) -> Any:
-        self._hit(self._before)
+        await self._hits.meet(self._before)
         result = await self._what.__aexit__(*raised)
-        self._hit(self._after)
+        await self._hits.meet(self._after)
         return result
 
 
@@ -193,7 +202,7 @@ class _Finder(MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, spec.origin, loader=loader)
 
 
-def install(hit: Callable[[str], None]) -> None:
+def install(hit: Hit) -> None:
     """Before the chosen modules are imported for the first time."""
     assert not set(MODULES) & set(sys.modules), "too late: already imported"
     sys.meta_path.insert(0, _Finder(Hits(hit)))

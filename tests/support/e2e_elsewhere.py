@@ -1,0 +1,132 @@
+"""Boundaries at which no scene kills the daemon: when they are met, and by which test. That it is so is tested too."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from e2e_edges import Edge
+
+_FAULTS = "tests/deliver/test_deliver_store_faults.py::"
+_LOOP = "tests/deliver/test_deliver_loop.py::"
+_TOO_LARGE = "tests/sinks/kafka/test_kafka_too_large.py::"
+
+
+class Elsewhere(NamedTuple):
+    """When boundaries are met, and the test that comes there."""
+
+    when: str
+    test: str
+    where: tuple[str, ...]
+    """Functions, or `function: what is awaited`."""
+
+
+ELSEWHERE: tuple[Elsewhere, ...] = (
+    Elsewhere(
+        "more rows in many a shortest window than can be asked for",
+        "tests/polling/test_polling_too_many.py::test_too_many_rows_in_many_seconds_are_an_outage_and_what_came_is_kept[memory]",
+        ("poller.poll._cut: track.keep",),
+    ),
+    Elsewhere(
+        "an answer of more records than are committed at once",
+        "tests/polling/test_polling_commit.py::test_nothing_is_written_where_nothing_changed",
+        ("poller.poll.read_page: track.keep",),
+    ),
+    Elsewhere(
+        "the sink refuses after it has worked",
+        _LOOP + "test_refused_at_the_start_ends_refused_later_is_tried_again",
+        ("poller.deliver.Delivery.run: self._failed",),
+    ),
+    Elsewhere(
+        "the store fails while it is read anew",
+        _FAULTS + "test_a_store_that_fails_while_it_is_read_anew_is_tried_again",
+        ("poller.deliver.Delivery._believe: self._failed",),
+    ),
+    Elsewhere(
+        "the store could not be read before the delivery began",
+        _FAULTS + "test_a_store_that_fails_to_be_read_at_the_start_is_tried_again",
+        ("poller.deliver.Delivery._fix_place: self._believe", "poller.deliver.Delivery._fix_place: self._believe #2"),
+    ),
+    Elsewhere(
+        "the store fails while a sink's place is fixed",
+        _FAULTS + "test_a_place_in_the_log_that_cannot_be_fixed_is_tried_again",
+        ("poller.deliver.Delivery._fix_place: self._failed",),
+    ),
+    Elsewhere(
+        "the store is exchanged between two looks at it",
+        _FAULTS + "test_a_position_that_is_lost_between_two_looks_is_fixed_anew",
+        ("poller.settle.Settler._stored: self.begin", "poller.settle.Settler._stored: self._store.position #2"),
+    ),
+    Elsewhere(
+        "the sink was renamed",
+        _LOOP + "test_renamed_sink_keeps_its_place_and_settles_its_old_progress",
+        ("poller.settle.Settler.begin: self._store.position #2", "poller.settle.Settler._kept_by_old_name"),
+    ),
+    Elsewhere("`start_from` is a time", _LOOP + "test_start_from_a_time", ("poller.settle.Settler._first",)),
+    Elsewhere(
+        "at least once",
+        "tests/sinks/kafka/test_kafka_chaos.py::test_at_least_once_needs_no_progress_topic",
+        ("poller.sinks.kafka.lane.KafkaLane._transaction: producer.send",),
+    ),
+    Elsewhere(
+        "a sink that keeps no progress",
+        "tests/deliver/test_deliver_progress_rule.py::TestMemory::runTest",
+        ("poller.settle.Settler.settle: self._sink.lane",),
+    ),
+    Elsewhere(
+        "Kafka refuses to let a producer start",
+        "tests/sinks/kafka/test_kafka_start.py::test_a_producer_that_may_not_start_leaves_nothing_behind",
+        ("poller.sinks.kafka.producer.Producer.start: self.discard",),
+    ),
+    Elsewhere(
+        "an event is too large by its key alone",
+        _TOO_LARGE + "test_one_that_is_too_large_by_its_key_alone",
+        ("poller.sinks.kafka.lane.KafkaLane._name_dead: self._refused #2",),
+    ),
+    Elsewhere(
+        "an event is too large",
+        _TOO_LARGE + "test_only_those_that_are_refused_alone_are_named",
+        (
+            "poller.sinks.kafka.lane.KafkaLane.send: self._name_dead",
+            "poller.sinks.kafka.lane.KafkaLane._name_dead: self._anew",
+            "poller.sinks.kafka.lane.KafkaLane._name_dead: self._refused",
+            "poller.sinks.kafka.lane.KafkaLane._refused",
+            "poller.sinks.kafka.lane.KafkaLane._taken: producer.begin",
+            "poller.sinks.kafka.lane.KafkaLane._taken: producer.send",
+            "poller.sinks.kafka.lane.KafkaLane._taken: producer.abort",
+            "poller.sinks.kafka.lane.KafkaLane._taken: self._anew",
+            "poller.sinks.kafka.lane.KafkaLane._anew",
+            "poller.sinks.kafka.producer.Producer.abort",
+        ),
+    ),
+)
+CHANCE: Mapping[str, str] = {
+    "poller.sinks.kafka.lane.KafkaLane._taken: self.close": "Kafka fails in the short time in which a too large event is looked for",
+}
+"""Boundaries that nothing comes to for sure, and why."""
+
+
+def excused(edge: Edge) -> str | None:
+    """Why no life has to end there; None: one has to."""
+    for where, why in CHANCE.items():
+        if _is(edge, where):
+            return f"by chance: {why}"
+    return next((found.when for found in ELSEWHERE if any(_is(edge, where) for where in found.where)), None)
+
+
+def stale(edges: Sequence[Edge]) -> list[str]:
+    """What is excused and is no longer in the code."""
+    named = [*(where for found in ELSEWHERE for where in found.where), *CHANCE]
+    return [where for where in named if not any(_is(edge, where) for edge in edges)]
+
+
+def lacking(edges: Sequence[Edge], met: Mapping[str, Collection[str]]) -> list[tuple[str, str]]:
+    """Boundary and test where the test does not come there. `met`: by test."""
+    return [
+        (edge.name, found.test)
+        for found in ELSEWHERE
+        for edge in edges
+        if any(_is(edge, where) for where in found.where) and edge.name not in met.get(found.test, ())
+    ]
+
+
+def _is(edge: Edge, where: str) -> bool:
+    return where in (edge.function, f"{edge.function}: {edge.what}")

@@ -134,10 +134,13 @@ def _fault(body: bytes, said: str, where: str) -> Truncated | Malformed | NotThe
 # --- one record ------------------------------------------------------------------------------------------------------
 
 
-def fields(record: bytes, decode: Callable[[bytes], S], shape: type[S]) -> S:
-    """The fields of a record, after the fast decoder failed: other types become text. Raises BadRecord."""
+def fields(record: bytes, decode: Callable[[bytes], S], shape: type[S], ids: frozenset[str] = frozenset()) -> S:
+    """The fields of a record, after the fast decoder failed: other types become text. Raises BadRecord.
+
+    `ids`: fields that name the thing; what is neither text nor a number is no id, and counts as absent.
+    """
     try:
-        found = _fields(record)
+        found = {name: raw for name, raw in _fields(record).items() if name not in ids or not _odd(raw)}
         values = {
             field.encode_name: found[field.encode_name] if field.type is Raw else _loose(found[field.encode_name])
             for field in msgspec.structs.fields(shape)
@@ -149,8 +152,12 @@ def fields(record: bytes, decode: Callable[[bytes], S], shape: type[S]) -> S:
 
 
 def _loose(raw: Raw) -> Raw | str:
-    text = bytes(raw)
-    return text.decode("utf-8", "replace") if text[:1] in {b"[", b"{", b"t", b"f"} else raw
+    return bytes(raw).decode("utf-8", "replace") if _odd(raw) else raw
+
+
+def _odd(raw: Raw) -> bool:
+    """Neither text nor a number nor null."""
+    return bytes(raw)[:1] in {b"[", b"{", b"t", b"f"}
 
 
 def normal(value: Text) -> str:

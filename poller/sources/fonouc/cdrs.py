@@ -33,6 +33,7 @@ from poller.sources.fonouc.epochs import EARLIEST, GREGORIAN, LATEST, epoch
 from poller.sources.fonouc.pages import PageReading, limits, page_request
 
 _DAY = 86_400
+_IDS = frozenset({"call_id", "callid", "id", "msg_id", "media_recording_id"})
 
 
 class _Key(Struct, gc=False):
@@ -98,7 +99,7 @@ class Cdrs:
         try:
             leg = _key(record)
         except (ValueError, RecursionError):
-            leg = fields(record, _key, _Key)
+            leg = fields(record, _key, _Key, _IDS)
         caller = leg.caller_id_number or _user(leg.from_)
         callee = leg.callee_id_number or _user(leg.to)
         state = (
@@ -117,7 +118,7 @@ class Cdrs:
         try:
             leg = _cdr(record)
         except (ValueError, RecursionError):
-            leg = fields(record, _cdr, _Cdr)
+            leg = fields(record, _cdr, _Cdr, _IDS)
         call_id = leg.call_id if leg.call_id.__class__ is str and leg.call_id else _call_id(leg)
         began = _began(leg)
         started = utc(began)

@@ -16,6 +16,7 @@ from poller.sources.fonouc.media import media_url
 from poller.sources.fonouc.pages import PageReading, limits, page_request
 
 _DAY = 86_400
+_IDS = frozenset({"_id", "media_recording_id", "call_id"})
 
 
 class _Key(Struct, gc=False):
@@ -78,7 +79,7 @@ class Recordings:
         try:
             found = _key(record)
         except (ValueError, RecursionError):
-            found = fields(record, _key, _Key)
+            found = fields(record, _key, _Key, _IDS)
         size = _file(found.attachments).length
         caller, callee = _numbers(found)
         own = epoch(found.pvt_created if self._options.filter == "pvt_created" else found.start)
@@ -90,7 +91,7 @@ class Recordings:
         try:
             found = _recording(record)
         except (ValueError, RecursionError):
-            found = fields(record, _recording, _Recording)
+            found = fields(record, _recording, _Recording, _IDS)
         identity, call_id = _id(found), words(found.call_id)
         file = _file(found.attachments)
         size = number(file.length)

@@ -468,11 +468,15 @@ def test_trap_06_id_without_call_id() -> None:
         ({"call_id": ""}, "c1@198.51.100.9"),
         ({"call_id": None, "id": "", "msg_id": "m-7"}, "m-7"),
         ({"call_id": 17}, "17"),
+        ({"call_id": True}, "c1@198.51.100.9"),
+        ({"call_id": [], "id": {}, "msg_id": "m-7"}, "m-7"),
     ):
         assert CDRS.keys(one(**fields), None).id == expected
         assert CDRS.normalise(one(**fields), None).subject == expected
     with pytest.raises(BadRecord):
         CDRS.keys(one(call_id="", id=""), None)
+    with pytest.raises(BadRecord):
+        cases.RECORDINGS.keys(cases.encode(cases.recording(1, _id=True, media_recording_id={})), None)
 
 
 @pytest.mark.parametrize(

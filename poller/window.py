@@ -131,7 +131,7 @@ def next_slice(checkpoint: Checkpoint, item: Pass, limits: Limits) -> Slice | No
     if item.borders:
         return Slice(item.borders[0], item.borders[0], "border")
     if item.retries:
-        return Slice(item.retries[0], item.retries[0], "retry")
+        return Slice(_asked(checkpoint, item.retries[0], limits), item.retries[0], "retry")
     return None
 
 

@@ -187,6 +187,8 @@ async def test_a_gap_holds_the_claim_until_it_can_be_read_also_across_restarts(r
         rig.phones.asked.clear()
         assert await poll_out(track) is None
         assert any(one.window.begin <= now - 100 <= one.window.end for one in rig.phones.asked), "tried again"
+        later(rig.clock, 60)
+        await poll_on(track)  # a pass whose last answer was bad is committed with the next good one
         complete = await rig.complete(track)
         assert complete is not None
         assert now - 103 <= complete <= now - 100, "complete_until stays below the gap"
@@ -195,10 +197,27 @@ async def test_a_gap_holds_the_claim_until_it_can_be_read_also_across_restarts(r
     assert await rig.told() == []
     later(rig.clock, 4_000)
     rig.phones.say = None
-    await poll_on(track, 2)  # the first one ends the pass that had failed before the restart
+    await poll_on(track)
     assert await rig.told() == [("call.new", "hidden", 1)]
     assert (await rig.checkpoint(track)).gaps == []
     assert await rig.complete(track) == rig.clock.now() - 60 - 10 - 1_800
+
+
+async def test_a_gap_is_tried_again_with_room_on_both_sides(rig: Rig) -> None:
+    """Bounds may be exclusive: as any slice, the window overlaps its neighbours."""
+    now = 1_700_000_000
+    rig.phones.say = unreadable(rig, now - 100, now - 100)
+    track = rig.track(start="10m", ladder=LADDER)
+    assert await poll_out(track) is None
+    checkpoint = track.checkpoint
+    assert checkpoint is not None
+    gaps = [gap.window for gap in checkpoint.gaps]
+    rig.phones.say = None
+    later(rig.clock, 2_500)
+    rig.phones.asked.clear()
+    await poll_on(track)
+    asked = [one.window for one in rig.phones.asked]
+    assert {Window(gap.begin - 1, gap.end) for gap in gaps} <= set(asked)
 
 
 async def test_an_open_gap_claims_nothing_while_its_pass_goes_on(rig: Rig) -> None:

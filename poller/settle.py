@@ -170,6 +170,9 @@ class Settler:
             if not fresh and await self._store.holds(self._shard.number, progress.position):
                 return max(stored, progress.position, key=lambda position: position.seq)
         if self._settled == self._shard.generation:
+            await self._confirm(stored)
+            if self._settled != self._shard.generation:
+                raise Outdated("the store was exchanged just now: its own earlier progress is not foreign")
             raise ForeignProgress(self._foreign(progress))
         return await self._healed(lane, stored, fresh=fresh)
 

@@ -380,6 +380,7 @@ EMPTY: Step = ("empty", {})
 LATER: Step = ("time_passes", {"hours": 7})
 BACKUP: Step = ("backup", {})
 DELIVER: Step = ("deliver", {})
+FAULT: Step = ("a_fault_at_an_await", {"at": 11, "sink": "first"})
 OTHER_NAMES: Step = ("configure", {"names": 2})
 
 
@@ -403,6 +404,13 @@ OTHER_NAMES: Step = ("configure", {"names": 2})
                 CHANGE,
             ],
             id="a store from before a change of names, with the configuration of that time",
+        ),
+        *(
+            pytest.param(
+                [BACKUP, DELIVER, FAULT, CALL, ("a_restore_at_an_await", {"at": at, "copy": 0, "polled": polled})],
+                id=f"exchanged while its progress is looked for, which is not foreign: {polled}",
+            )
+            for at, polled in ((15, False), (16, True))
         ),
     ],
 )

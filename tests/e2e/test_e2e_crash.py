@@ -29,8 +29,8 @@ APART = 20
 MORE = 3
 """So many more rounds of work a life gets that has not come to its edge, before another life is tried."""
 FEW = {"mor": ("user_calls", "recordings"), "thulium": ("connections",), "fonouc": ("cdrs", "recordings")}
-ONLY = os.environ.get("CRASH_EVERY")
-"""For trying out: only every so many-th boundary. The test is not passed then."""
+ONLY = os.environ.get("CRASH_ONLY", "")
+"""For trying out: only boundaries whose names hold this. The test is not passed then."""
 
 
 async def test_killed_at_every_step_boundary_nothing_is_lost_or_doubled(
@@ -93,7 +93,7 @@ class Crashes:
                 self.scenes[edge].setdefault(name, times)
             print(f"{name}: {len(self.scenes)} met until now, {time.monotonic() - began:.1f} s", flush=True)
             await self.judged()
-        todo = [edge for edge in self.names if self.scenes[edge]][:: int(ONLY or 1)]
+        todo = [edge for edge in self.names if self.scenes[edge] and ONLY in edge]
         # One scene after the other: an id must not be changed while the store is empty, which then is nothing that could be healed.
         todo.sort(key=lambda edge: list(SCENES).index(next(iter(self.scenes[edge]))))
         scene = ""

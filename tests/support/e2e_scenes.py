@@ -304,6 +304,14 @@ class FencedNoting(Renamed):
             await self.deliver()
 
 
+class OtherTopic(Scene):
+    """The progress topic was changed in the configuration."""
+
+    async def before(self) -> None:
+        self.daemon.settings["sinks"]["kafka"]["progress_topic"] += "_"
+        self.daemon.write()
+
+
 class RenamedBack(Scene):
     """A backup from before a change of the transactional id, with the configuration of then."""
 
@@ -335,5 +343,6 @@ SCENES: Mapping[str, type[Scene]] = {
     "renamed": Renamed,
     "fenced noting": FencedNoting,
     "renamed back": RenamedBack,
+    "other topic": OtherTopic,
 }
 """A boundary is tried in the first one that meets it."""

@@ -264,13 +264,15 @@ class WayIn(RuleBasedStateMachine):
 
     @rule(
         user=st.sampled_from(USERS),
-        at=st.integers(0, 25),
+        at=st.integers(0, 9),
         what=st.sampled_from(["crash", "crash", "restore", "empty"]),
         copy=st.integers(0, 20),
-        force=st.booleans(),
+        wait=st.sampled_from([0, 61, 1_801]),
     )
-    def cut_short(self, user: str, at: int, what: str, copy: int, force: bool) -> None:
-        """Something happens at a step between the poll and the store."""
+    def cut_short(self, user: str, at: int, what: str, copy: int, wait: int) -> None:
+        """Something happens at a step between the poll and the store, when some rows are as late as a rung promises."""
+        self.add_critical_rows()
+        self.world.pass_time(wait)
 
         async def action() -> None:
             if what == "crash":
@@ -279,7 +281,7 @@ class WayIn(RuleBasedStateMachine):
 
         life = self.runner.run(self.live())
         life.fuse.set(at, action)
-        self.polls(user, None, force, 1)
+        self.polls(user, None, True, 1)
 
     # --- what people do ----------------------------------------------------------------------------------------------
 

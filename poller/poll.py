@@ -23,7 +23,7 @@ MAX_PAGES = 300
 EMPTY_PAGES = 10
 """Pages without a record, in a row, after which a walk is not believed."""
 EASY_RECORDS = 20_000
-"""An answer with fewer records, in a quarter of the timeout, lets the next slice be longer."""
+"""An answer with fewer records, and quick, lets the next slice be longer."""
 ABSURD_SKEW = 86_400.0
 """A vendor's clock that differs more from ours is not followed, as if its answers had no Date."""
 SHORTER_PER_POLL = 3
@@ -85,12 +85,17 @@ async def read_slice(track: Track, checkpoint: Checkpoint, item: Pass, part: Sli
         await _cut(track, draft, same, part, walk, end)
     else:
         took = track.setup.clock.mono() - began
-        easy = took < track.options.timeout / 4 and end.count < EASY_RECORDS and not end.near_cap
+        easy = _quick(took, end.count, track.options.timeout) and end.count < EASY_RECORDS and not end.near_cap
         bound = end.bound(track.options.settle)
         window.read(draft, same, part, track.endpoint.limits, bound=bound, easy=easy, found=end.gaps)
     await _commit(track, draft, walk, end)
     track.checkpoint, track.shortened, track.read_something = draft, 0, True
     return draft
+
+
+def _quick(took: float, count: int, timeout: float) -> bool:
+    """Whether a longer window would still be answered in time. What is slow with little in it is not slow for its length."""
+    return took < timeout / 4 or (count < CHUNK and took < timeout * 3 / 4)
 
 
 async def _cut(track: Track, draft: Checkpoint, item: Pass, part: Slice, walk: Walk, end: "_End") -> None:

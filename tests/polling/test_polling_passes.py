@@ -6,6 +6,7 @@ import pytest
 from polling_rig import Rig, later, poll_on
 from polling_vendor import Listed, Query, lines
 
+from poller import checkpoint as checkpoints
 from poller import schedule
 from poller.errors import BadAnswer, Malformed, Truncated
 from poller.model import Window
@@ -116,7 +117,7 @@ async def test_slices_grow_again_after_they_were_halved(rig: Rig) -> None:
 async def test_a_slow_answer_lets_nothing_grow(rig: Rig) -> None:
     listed = Listed(first_span=600)
     track = rig.track(listed, start="1h")
-    rig.phones.takes = 10.0
+    rig.phones.takes = 25.0  # of 30
     await poll(track, None)
     assert {one.window.span for one in rig.phones.asked[:5]} == {601}
 
@@ -287,6 +288,22 @@ async def test_a_long_pass_ends_although_every_answer_lasts_a_whole_interval(rig
         await poll(track, until=rig.clock.mono() + 60)
     assert await rig.told() == [("call.new", "old", 1)]
     assert await rig.complete(track) is not None
+
+
+async def test_windows_that_a_bad_second_shortened_grow_again_where_every_answer_is_slow(rig: Rig) -> None:
+    now = int(rig.clock.now())
+    rig.phones.say = unreadable(rig, now - 300, now - 300)
+    rig.phones.takes = 20.0  # of 30
+    track = rig.track(start="1h")
+    while track.checkpoint is None or track.checkpoint.span > 1:
+        await schedule.poll_once(track, until=rig.clock.mono() + 60)
+    rig.phones.say = None
+    for _ in range(60):
+        await schedule.poll_once(track, until=rig.clock.mono() + 60)
+    assert track.checkpoint.span > 600
+    read_until = checkpoints.read_until(track.checkpoint)
+    assert read_until is not None
+    assert read_until > rig.clock.now() - 300
 
 
 async def test_a_poll_ends_when_the_next_one_is_due(rig: Rig) -> None:

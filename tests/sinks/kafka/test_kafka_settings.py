@@ -143,6 +143,7 @@ async def test_password_is_checked_by_a_real_broker(tmp_path: Any, broker: Broke
             "listener.name.plaintext.sasl.enabled.mechanisms": "PLAIN",
             "listener.name.plaintext.plain.sasl.jaas.config": login,
             "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "auto.create.topics.enable": "true",
         },
     )
     secured.start()
@@ -155,6 +156,10 @@ async def test_password_is_checked_by_a_real_broker(tmp_path: Any, broker: Broke
             )
             sink = build("kafka", made, shards=1)
             if works:
+                strict = made.model_copy(update={"create_topics": False})
+                for _ in range(2):  # a broker that creates what it is asked about is not asked in that way
+                    with pytest.raises(SinkRefused, match=r"no topic telephony\.calls"):
+                        await build("kafka", strict, shards=1).lane(0)
                 await (await sink.lane(0)).close()
             else:
                 with pytest.raises(SinkRefused, match=r"(?i)authentication") as refused:

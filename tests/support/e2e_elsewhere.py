@@ -98,23 +98,16 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
 )
-CHANCE: Mapping[str, str] = {
-    "poller.sinks.kafka.lane.KafkaLane._taken: self.close": "Kafka fails in the short time in which a too large event is looked for",
-}
-"""Boundaries that nothing comes to for sure, and why."""
 
 
 def excused(edge: Edge) -> str | None:
     """Why no life has to end there; None: one has to."""
-    for where, why in CHANCE.items():
-        if _is(edge, where):
-            return f"by chance: {why}"
     return next((found.when for found in ELSEWHERE if any(_is(edge, where) for where in found.where)), None)
 
 
 def stale(edges: Sequence[Edge]) -> list[str]:
     """What is excused and is no longer in the code."""
-    named = [*(where for found in ELSEWHERE for where in found.where), *CHANCE]
+    named = [where for found in ELSEWHERE for where in found.where]
     return [where for where in named if not any(_is(edge, where) for edge in edges)]
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from poller.errors import PollerError, SinkFault
+from poller.errors import SinkFault
 from poller.model import DeadEvent, Event, Position, Progress, Segment
 from poller.outgoing import Outgoing, dead_id, for_sink
 from poller.protocols import Published, Sent
@@ -64,10 +64,11 @@ class KafkaLane:
         position = end(segments[-1])
         entries = [entry for entry in _entries(segments, self._sink) if entry.seq not in self._dead]
         try:
-            await self._transaction(self._batches(entries), position)
-        except BatchTooLarge as error:
-            before = self.progress.position if self.progress is not None else Position()
-            return Sent(before, await self._name_dead(entries, error))
+            try:
+                await self._transaction(self._batches(entries), position)
+            except BatchTooLarge as error:
+                before = self.progress.position if self.progress is not None else Position()
+                return Sent(before, await self._name_dead(entries, error))
         except BaseException:
             await self.close()
             raise
@@ -189,9 +190,6 @@ class KafkaLane:
         except BatchTooLarge:
             await self._anew()
             return False
-        except PollerError:
-            await self.close()
-            raise
         return True
 
     async def _anew(self) -> None:

@@ -16,6 +16,10 @@ from poller.settle import Settler
 
 AT_ONCE = 8 << 20
 """Bytes of events, before compression, that one delivery takes at most, unless a single segment is larger."""
+BUSY = 500
+"""Events in one delivery after which the next ones are probably near."""
+GATHER = 0.2
+"""Seconds for which those are left to gather: each transaction costs us and the brokers as much as hundreds of events."""
 IDLE = 5.0
 """Seconds after which the log is looked at although nobody told of anything new."""
 _FIRST, _LIMIT = 0.5, 30.0
@@ -103,6 +107,8 @@ class Delivery:
             if not segments:
                 with anyio.move_on_after(IDLE):
                     await changed.wait()
+            elif _more_is_near(segments):
+                await self._clock.sleep(GATHER)
 
     async def _send(self, lane: Lane, before: Position, segments: Sequence[Segment]) -> None:
         """One delivery: sent, then noted. What the sink can never take is kept as dead letters before it is passed."""
@@ -174,3 +180,8 @@ class Delivery:
         if lane is not None:
             with anyio.CancelScope(shield=True):
                 await lane.close()
+
+
+def _more_is_near(segments: Sequence[Segment]) -> bool:
+    """Events come fast, and what has come does not fill deliveries by itself."""
+    return segments[-1].last - segments[0].first >= BUSY and sum(one.recorded_bytes for one in segments) < AT_ONCE // 2

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 from delivery_events import call_event, seen_key
+from delivery_model import quiet
 from structlog.testing import capture_logs
 
+from poller.deliver import AT_ONCE, BUSY, GATHER
 from poller.errors import Fenced, ForeignProgress, SinkFault, SinkRefused, StoreFault
 from poller.model import CheckpointKey, PageCommit, Position, Progress
 from poller.route import Rewound
@@ -26,6 +28,34 @@ async def test_delivers_in_order_and_notes_the_position(life: Any) -> None:
     await life.delivery.caught_up()
     assert life.metrics.deliveries["kafka", "delivered", ""].value == 3
     assert life.metrics.pending_events["kafka"].value == 0
+
+
+async def test_after_many_events_the_next_ones_gather_for_a_moment(life: Any) -> None:
+    await life.begin()
+    await life.commit(*[f"many-{number}" for number in range(BUSY + 1)])
+    await quiet(life.fuse)
+    assert life.clock.sleeping == 1, "more is near"
+    await life.commit("next")
+    await life.commit("and next")
+    await quiet(life.fuse)
+    assert len(life.published) == BUSY + 1, "they wait together"
+    await life.clock.advance(GATHER)
+    assert life.published[-2:] == ["next", "and next"]
+    assert life.clock.sleeping == 0, "few came: the next one goes at once"
+    await life.commit("alone")
+    await quiet(life.fuse)
+    assert life.published[-1] == "alone"
+
+
+async def test_a_backlog_that_fills_deliveries_does_not_wait(life: Any) -> None:
+    raw = [call_event(f"large-{number}", number, size=10_000) for number in range(1, BUSY + 2)]
+    life.shard.held = await life.store.hold(0)
+    segment = pack(raw, life.shard.held.last, life.clock.now())
+    assert segment.recorded_bytes > AT_ONCE // 2
+    life.shard.held = await life.store.commit_page(life.shard.held, PageCommit(segment=segment))
+    await life.begin()
+    assert len(life.published) == BUSY + 1
+    assert life.waits == []
 
 
 async def test_an_event_for_other_sinks_is_passed_over(life: Any) -> None:

@@ -56,6 +56,16 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.settle.Settler._stored: self.begin", "poller.settle.Settler._stored: self._store.position #2"),
     ),
     Elsewhere(
+        "progress was moved by somebody else",
+        _LOOP + "test_progress_that_somebody_else_moved_ends_the_program",
+        ("poller.settle.Settler._rule: self._confirm",),
+    ),
+    Elsewhere(
+        "many events in one delivery",
+        _LOOP + "test_after_many_events_the_next_ones_gather_for_a_moment",
+        ("poller.deliver.Delivery._deliver: self._clock.sleep",),
+    ),
+    Elsewhere(
         "the sink was renamed",
         _LOOP + "test_renamed_sink_keeps_its_place_and_settles_its_old_progress",
         ("poller.settle.Settler.begin: self._store.position #2", "poller.settle.Settler._kept_by_old_name"),

@@ -172,8 +172,17 @@ def _prepare(connection: Timed, path: Path) -> None:
     connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {found}; ROLLBACK;")
     if unclean:
         _check_pages(connection)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    _fold(connection)
     migrations.apply(connection, path)
+
+
+def _fold(connection: Timed) -> None:
+    """Without room the log stays as it is: nothing is lost, and whoever writes next says it."""
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+            raise
 
 
 def _check_pages(connection: Timed) -> None:

@@ -5,13 +5,17 @@ backup in the file's place, that would mix two histories. So the lock file notes
 file itself was when the log was last folded into it; a log that does not fit is moved aside, never used, never deleted.
 """
 
+import itertools
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
 
+from poller.log import get_logger
 from poller.stores.sqlite.queries import SQL
+
+_log = get_logger()
 
 
 class Note(Struct, frozen=True, array_like=True):
@@ -44,15 +48,41 @@ def foreign(path: Path, before: Note) -> bool:
     log = log_of(path)
     if not path.exists() or not log.exists() or log.stat().st_ino != before.log:
         return False
-    return path.stat().st_ino != before.file or (_folded(path) or (0, 0)) < (before.epoch, before.seq)
+    if path.stat().st_ino != before.file:
+        return True
+    folded, noted = _folded(path), (before.epoch, before.seq)
+    if folded is None:
+        return noted > (0, 0) and not _whole(path)
+    return folded < noted
 
 
 def set_aside(path: Path) -> Path:
-    """Moves the log away; where it is now."""
-    aside = path.with_name(f"{path.name}-wal.replaced")
+    """Moves the log away, beside those that were moved before; where it is now."""
+    names = (f"{path.name}-wal.replaced{number or ''}" for number in itertools.count())
+    aside = next(place for name in names if not (place := path.with_name(name)).exists())
     log_of(path).rename(aside)
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    _log.warning(
+        "log set aside",
+        store=str(path),
+        kept=str(aside),
+        detail="it was written for another file than the one that stands there now, and is not used",
+    )
     return aside
+
+
+def _whole(path: Path) -> bool:
+    """Whether file and log are sound together. A fold that broke off (a kill, a full disk) leaves a file that only its own log completes.
+
+    Raises sqlite3.Error where that cannot be found out now.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            return False
+        raise
 
 
 def _folded(path: Path) -> tuple[int, int] | None:

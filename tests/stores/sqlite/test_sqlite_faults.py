@@ -312,6 +312,26 @@ async def test_an_older_copy_beside_the_log_of_a_killed_daemon(path: Path, tmp_p
     assert path.with_name("poller.db-wal.replaced").exists()
 
 
+async def test_a_fold_that_broke_off_is_finished(path: Path, tmp_path: Path) -> None:
+    """By a full disk or a kill: some pages of the file are new, the rest is as it was, and the log has everything."""
+    await filled(path, 20)
+    killed(path, 300)
+    whole = tmp_path / "whole.db"
+    for end in ("", "-wal"):
+        shutil.copyfile(f"{path}{end}", f"{whole}{end}")
+    with contextlib.closing(sqlite3.connect(whole)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with path.open("r+b") as file:
+        file.write(whole.read_bytes()[:4096])
+    with (
+        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as alone,
+        pytest.raises(sqlite3.DatabaseError, match="malformed"),
+    ):
+        alone.execute("SELECT * FROM shard").fetchall()
+    assert await last_seq(path) == 320
+    assert not path.with_name("poller.db-wal.replaced").exists()
+
+
 async def test_an_older_copy_beside_a_log_that_stayed_because_somebody_looked(path: Path, tmp_path: Path) -> None:
     await filled(path, 5)
     backup(path, tmp_path / "backup")

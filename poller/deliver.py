@@ -60,9 +60,11 @@ class Delivery:
                     await self._deliver()
                 except Outdated:
                     await self._believe()
-                except (ForeignProgress, SinkRefused) as error:
-                    if isinstance(error, ForeignProgress) or self.position is None:
-                        raise
+                except ForeignProgress:
+                    raise
+                except SinkRefused as error:
+                    if self.position is None:
+                        raise SinkRefused(f"sink {self.sink.name}: {error}") from None
                     await self._failed(error)
                 except PollerError as error:
                     await self._failed(error)

@@ -86,5 +86,7 @@ def _said(error: BaseException) -> str:
             f"the broker's certificate is not accepted ({error.verify_message.rstrip('.')}). Set security.ca_file to a PEM file "
             "with its issuer, or name the broker as its certificate does, here and in its advertised.listeners"
         )
+    if isinstance(error, errors.IllegalSaslStateError):
+        return "the listener takes no login (IllegalSaslStateError). Is security.protocol that of this listener?"
     name = type(error).__name__
     return f"{name} {error}" if str(error) and name not in str(error) else str(error) or name

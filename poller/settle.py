@@ -71,7 +71,7 @@ class Settler:
             if lane.progress is None:
                 await lane.note(position)
             await self._store.put_meta(self._meta, self._identity)
-        except BaseException:
+        except BaseException:  # whatever ends this, a cancellation too: nobody else knows the lane yet
             await lane.close()
             raise
         self._settled = generation
@@ -143,7 +143,7 @@ class Settler:
         lane = await self._sink.lane(self._shard.number, identity)
         try:
             await self._confirm(stored)
-        except BaseException:
+        except BaseException:  # as above
             await lane.close()
             raise
         return lane

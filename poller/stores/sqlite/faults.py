@@ -46,6 +46,10 @@ def told(path: Path) -> Iterator[None]:
 
 def sentence(path: Path, error: sqlite3.Error) -> PollerError:
     """What happened, where, what the library said, what to do."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    kind, text = _SENTENCES.get(code, (StoreFault, "failed ({said})"))
+    kind, text = _SENTENCES.get(code(error), (StoreFault, "failed ({said})"))
     return kind(f"the store {path} {text.format(said=f'SQLite said: {error}')}")
+
+
+def code(error: sqlite3.Error) -> int:
+    """The library's primary code; 0 for what was raised without one."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -12,6 +12,7 @@ from poller.errors import Outdated, StoreFull, StoreRefused
 from poller.options import show_size
 from poller.stores.sqlite import logs, migrations
 from poller.stores.sqlite.config import Config
+from poller.stores.sqlite.faults import code
 from poller.stores.sqlite.lock import Lock
 from poller.stores.sqlite.queries import SQL
 
@@ -181,7 +182,7 @@ def _fold(connection: Timed) -> None:
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+        if code(error) != sqlite3.SQLITE_FULL:
             raise
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from poller.log import get_logger
+from poller.stores.sqlite.faults import code
 from poller.stores.sqlite.queries import SQL
 
 _log = get_logger()
@@ -80,7 +81,7 @@ def _whole(path: Path) -> bool:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        if code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             return False
         raise
 

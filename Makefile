@@ -17,7 +17,7 @@ help:
 	echo "make quick      the tests that take seconds"
 	echo "make lint       lint, formatting, types, import contracts"
 	echo "make bench      the benchmarks"
-	echo "make docs       generates docs/configuration.md from the models"
+	echo "make docs       generates docs/configuration.md, docs/events.md and the schemas from the models"
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -55,6 +55,9 @@ docs: $(STAMP)
 	mkdir -p docs
 	$(BIN)/python -m poller.reference > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
+	$(BIN)/python -m poller.contract
+	$(BIN)/python tests/support/events_page.py > docs/events.md.new
+	mv docs/events.md.new docs/events.md
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

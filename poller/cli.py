@@ -1,6 +1,7 @@
 """The command line: parse arguments, print, exit code. 0: done; 1: it ran and failed; 2: bad usage or configuration."""
 
 import sys
+from typing import Annotated
 
 import anyio
 import typer
@@ -13,11 +14,13 @@ from poller.cli_media import recording
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json
 from poller.cli_run import run
 from poller.cli_simulate import simulate_command
+from poller.contract import document
 from poller.crosscheck import endpoints_of
 from poller.errors import ConfigError, PollerError
 from poller.kinds import kind_of
 from poller.schema import config_schema
 
+WholeEvent = Annotated[bool, typer.Option("--event", help="Of the whole event instead: its attributes and its `data`.")]
 app = typer.Typer(
     name="poller",
     help="Polls phone systems for new calls and recordings and publishes each exactly once.",
@@ -109,6 +112,24 @@ def migrate(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
 def schema_config() -> None:
     """Print the JSON Schema of the configuration file."""
     say_json(config_schema())
+
+
+@schema.command("call")
+def schema_call(event: WholeEvent = False) -> None:
+    """Print the JSON Schema of `data` in call events, new and updated alike."""
+    say(document("call-event" if event else "call").rstrip())
+
+
+@schema.command("recording")
+def schema_recording(event: WholeEvent = False) -> None:
+    """Print the JSON Schema of `data` in recording events, new and updated alike."""
+    say(document("recording-event" if event else "recording").rstrip())
+
+
+@schema.command("asyncapi")
+def schema_asyncapi() -> None:
+    """Print an AsyncAPI 3 document of the topics: keys, headers, values."""
+    say(document("asyncapi").rstrip())
 
 
 @config.command("show")

@@ -22,7 +22,9 @@ def verdict(tmp_path: Path) -> Verdict:
     run = ["pytest", "-q", "-p", "report_tiers", "-p", "no:cacheprovider", f"--junitxml={report}"]
 
     def judge(text: str) -> tuple[int, str]:
-        (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    kafka: needs the broker\n")
+        (tmp_path / "pytest.ini").write_text(
+            "[pytest]\nmarkers =\n    kafka: needs the broker\n    node: needs Node.js\n"
+        )
         (tmp_path / "test_small.py").write_text("import pytest\n" + dedent(text))
         python(["-m", *run], tmp_path)
         return python([str(ROOT / ".ci/skipped.py"), str(report)], tmp_path)
@@ -55,6 +57,25 @@ def test_a_skipped_broker_test_fails_the_run(verdict: Verdict) -> None:
     """)
     assert code == 1
     assert "test_second: no Java" in said
+
+
+def test_a_skipped_node_test_fails_the_run(verdict: Verdict) -> None:
+    code, said = verdict("""
+        @pytest.mark.kafka
+        def test_broker(): pass
+        @pytest.mark.node
+        def test_parser(): pytest.skip("no npm")
+    """)
+    assert code == 1
+    assert "test_parser: no npm" in said
+
+
+def test_node_tests_are_no_broker_tests(verdict: Verdict) -> None:
+    code, said = verdict("""
+        @pytest.mark.node
+        def test_parser(): pass
+    """)
+    assert (code, said) == (1, "0 skipped that must not be; 0 broker tests ran\n")
 
 
 def test_a_skip_in_a_fixture_fails_the_run(verdict: Verdict) -> None:

@@ -108,6 +108,21 @@ def test_schema_config(poller: Run) -> None:
     assert jsonschema.Draft202012Validator(schema).is_valid(yaml.safe_load(WHOLE))
 
 
+@pytest.mark.parametrize("kind", ["call", "recording"])
+def test_schema_of_events(poller: Run, kind: str) -> None:
+    """Of `data` unless the whole event is asked for."""
+    data, event = (json.loads(poller("schema", kind, *more).stdout) for more in ((), ("--event",)))
+    for schema in (data, event):
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert (data["$id"], event["$id"]) == (f"urn:telephony:schema:{kind}:1", f"urn:telephony:schema:{kind}-event:1")
+    assert event["properties"]["dataschema"]["const"] == data["$id"]
+
+
+def test_schema_asyncapi(poller: Run) -> None:
+    told = json.loads(poller("schema", "asyncapi").stdout)
+    assert (told["asyncapi"], list(told["channels"])) == ("3.1.0", ["calls", "recordings"])
+
+
 def test_migrate_makes_the_store(poller: Run, tmp_path: Path) -> None:
     done = poller("migrate")
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Says in the report which tests need the broker, so that a run can tell whether one of them was skipped."""
+"""Says in the report which tests need the broker or Node.js, so that a run can tell whether one of them was skipped."""
 
 import pytest
 
@@ -6,4 +6,5 @@ import pytest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A property of every collected test; what was skipped while it was collected has none."""
     for item in items:
-        item.user_properties.append(("kafka", "yes" if item.get_closest_marker("kafka") else "no"))
+        for name in ("kafka", "node"):
+            item.user_properties.append((name, "yes" if item.get_closest_marker(name) else "no"))

@@ -1,6 +1,7 @@
 """mor.recordings: recordings of the login's own users (`recordings_get`, X7 and newer; BEHAVIOUR 1.4)."""
 
-from urllib.parse import unquote, urljoin, urlsplit
+import re
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,6 +19,9 @@ from poller.sources.mor.xml import Document
 
 PATH = "recordings_get"
 _TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "ogg": "audio/ogg"}
+
+_SAFE = "%/:?=&+,;@!$'()*~"
+_LONE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 class _Recording(Struct, gc=False):
@@ -153,7 +157,15 @@ def media_url(base_url: str, found: str) -> str | None:
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         return None
-    return url if usable else None
+    return _escaped(parts) if usable else None
+
+
+def _escaped(parts: SplitResult) -> str:
+    """File names hold blanks and letters that an address cannot; what is escaped already stays."""
+    escaped = {
+        name: _LONE.sub("%25", quote(getattr(parts, name), safe=_SAFE)) for name in ("path", "query", "fragment")
+    }
+    return urlunsplit(parts._replace(**escaped))
 
 
 def _signed(config: Config, params: dict[str, str]) -> dict[str, str]:

@@ -43,7 +43,7 @@ _DISPOSITIONS: dict[str, Disposition] = {
     "CANCELLED": "cancelled",
     "CANCELED": "cancelled",
 }
-_MONEY = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?\Z")
+_MONEY = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?\Z")
 
 
 class _Call(Struct, gc=False):

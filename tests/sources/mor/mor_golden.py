@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from mor_support import mor_endpoint, read_answer
 
 from poller.errors import PollerError
+from poller.protocols import Endpoint
 
 FOLDER = Path(__file__).parent / "golden"
 VERSIONS = {"x3": "x3", "x5": "x5", "x8": "x8", "x11": "x11"}
@@ -28,11 +29,16 @@ def page_bytes(name: str) -> bytes:
     return (FOLDER / f"{name}.xml").read_bytes()
 
 
-def result(name: str) -> dict[str, Any]:
-    """What a page becomes: records, keys and events, or the error."""
+def endpoint_of(name: str) -> Endpoint:
+    """The list and the version that the page's name says."""
     which = next(which for which in ("user_calls", "local_calls", "recordings") if name.startswith(which))
     version = "x13" if which != "user_calls" else next((v for v in VERSIONS if f"_{v}_" in name), "x13")
-    endpoint = mor_endpoint(which, version=version)
+    return mor_endpoint(which, version=version)
+
+
+def result(name: str) -> dict[str, Any]:
+    """What a page becomes: records, keys and events, or the error."""
+    endpoint = endpoint_of(name)
     try:
         records, page, offset = read_answer(endpoint, [page_bytes(name)])
     except PollerError as error:

@@ -470,6 +470,8 @@ def test_14_equal_dates_are_never_asked_and_a_reversed_pair_is_a_clock_change() 
         ("a.mp3", "https://mor.example/billing/recordings/a.mp3"),
         ("http://10.9.8.7/recordings/a.mp3", "http://10.9.8.7/recordings/a.mp3"),
         ("//rec.example/a.mp3", "https://rec.example/a.mp3"),
+        ("/recordings/a b ż.mp3?x=1%2B1", "https://mor.example/recordings/a%20b%20%C5%BC.mp3?x=1%2B1"),
+        ("/recordings/100%.mp3", "https://mor.example/recordings/100%25.mp3"),
         ("", None),
         (" ", None),
         ("file:///etc/passwd", None),

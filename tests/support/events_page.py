@@ -1,0 +1,154 @@
+"""Writes docs/events.md from the meanings of the fields and the golden pages: `python tests/support/events_page.py`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from golden_events import GoldenEvent, golden_events
+
+from poller.contract.schemas import Schema, data_schema, envelope
+from poller.kinds import KINDS
+from poller.model import Kind
+
+WIDTH = 120
+INTRO = """\
+# Events
+
+What does each event mean, and what stands in every field? How to read them from Kafka: [consuming](consuming.md). What stays as it is:
+[compatibility](compatibility.md). This page is made of the program's own words and of the tests' vendor records (`make docs`).
+
+| type | what has happened | how often |
+|---|---|---|
+| `telephony.call.new` | a call that was not seen before in this source | once for each call |
+| `telephony.call.updated` | a known call in a state that was not seen before | once for each further state; never with `on_change: ignore` |
+| `telephony.recording.new` | a recording that was not seen before, in its list or named by a call (`partial`) | once for each recording |
+| `telephony.recording.updated` | a known recording in a state that was not seen before | once for each further state |
+
+Which fields make another state, and what to do with each type: [consuming](consuming.md#is-this-event-a-repetition). An event says all
+that is known of its thing, so the one with the largest `revision` is enough. Nothing is ever taken back: no event says that a vendor has
+deleted something. Skip a `type` that you do not know.
+
+The shapes as documents, for programs that check events and for generators of code:
+
+| command | document |
+|---|---|
+| `poller schema call`, `poller schema recording` | JSON Schema (2020-12) of `data`; its `$id` is the event's `dataschema` |
+| `poller schema call --event`, `poller schema recording --event` | JSON Schema of the whole event |
+| `poller schema asyncapi` | AsyncAPI 3: topics, keys, headers, values |
+
+The same documents are files of the installed package: `poller/contract/*.json`.
+"""
+ATTRIBUTES = """\
+## Attributes
+
+What stands around `data`, with every type. What is not known is absent here, and null within `data`.
+"""
+EXAMPLES = """\
+## Examples
+
+What a record of each list becomes: the fullest of the records that the tests have of it. Where a call's record names a recording whose
+list has not shown it yet, a second event says so.
+"""
+_WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true`, `false`", "null": "null"}
+
+
+def page() -> str:
+    """The whole page."""
+    calls, recordings = data_schema("call"), data_schema("recording")
+    parts = [INTRO, ATTRIBUTES, *_table(envelope("recording")), ""]
+    for kind, schema in (("call", calls), ("recording", recordings)):
+        parts += [f"## `data` of a {kind}\n", f"{schema['description']}\n", *_table(schema), ""]
+    for name, schema in {**calls["$defs"], **recordings["$defs"]}.items():
+        parts += [f"### {name}\n", f"{schema['description']}\n", *_table(schema), ""]
+    parts.append(EXAMPLES)
+    found = golden_events()
+    for endpoint in sorted({one.endpoint for one in found}, key=_place):
+        parts += _examples(endpoint, [one for one in found if one.endpoint == endpoint])
+    return "\n".join(parts)
+
+
+def _place(endpoint: str) -> tuple[int, str]:
+    """Vendors in their order, a vendor's calls before its recordings."""
+    vendor, _, name = endpoint.partition(".")
+    return KINDS.names(KINDS.sources).index(vendor), name
+
+
+def _table(schema: Schema) -> Iterator[str]:
+    yield "| field | type | meaning |\n|---|---|---|"
+    for name, field in schema["properties"].items():
+        may = "" if name in schema["required"] else "; may be absent"
+        yield f"| `{name}` | {_type(field)}{may} | {_meaning(name, field)} |"
+
+
+def _meaning(name: str, field: Schema) -> str:
+    if name == "data":
+        return "The call or recording itself: see below."
+    values = [f"`{value}`" for value in (field["const"],) if value] if "const" in field else []
+    if name in {"type", "dataschema", "source"}:
+        return f"{field['description']} {_of_both(name)}"
+    return " ".join([field["description"], *(f"Always {value}." for value in values)])
+
+
+def _of_both(name: str) -> str:
+    """What differs between the kinds of events."""
+    both: list[Kind] = ["call", "recording"]
+    found: list[str] = []
+    for kind in both:
+        field = envelope(kind)["properties"][name]
+        found += [field["const"]] if "const" in field else field.get("enum") or field["examples"]
+    return ", ".join(f"`{value}`" for value in found) + "."
+
+
+def _type(field: Schema) -> str:
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return "object" if name.endswith("Data") else f"[{name}](#{name.lower()})"
+    if "anyOf" in field:
+        return " or ".join(_type(choice) for choice in field["anyOf"])
+    if "enum" in field and "telephony" not in str(field["enum"][0]):
+        return ", ".join("null" if value is None else f"`{value}`" for value in field["enum"])
+    if field["type"] == "array":
+        return f"list of {_type(field['items'])}"
+    if field.get("format") in {"date-time", "uri"}:
+        words = {"string": {"date-time": "time (RFC 3339)", "uri": "address"}[field["format"]]}
+    else:
+        words = {"object": "object"}
+    kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+    return " or ".join({**_WORDS, **words}[kind] for kind in kinds)
+
+
+def _examples(endpoint: str, found: list[GoldenEvent]) -> Iterator[str]:
+    best = max((one for one in found if not one.mention), key=_filled)
+    yield f"### `{endpoint}`\n\nFrom `{best.page.name}`.\n\n```json\n{shown(best)}\n```\n"
+    mentions = [one for one in found if one.mention and one.page == best.page]
+    if mentions:
+        yield f"The recording that it names:\n\n```json\n{shown(mentions[0])}\n```\n"
+
+
+def _filled(one: GoldenEvent) -> int:
+    data = json.loads(one.event.body)["data"]
+    return sum(
+        value not in (None, [], "unknown") for value in (*data.values(), *data["from"].values(), *data["to"].values())
+    )
+
+
+def shown(one: GoldenEvent) -> str:
+    """The event as it is, only spread over lines."""
+    return _spread(json.loads(one.event.body), 0)
+
+
+def _spread(value: Any, depth: int) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict) or len(text) <= WIDTH - depth:
+        return text
+    lines, indent = [""], " " * (depth + 1)
+    for name, inner in value.items():
+        field = f"{json.dumps(name)}: {_spread(inner, depth + 1)}"
+        wide = "\n" in field or len(lines[-1]) + len(field) + 4 > WIDTH
+        lines = [*lines, indent + field + ","] if wide or not lines[-1] else [*lines[:-1], f"{lines[-1]} {field},"]
+    return "{" + "\n".join(lines).rstrip(",") + "\n" + " " * depth + "}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -143,6 +143,7 @@ def test_five_minutes_either_way(now: float, failed: Failure | None) -> None:
         (V1.replace("v1,", "V1,"), "no_known_version"),
         (V1.replace(",", ""), "no_known_version"),
         (",", "no_known_version"),
+        ("v1", "no_known_version"),
         (" ", "no_known_version"),
         (f"{WRONG} v2,xyz {V1} v1,oldone", None),
         (f"noise  a,b,c {V1} ", None),
@@ -164,6 +165,17 @@ def test_a_key_of_the_other_kind_is_said() -> None:
     headers = {ID: MESSAGE, TIMESTAMP: str(AT), SIGNATURE: V1A}
     verdict = verify([read_key(WHSEC)], headers, BODY, now=AT)
     assert verdict.message == "webhook-signature has signatures of version v1a; the keys given are for v1"
+
+
+def test_versions_that_nobody_knows_are_said() -> None:
+    headers = {ID: MESSAGE, TIMESTAMP: str(AT), SIGNATURE: "v2,abc"}
+    verdict = verify([read_key(WHSEC)], headers, BODY, now=AT)
+    assert verdict.message == "webhook-signature has no signature of version v1 or v1a"
+
+
+def test_a_signature_under_the_other_version_is_none() -> None:
+    for header in (V1.replace("v1,", "v1a,"), V1A.replace("v1a,", "v1,")):
+        assert judged({SIGNATURE: header}, keys=(WHSEC, WHPK)) == "signature_wrong"
 
 
 def test_an_hmac_never_counts_as_an_ed25519_signature() -> None:

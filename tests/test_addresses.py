@@ -348,6 +348,7 @@ URLS = {
     "https://crm.example\\@127.0.0.1/": "url",
     "https://127.0.0.1\t.example/": "url",
     "https://crm.example /": "url",
+    "https://crm.example/a\\\\@b": "url",
     " https://crm.example/": "url",
     "https://crm.example:0/": "url",
     "https://crm.example:99999/": "url",

@@ -14,6 +14,7 @@ from poller.cli_media import recording
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json
 from poller.cli_run import run
 from poller.cli_simulate import simulate_command
+from poller.cli_webhook import webhook
 from poller.contract import document
 from poller.crosscheck import endpoints_of
 from poller.errors import ConfigError, PollerError
@@ -37,6 +38,7 @@ app.command()(check)
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.add_typer(recording, name="recording")
+app.add_typer(webhook, name="webhook")
 cli_daemon.register(app)
 
 

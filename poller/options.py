@@ -145,12 +145,17 @@ def _read_secret(value: object, info: ValidationInfo) -> Secret:
     ((kind, place),) = value.items()
     if not isinstance(place, str):
         raise ValueError(f"{kind} takes a name")  # noqa: TRY004 the model library collects ValueErrors
+    return find_secret(kind, place, context.get("env", {}), Path(context.get("folder", ".")))
+
+
+def find_secret(kind: str, place: str, env: Mapping[str, str], folder: Path) -> Secret:
+    """`env` and the name of a variable, or `file` and a path. Raises ValueError with a sentence."""
     if kind == "env":
-        found = context.get("env", {}).get(place)
+        found = env.get(place)
         if not found:
             raise ValueError(f"the environment variable {place} is not set")
         return Secret(found, {kind: place})
-    return Secret(_secret_file(Path(context.get("folder", ".")) / place), {kind: place})
+    return Secret(_secret_file(folder / place), {kind: place})
 
 
 def _secret_file(path: Path) -> str:

@@ -43,6 +43,7 @@ PLANTED = {
     "The Kafka client is the Kafka sink's own": ("poller/server.py", "import aiokafka"),
     "The database driver is the embedded store's own": ("poller/stores/memory.py", "import sqlite3"),
     "One way to the vendors, one to the daemon": ("poller/sources/mor/planted.py", "import httpx"),
+    "Keys are used in one place": ("poller/stores/planted.py", "import cryptography"),
 }
 
 

@@ -255,7 +255,9 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
     body: bytes
     """The structured CloudEvent, JSON."""
     only: tuple[str, ...] | None = None
-    """The sinks that this entry is for (a dead letter's retry, a healing); None: all."""
+    """The sinks that this entry is for (a dead letter's retry, a replay, a healing); None: all."""
+    replay: bool = False
+    """Whether somebody asked for it again; sinks say so beside the event."""
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
@@ -333,6 +335,51 @@ class DeadEvent(Struct, frozen=True, kw_only=True):
     error: str
     event: Event
     at: float
+
+
+class Retry(Struct, frozen=True, kw_only=True):
+    """An event that a sink could not take yet, with its bytes. `seq` is its number in the log."""
+
+    sink: str
+    shard: int
+    seq: int
+    event: Event
+    attempts: int = 0
+    """Made so far."""
+    step: int = 0
+    """How much of the sink's schedule is used up."""
+    first: float | None = None
+    """When the first attempt began; None: there was none."""
+    due: float | None = None
+    """Not to be tried before; None: it waits behind an earlier event of its key."""
+    reason: str = ""
+    error: str = ""
+    """What the other side said last."""
+
+
+class Place(Struct, frozen=True):
+    """What is known of a Retry without reading its bytes. `size`: of the event's body."""
+
+    seq: int
+    key: str
+    due: float | None
+    size: int
+
+
+class Attempted(Struct, kw_only=True):
+    """What one transaction of a delivery one by one writes."""
+
+    position: Position
+    """Up to here every event is delivered, kept to be tried again, or dead."""
+    done: tuple[int, ...] = ()
+    """Numbers behind `position` of which the same is true. What was noted before is replaced."""
+    later: list[Retry] = field(default_factory=list)
+    """To be kept; each replaces the one with its number."""
+    due: dict[int, float] = field(default_factory=dict)
+    """When retries that are kept already are due from now on, by number."""
+    over: list[int] = field(default_factory=list)
+    """Numbers of retries that are delivered or dead."""
+    dead: list[DeadEvent] = field(default_factory=list)
 
 
 class PageCommit(Struct, kw_only=True):

@@ -362,6 +362,10 @@ class Store(Protocol):
         """Those of these numbers, with their bytes, by number."""
         ...
 
+    async def retrying(self) -> dict[tuple[str, int], int]:
+        """How many retries are kept, by (sink, shard); those of removed sinks included."""
+        ...
+
     async def heal(self, held: Held, healing: Healing) -> Held:
         """Applies a healing in one transaction."""
         ...

@@ -4,17 +4,21 @@ import copy
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, Self
 
+from msgspec import structs
 from pydantic import Field
 
 from poller.errors import Outdated, StoreFull
 from poller.model import (
+    Attempted,
     CheckpointKey,
     DeadEvent,
     DeadRecord,
     Healing,
     Held,
     PageCommit,
+    Place,
     Position,
+    Retry,
     SeenKey,
     Segment,
     Sighting,
@@ -44,6 +48,8 @@ class _Contents:
         self.lasts: dict[int, Position] = {}
         self.checkpoints: dict[CheckpointKey, bytes] = {}
         self.positions: dict[tuple[str, int], Position] = {}
+        self.done: dict[tuple[str, int], tuple[int, ...]] = {}
+        self.retries: dict[tuple[str, int], dict[int, Retry]] = {}
         self.dead_records: dict[str, DeadRecord] = {}
         self.dead_events: dict[str, DeadEvent] = {}
         self.meta: dict[str, str] = {}
@@ -161,6 +167,36 @@ class MemoryStore:
             self._now.dead_events.setdefault(event.id, event)
         self._now.positions[sink, held.shard] = position
 
+    async def attempted(self, held: Held, sink: str, attempted: Attempted) -> None:
+        """Also when the store is at its limit."""
+        await self.delivered(held, sink, attempted.position, attempted.dead)
+        kept = self._now.retries.setdefault((sink, held.shard), {})
+        kept.update({retry.seq: retry for retry in attempted.later})
+        for seq in attempted.due.keys() & kept.keys():
+            kept[seq] = structs.replace(kept[seq], due=attempted.due[seq])
+        for seq in attempted.over:
+            kept.pop(seq, None)
+        self._now.done[sink, held.shard] = tuple(sorted(set(attempted.done)))
+
+    async def done(self, sink: str, shard: int) -> tuple[int, ...]:
+        """Ascending, behind the position."""
+        seq = self._now.positions.get((sink, shard), Position()).seq
+        return tuple(number for number in self._now.done.get((sink, shard), ()) if number > seq)
+
+    async def places(self, sink: str, shard: int) -> list[Place]:
+        """By number."""
+        kept = sorted(self._now.retries.get((sink, shard), {}).items())
+        return [Place(seq, retry.event.key, retry.due, len(retry.event.body)) for seq, retry in kept]
+
+    async def retries(self, sink: str, shard: int, seqs: Sequence[int]) -> list[Retry]:
+        """By number."""
+        kept = self._now.retries.get((sink, shard), {})
+        return [kept[seq] for seq in sorted(kept.keys() & set(seqs))]
+
+    async def retrying(self) -> dict[tuple[str, int], int]:
+        """By sink and shard."""
+        return {place: len(kept) for place, kept in self._now.retries.items() if kept}
+
     async def heal(self, held: Held, healing: Healing) -> Held:
         """The epoch stays."""
         self._check(held)
@@ -215,14 +251,18 @@ class MemoryStore:
         return sorted(found, key=lambda dead: (dead.at, dead.id))
 
     async def forget_sink(self, sink: str) -> bool:
-        """Removes its positions and dead events."""
+        """Removes its positions, retries and dead events."""
         positions = [place for place in self._now.positions if place[0] == sink]
+        retries = [place for place in self._now.retries if place[0] == sink]
         events = [dead.id for dead in self._now.dead_events.values() if dead.sink == sink]
         for place in positions:
             del self._now.positions[place]
+            self._now.done.pop(place, None)
+        for place in retries:
+            del self._now.retries[place]
         for dead in events:
             del self._now.dead_events[dead]
-        return bool(positions or events)
+        return bool(positions or events or retries)
 
     async def forget_source(self, source: str) -> bool:
         """Removes its checkpoints."""
@@ -271,7 +311,8 @@ class MemoryStore:
 
     def _bytes(self) -> int:
         log = sum(len(segment.data) for segments in self._now.log.values() for segment in segments)
-        return log + _SEEN_BYTES * self._now.count()
+        kept = sum(len(retry.event.body) for retries in self._now.retries.values() for retry in retries.values())
+        return log + kept + _SEEN_BYTES * self._now.count()
 
 
 async def open_store(config: Config) -> MemoryStore:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores_content import DAY0, at_once, dead_event, dead_record, event, key, page, segment
+from stores_content import DAY0, at_once, dead_event, dead_record, event, key, page, place, retry, segment
 from stores_harness import harness_of
 
 import poller.stores
 from poller.errors import Outdated
-from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, Segment, Sighting
+from poller.model import Attempted, CheckpointKey, Healing, Held, PageCommit, Position, Segment, Sighting
 from poller.protocols import Store
 from poller.segment import end, unpack
 
@@ -47,6 +47,10 @@ async def test_an_empty_store_knows_nothing(store: Store) -> None:
     assert not await store.holds(0, Position(1, b"x" * 16))
     assert await store.position("kafka", 0) is None
     assert await store.positions() == {}
+    assert await store.done("hook", 0) == ()
+    assert await store.places("hook", 0) == []
+    assert await store.retries("hook", 0, [1]) == []
+    assert await store.retrying() == {}
     assert await store.backlog(0, 0) == (0, None)
     assert await store.dead_records() == []
     assert await store.dead_events() == []
@@ -66,9 +70,13 @@ async def test_taking_over_raises_the_epoch_and_ends_the_earlier_writer(store: S
     with pytest.raises(Outdated):
         await store.delivered(first, "kafka", Position())
     with pytest.raises(Outdated):
+        await store.attempted(first, "hook", Attempted(position=Position(), later=[retry(1)], dead=[dead_event(1)]))
+    with pytest.raises(Outdated):
         await store.heal(first, Healing(sink="kafka", position=Position(), last=Position()))
     assert await store.segments_after(0, 0, 1 << 20) == []
     assert await store.positions() == {}
+    assert await store.places("hook", 0) == []
+    assert await store.dead_events() == []
     await store.commit_page(second, page(second, [1]))
 
 
@@ -273,6 +281,121 @@ async def test_a_healing_without_segments_leaves_an_end_that_is_held(store: Stor
     assert after.last.seq == 51
     with pytest.raises(ValueError, match="back"):
         await store.heal(after, Healing(sink="kafka", position=jump, last=jump))
+
+
+# --- one by one ------------------------------------------------------------------------------------------------------
+
+
+async def seven(store: Store) -> list[Position]:
+    """Events 1 to 7 in segments of two, two and three; their ends."""
+    held = await store.hold(0)
+    ends = []
+    for numbers in ([1, 2], [3, 4], [5, 6, 7]):
+        held = await store.commit_page(held, page(held, numbers))
+        ends.append(held.last)
+    return ends
+
+
+async def test_outcomes_are_written_together(store: Store) -> None:
+    ends = await seven(store)
+    held = await store.hold(0)
+    dead = dead_event(3, sink="hook")
+    kept = [retry(4), retry(7, due=None, attempts=0)]
+    await store.attempted(held, "hook", Attempted(position=ends[1], done=(7, 5), later=kept, dead=[dead]))
+    assert await store.position("hook", 0) == ends[1]
+    assert await store.done("hook", 0) == (5, 7)
+    assert await store.places("hook", 0) == [place(one) for one in kept]
+    assert await store.retries("hook", 0, [7, 1, 4, 7]) == kept
+    assert await store.retries("hook", 0, [4]) == kept[:1]
+    assert await store.retrying() == {("hook", 0): 2}
+    assert await store.dead_events("hook") == [dead]
+    assert (await store.facts()).dead_events == 1
+    assert await store.places("other", 0) == []
+    assert await store.retries("other", 0, [4]) == []
+    assert await store.done("other", 0) == ()
+
+
+async def test_what_is_kept_is_replaced_put_off_and_over(store: Store) -> None:
+    ends = await seven(store)
+    held = await store.hold(0)
+    await store.attempted(held, "hook", Attempted(position=ends[2], later=[retry(n) for n in (1, 2, 3)]))
+    await store.attempted(held, "other", Attempted(position=ends[2], later=[retry(2, sink="other")]))
+    again = retry(1, due=300.0, attempts=2)
+    came = Attempted(position=ends[2], later=[again, retry(4)], due={3: 9.5, 6: 1.0}, over=[2, 7])
+    await store.attempted(held, "hook", came)
+    left = [again, retry(3, due=9.5), retry(4)]
+    assert await store.retries("hook", 0, range(10)) == left
+    assert await store.places("hook", 0) == [place(one) for one in left]
+    assert await store.retries("other", 0, [2]) == [retry(2, sink="other")]
+    assert await store.retrying() == {("hook", 0): 3, ("other", 0): 1}
+    await store.attempted(held, "hook", Attempted(position=ends[2], over=[1, 3, 4]))
+    assert await store.retrying() == {("other", 0): 1}
+
+
+async def test_what_was_noted_as_done_is_replaced(store: Store) -> None:
+    ends = await seven(store)
+    held = await store.hold(0)
+    await store.attempted(held, "hook", Attempted(position=ends[0], done=(4, 6)))
+    await store.attempted(held, "hook", Attempted(position=ends[0], done=(4, 5, 6)))
+    assert await store.done("hook", 0) == (4, 5, 6)
+    await store.attempted(held, "hook", Attempted(position=ends[2]))
+    assert await store.done("hook", 0) == ()
+
+
+async def test_a_position_that_moves_by_segments_leaves_retries_and_passes_what_was_done(store: Store) -> None:
+    ends = await seven(store)
+    held = await store.hold(0)
+    came = Attempted(position=ends[0], done=(3, 6), later=[retry(2), retry(3)])
+    await store.attempted(held, "hook", came)
+    await store.delivered(held, "hook", ends[1])
+    assert await store.done("hook", 0) == (6,)
+    assert [one.seq for one in await store.places("hook", 0)] == [2, 3]
+    jump = Position(50, held.last.chain)
+    await store.heal(held, Healing(sink="hook", position=jump, last=jump))
+    assert await store.done("hook", 0) == ()
+    assert [one.seq for one in await store.retries("hook", 0, [2, 3])] == [2, 3]
+
+
+async def test_retries_own_their_bytes(store: Store) -> None:
+    ends = await seven(store)
+    held = await store.hold(0)
+    await store.attempted(held, "hook", Attempted(position=ends[2], later=[retry(1), retry(4)]))
+    assert await expire(store) == 2
+    assert [s.last for s in await store.segments_after(0, 0, 1 << 20)] == [7]
+    assert await store.retries("hook", 0, [1, 4]) == [retry(1), retry(4)]
+
+
+async def test_forgetting_a_sink_takes_its_retries(store: Store) -> None:
+    ends = await seven(store)
+    held = await store.hold(0)
+    for sink in ("hook", "other"):
+        came = Attempted(position=ends[0], done=(4,), later=[retry(1, sink=sink)], dead=[dead_event(2, sink=sink)])
+        await store.attempted(held, sink, came)
+    assert await store.forget_sink("hook")
+    assert await store.retrying() == {("other", 0): 1}
+    assert await store.dead_events("hook") == []
+    await store.attempted(held, "hook", Attempted(position=ends[0]))
+    assert await store.done("hook", 0) == ()
+    assert await store.places("hook", 0) == []
+    assert await store.done("other", 0) == (4,)
+
+
+async def test_outcomes_survive_reopening_and_go_back_with_a_backup(harness: Any) -> None:
+    store = await harness.open()
+    ends = await seven(store)
+    held = await store.hold(0)
+    await store.attempted(held, "hook", Attempted(position=ends[0], done=(4, 5, 7), later=[retry(2)]))
+    harness.copy("backup")
+    await store.attempted(held, "hook", Attempted(position=ends[2], over=[2]))
+    store = await harness.reopen()
+    assert await store.retrying() == {}
+    await harness.close()
+    harness.restore("backup")
+    store = await harness.open()
+    assert await store.position("hook", 0) == ends[0]
+    assert await store.done("hook", 0) == (4, 5, 7)
+    assert await store.retries("hook", 0, [2]) == [retry(2)]
+    await harness.close()
 
 
 async def expire(store: Store, **given: Any) -> int:

@@ -9,17 +9,18 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from stores_content import DAY0, dead_event, dead_record, key, segment
+from stores_content import DAY0, dead_event, dead_record, key, retry, segment
 from stores_harness import harness_of
 
 from poller.errors import Outdated
-from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, SeenKey
+from poller.model import Attempted, CheckpointKey, Healing, Held, PageCommit, Position, SeenKey
 from poller.segment import end
 
 KINDS = ("memory", "sqlite")
 NUMBERS = st.integers(0, 7)
 KEYS = st.builds(key, NUMBERS, state=st.integers(1, 3), day=st.integers(DAY0 - 3, DAY0 + 3))
 SEEN = st.lists(st.tuples(KEYS, st.integers(0, 12)), max_size=8)
+SEQS = st.integers(1, 8)
 SINKS = st.sampled_from(["kafka", "hook"])
 
 
@@ -91,6 +92,24 @@ class Agreement(RuleBasedStateMachine):
     def delivered(self, sink: str, data: st.DataObject, dead: list[int]) -> None:
         position = data.draw(st.sampled_from(self.ends))
         self.ask("delivered", self.held, sink, position, [dead_event(number, sink=sink) for number in dead])
+
+    @rule(
+        sink=SINKS,
+        data=st.data(),
+        done=st.lists(st.integers(0, 30), max_size=6).map(tuple),
+        later=st.dictionaries(SEQS, st.none() | st.floats(0, 9), max_size=3),
+        due=st.dictionaries(SEQS, st.floats(0, 9), max_size=2),
+        over=st.lists(SEQS, max_size=3),
+        dead=st.lists(st.integers(1, 4), max_size=2),
+    )
+    def attempted(self, sink: str, data: st.DataObject, later: dict[int, Any], dead: list[int], **more: Any) -> None:
+        came = Attempted(
+            position=data.draw(st.sampled_from(self.ends)),
+            later=[retry(seq, sink=sink, due=at) for seq, at in later.items()],
+            dead=[dead_event(number, sink=sink) for number in dead],
+            **more,
+        )
+        self.ask("attempted", self.held, sink, came)
 
     @rule(sink=SINKS, jump=st.integers(-1, 3), numbers=st.lists(NUMBERS, max_size=3), seen=SEEN)
     def healed(self, sink: str, jump: int, numbers: list[int], seen: Any) -> None:
@@ -170,7 +189,11 @@ class Agreement(RuleBasedStateMachine):
     def both_tell_the_same(self) -> None:
         if self.held.epoch == 0:
             return
-        for listing in ("checkpoints", "positions", "dead_records", "dead_events"):
+        for sink in ("kafka", "hook"):
+            self.ask("done", sink, 0)
+            self.ask("places", sink, 0)
+            self.ask("retries", sink, 0, range(9))
+        for listing in ("checkpoints", "positions", "retrying", "dead_records", "dead_events"):
             self.ask(listing)
         for position in self.ends[-4:]:
             self.ask("holds", 0, position)

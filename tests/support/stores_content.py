@@ -4,7 +4,20 @@ from collections.abc import Coroutine, Iterator
 from hashlib import blake2b
 from typing import Any
 
-from poller.model import DeadEvent, DeadRecord, Event, Healing, Held, PageCommit, Position, SeenKey, Segment
+from poller.model import (
+    Attempted,
+    DeadEvent,
+    DeadRecord,
+    Event,
+    Healing,
+    Held,
+    PageCommit,
+    Place,
+    Position,
+    Retry,
+    SeenKey,
+    Segment,
+)
 from poller.protocols import Store
 from poller.segment import pack
 
@@ -66,9 +79,29 @@ def dead_event(number: int, *, sink: str = "kafka") -> DeadEvent:
     )
 
 
+def retry(seq: int, *, sink: str = "hook", due: float | None = 5.0, attempts: int = 1) -> Retry:
+    return Retry(
+        sink=sink,
+        shard=0,
+        seq=seq,
+        event=event(seq),
+        attempts=attempts,
+        step=attempts,
+        first=float(seq) if attempts else None,
+        due=due,
+        reason="timeout" if attempts else "",
+        error="nothing came within 15 s" if attempts else "",
+    )
+
+
+def place(kept: Retry) -> Place:
+    return Place(kept.seq, kept.event.key, kept.due, len(kept.event.body))
+
+
 def at_once(store: Store, held: Held) -> Iterator[Coroutine[Any, Any, Any]]:
     """Every kind of write for a shard."""
     yield store.commit_page(held, page(held, [2]))
     yield store.commit_page(held, PageCommit())
     yield store.delivered(held, "kafka", Position())
+    yield store.attempted(held, "hook", Attempted(position=Position()))
     yield store.heal(held, Healing(sink="kafka", position=held.last, last=held.last))

@@ -69,6 +69,35 @@ SELECT sink, shard, seq, chain FROM position;
 INSERT INTO position (sink, shard, seq, chain) VALUES (?, ?, ?, ?)
 ON CONFLICT (sink, shard) DO UPDATE SET seq = excluded.seq, chain = excluded.chain;
 
+-- name: write_done
+UPDATE position SET done = ? WHERE sink = ? AND shard = ?;
+
+-- name: done
+SELECT seq, done FROM position WHERE sink = ? AND shard = ?;
+
+-- name: keep_retry
+INSERT INTO retry (sink, shard, seq, "key", due, size, attempts, step, first, reason, error, event)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (sink, shard, seq) DO UPDATE SET
+    "key" = excluded."key", due = excluded.due, size = excluded.size, attempts = excluded.attempts, step = excluded.step,
+    first = excluded.first, reason = excluded.reason, error = excluded.error, event = excluded.event;
+
+-- name: retry_due
+UPDATE retry SET due = ? WHERE sink = ? AND shard = ? AND seq = ?;
+
+-- name: drop_retry
+DELETE FROM retry WHERE sink = ? AND shard = ? AND seq = ?;
+
+-- name: places
+SELECT seq, "key", due, size FROM retry WHERE sink = ? AND shard = ? ORDER BY seq;
+
+-- name: retry
+SELECT sink, shard, seq, event, attempts, step, first, due, reason, error FROM retry
+WHERE sink = ? AND shard = ? AND seq = ?;
+
+-- name: retrying
+SELECT sink, shard, count(*) FROM retry GROUP BY sink, shard;
+
 -- name: add_dead_record
 INSERT OR IGNORE INTO dead_record (id, source, endpoint, ask, reason, error, raw, "offset", at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
@@ -111,6 +140,9 @@ DELETE FROM seen WHERE (day, id, state) < (?, ?, ?);
 
 -- name: forget_positions
 DELETE FROM position WHERE sink = ?;
+
+-- name: forget_retries
+DELETE FROM retry WHERE sink = ?;
 
 -- name: forget_dead_events
 DELETE FROM dead_event WHERE sink = ?;

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from poller.model import CheckpointKey, DeadEvent, DeadRecord, Event, Position, SeenKey, Segment, Sighting
+from poller.model import CheckpointKey, DeadEvent, DeadRecord, Event, Place, Position, Retry, SeenKey, Segment, Sighting
 from poller.protocols import Facts
+from poller.stores.sqlite import ranges
 from poller.stores.sqlite.queries import SQL
 
 _decode = msgspec.msgpack.Decoder(Event).decode
@@ -110,6 +111,34 @@ def positions(connection: sqlite3.Connection) -> dict[tuple[str, int], Position]
     """By sink and shard."""
     rows = connection.execute(SQL["positions"])
     return {(sink, shard): Position(seq, chain) for sink, shard, seq, chain in rows}
+
+
+def done(connection: sqlite3.Connection, sink: str, shard: int) -> tuple[int, ...]:
+    """Without those that the position has passed since, on a way that writes none."""
+    seq, packed = connection.execute(SQL["done"], (sink, shard)).fetchone() or (0, b"")
+    return tuple(number for number in ranges.unpack(packed) if number > seq)
+
+
+def places(connection: sqlite3.Connection, sink: str, shard: int) -> list[Place]:
+    """By number."""
+    return [Place(*row) for row in connection.execute(SQL["places"], (sink, shard))]
+
+
+def retries(connection: sqlite3.Connection, sink: str, shard: int, seqs: Sequence[int]) -> list[Retry]:
+    """By number."""
+    rows = [connection.execute(SQL["retry"], (sink, shard, seq)).fetchone() for seq in sorted(set(seqs))]
+    return [
+        Retry(
+            sink=name, shard=number, seq=seq, event=_decode(event), attempts=attempts, step=step, first=first, due=due,
+            reason=reason, error=error,
+        )
+        for name, number, seq, event, attempts, step, first, due, reason, error in filter(None, rows)
+    ]  # fmt: skip
+
+
+def retrying(connection: sqlite3.Connection) -> dict[tuple[str, int], int]:
+    """From an index alone."""
+    return {(sink, shard): count for sink, shard, count in connection.execute(SQL["retrying"])}
 
 
 def backlog(connection: sqlite3.Connection, shard: int, seq: int) -> tuple[int, float | None]:

@@ -10,13 +10,16 @@ import anyio
 from anyio import to_thread
 
 from poller.model import (
+    Attempted,
     CheckpointKey,
     DeadEvent,
     DeadRecord,
     Healing,
     Held,
     PageCommit,
+    Place,
     Position,
+    Retry,
     SeenKey,
     Segment,
     Sighting,
@@ -95,6 +98,10 @@ class SqliteStore:
         """Also when the store is at its limit."""
         await self._write(lambda database: writes.delivered(database, held, sink, position, dead))
 
+    async def attempted(self, held: Held, sink: str, attempted: Attempted) -> None:
+        """Also when the store is at its limit."""
+        await self._write(lambda database: writes.attempted(database, held, sink, attempted))
+
     async def heal(self, held: Held, healing: Healing) -> Held:
         """The epoch stays."""
         return await self._write(lambda database: writes.heal(database, held, healing))
@@ -117,7 +124,7 @@ class SqliteStore:
         return gone
 
     async def forget_sink(self, sink: str) -> bool:
-        """Removes its positions and dead events."""
+        """Removes its positions, retries and dead events."""
         return await self._write(lambda database: writes.forget_sink(database, sink))
 
     async def forget_source(self, source: str) -> bool:
@@ -155,6 +162,22 @@ class SqliteStore:
     async def positions(self) -> dict[tuple[str, int], Position]:
         """Removed sinks included."""
         return await self._read(lambda database: reads.positions(database.reader))
+
+    async def done(self, sink: str, shard: int) -> tuple[int, ...]:
+        """Ascending, behind the position."""
+        return await self._read(lambda database: reads.done(database.reader, sink, shard))
+
+    async def places(self, sink: str, shard: int) -> list[Place]:
+        """By number."""
+        return await self._read(lambda database: reads.places(database.reader, sink, shard))
+
+    async def retries(self, sink: str, shard: int, seqs: Sequence[int]) -> list[Retry]:
+        """By number."""
+        return await self._read(lambda database: reads.retries(database.reader, sink, shard, seqs))
+
+    async def retrying(self) -> dict[tuple[str, int], int]:
+        """By sink and shard."""
+        return await self._read(lambda database: reads.retrying(database.reader))
 
     async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
         """Events behind `seq` and the oldest one's commit."""

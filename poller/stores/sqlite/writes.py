@@ -6,7 +6,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from poller.errors import Outdated
-from poller.model import CheckpointKey, DeadEvent, DeadRecord, Healing, Held, PageCommit, Position, SeenKey, Segment
+from poller.model import (
+    Attempted,
+    CheckpointKey,
+    DeadEvent,
+    DeadRecord,
+    Healing,
+    Held,
+    PageCommit,
+    Position,
+    Retry,
+    SeenKey,
+    Segment,
+)
+from poller.stores.sqlite import ranges
 from poller.stores.sqlite.file import Database
 from poller.stores.sqlite.queries import SQL
 
@@ -40,8 +53,19 @@ def delivered(database: Database, held: Held, sink: str, position: Position, dea
     """The dead letters are there before the position passes them."""
     with database.transaction() as connection:
         _check(connection, held)
-        _count(connection, "dead_event", connection.executemany(SQL["add_dead_event"], map(_dead_event_row, dead)))
-        connection.execute(SQL["write_position"], (sink, held.shard, position.seq, position.chain))
+        _deliver(connection, held.shard, sink, position, dead)
+
+
+def attempted(database: Database, held: Held, sink: str, came: Attempted) -> None:
+    """Outcomes, dead letters and the position, or nothing."""
+    place = (sink, held.shard)
+    with database.transaction() as connection:
+        _check(connection, held)
+        connection.executemany(SQL["keep_retry"], (_retry_row(place, retry) for retry in came.later))
+        connection.executemany(SQL["retry_due"], ((due, *place, seq) for seq, due in came.due.items()))
+        connection.executemany(SQL["drop_retry"], ((*place, seq) for seq in came.over))
+        _deliver(connection, held.shard, sink, came.position, came.dead)
+        connection.execute(SQL["write_done"], (ranges.pack(came.done), *place))
 
 
 def heal(database: Database, held: Held, healing: Healing) -> Held:
@@ -54,9 +78,7 @@ def heal(database: Database, held: Held, healing: Healing) -> Held:
         _move(connection, held.shard, healing.last)
         _remember(connection, healing.seen)
         _write_checkpoints(connection, healing.checkpoints)
-        connection.execute(
-            SQL["write_position"], (healing.sink, held.shard, healing.position.seq, healing.position.chain)
-        )
+        _deliver(connection, held.shard, healing.sink, healing.position, [])
     return Held(held.shard, held.epoch, healing.last)
 
 
@@ -85,12 +107,13 @@ def expire_seen(database: Database, limit: int, day: int) -> int:
 
 
 def forget_sink(database: Database, sink: str) -> bool:
-    """Positions and dead events."""
+    """Positions, what was noted behind them, retries and dead events."""
     with database.transaction() as connection:
+        retries = connection.execute(SQL["forget_retries"], (sink,)).rowcount
         events = connection.execute(SQL["forget_dead_events"], (sink,)).rowcount
         connection.execute(SQL["count"], (-events, "dead_event"))
         positions = connection.execute(SQL["forget_positions"], (sink,)).rowcount
-    return bool(events or positions)
+    return bool(events or positions or retries)
 
 
 def forget_source(database: Database, source: str) -> bool:
@@ -148,6 +171,21 @@ def _write_checkpoints(connection: sqlite3.Connection, checkpoints: Mapping[Chec
 def _add_dead_records(connection: sqlite3.Connection, dead: Sequence[DeadRecord]) -> None:
     rows = ((d.id, d.source, d.endpoint, d.ask, d.reason, d.error, d.raw, d.offset, d.at) for d in dead)
     _count(connection, "dead_record", connection.executemany(SQL["add_dead_record"], rows))
+
+
+def _deliver(
+    connection: sqlite3.Connection, shard: int, sink: str, position: Position, dead: Sequence[DeadEvent]
+) -> None:
+    _count(connection, "dead_event", connection.executemany(SQL["add_dead_event"], map(_dead_event_row, dead)))
+    connection.execute(SQL["write_position"], (sink, shard, position.seq, position.chain))
+
+
+def _retry_row(place: tuple[str, int], retry: Retry) -> tuple[object, ...]:
+    event = retry.event
+    return (
+        *place, retry.seq, event.key, retry.due, len(event.body), retry.attempts, retry.step, retry.first, retry.reason,
+        retry.error, _encode(event),
+    )  # fmt: skip
 
 
 def _dead_event_row(dead: DeadEvent) -> tuple[object, ...]:

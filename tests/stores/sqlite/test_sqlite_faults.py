@@ -18,7 +18,7 @@ from stores_content import DAY0, dead_event, key, page
 
 from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
 from poller.model import PageCommit, Position, Sighting
-from poller.stores.sqlite import Config, SqliteStore, migrate, obstacles, open_read, open_store, pending
+from poller.stores.sqlite import Config, SqliteStore, migrate, migrations, obstacles, open_read, open_store, pending
 
 pytestmark = pytest.mark.anyio
 
@@ -133,7 +133,7 @@ async def test_a_newer_schema(path: Path) -> None:
         with pytest.raises(StoreRefused, match="schema version 99 and this poller knows"):
             await opening(Config(path=path))
     with contextlib.closing(sqlite3.connect(path)) as newer:
-        newer.execute("PRAGMA user_version = 1")
+        newer.execute(f"PRAGMA user_version = {migrations.NEWEST}")
     assert await last_seq(path) == 1
 
 

@@ -66,7 +66,7 @@ class Work:
     async def _sinks(self) -> list[SinkStatus]:
         store = self._app.store
         dead = await store.dead_events()
-        positions = await store.positions()
+        positions, retrying = await store.positions(), await store.retrying()
         names = {sink for sink, _ in positions} | set(self._app.sinks)
         found = []
         for name in sorted(names):
@@ -76,13 +76,17 @@ class Work:
                 if (position := positions.get((name, shard.number))) is not None
             ]
             oldest = [at for _, at in waiting if at is not None]
+            done = sum([len(await store.done(name, shard.number)) for shard in self._app.shards])
+            kept = sum(count for (sink, _), count in retrying.items() if sink == name)
             options = self._app.settings.sinks.get(name)
             found.append(
                 SinkStatus(
                     sink=name,
                     kind=kind_of(options) if options else None,
                     configured=options is not None,
-                    pending=sum(count for count, _ in waiting),
+                    # What is kept to be tried again may lie behind the position; it is among `done` then.
+                    pending=max(0, sum(count for count, _ in waiting) - done) + kept,
+                    retrying=kept,
                     oldest_pending=min(oldest, default=None),
                     dead_letters=sum(letter.sink == name for letter in dead),
                     error=next(

@@ -30,6 +30,9 @@ class SinkStatus(Struct, frozen=True, kw_only=True):
     kind: str | None = None
     configured: bool = True
     pending: int = 0
+    """Events that it has not taken: those of the log and those that are tried again."""
+    retrying: int = 0
+    """Of these, the ones that are kept to be tried again."""
     oldest_pending: float | None = None
     dead_letters: int = 0
     error: str | None = None

@@ -1,0 +1,58 @@
+"""What waits for a sink, as `poller status` counts it."""
+
+import random
+
+import pytest
+from fake_clock import FakeClock
+from stores_content import event, retry
+
+from poller import segment
+from poller.app_parts import App
+from poller.config import Settings
+from poller.metrics import Metrics
+from poller.model import Attempted, Healing, Position, Retry, Segment
+from poller.operate import Work
+from poller.shard import Shard
+from poller.stores.memory import Config, MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+
+def packed(count: int) -> list[Segment]:
+    """Segments of three events each."""
+    segments: list[Segment] = []
+    for first in range(1, count, 3):
+        after = segment.end(segments[-1]) if segments else Position()
+        segments.append(segment.pack([event(first), event(first + 1), event(first + 2)], after, 1000.0 + first))
+    return segments
+
+
+async def figures(position: int, done: tuple[int, ...], later: list[Retry]) -> dict[str, tuple[int, int]]:
+    """(pending, retrying) by sink, with nine events in the log; `position`: how many segments the sink has passed."""
+    store = MemoryStore(Config())
+    shard = Shard(store, 0)
+    await shard.believe()
+    segments = packed(9)
+    end = segment.end(segments[-1])
+    shard.held = await store.heal(shard.held, Healing(sink="kafka", position=Position(), last=end, segments=segments))
+    place = segment.end(segments[position - 1]) if position else Position()
+    await store.attempted(shard.held, "hook", Attempted(position=place, done=done, later=later))
+    app = App(Settings(store=Config()), store, FakeClock(), Metrics(), random.Random(1), [shard])
+    status = await Work(app, running=True).status()
+    return {sink.sink: (sink.pending, sink.retrying) for sink in status.sinks}
+
+
+@pytest.mark.parametrize(
+    ("position", "done", "later", "expected"),
+    [
+        (0, (), [], (9, 0)),
+        (1, (5, 9), [], (4, 0)),
+        (1, (5, 9), [retry(9)], (5, 1)),
+        (3, (), [retry(2), retry(4), retry(5)], (3, 3)),
+    ],
+    ids=["nothing done", "done behind the position", "one of them is kept", "only kept ones"],
+)
+async def test_what_is_kept_waits_and_what_is_done_does_not(
+    position: int, done: tuple[int, ...], later: list[Retry], expected: tuple[int, int]
+) -> None:
+    assert await figures(position, done, later) == {"kafka": (9, 0), "hook": expected}

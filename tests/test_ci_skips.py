@@ -23,7 +23,7 @@ def verdict(tmp_path: Path) -> Verdict:
 
     def judge(text: str) -> tuple[int, str]:
         (tmp_path / "pytest.ini").write_text(
-            "[pytest]\nmarkers =\n    kafka: needs the broker\n    node: needs Node.js\n"
+            "[pytest]\nmarkers =\n    kafka: needs the broker\n    node: needs Node.js\n    go: needs Go\n"
         )
         (tmp_path / "test_small.py").write_text("import pytest\n" + dedent(text))
         python(["-m", *run], tmp_path)
@@ -59,15 +59,16 @@ def test_a_skipped_broker_test_fails_the_run(verdict: Verdict) -> None:
     assert "test_second: no Java" in said
 
 
-def test_a_skipped_node_test_fails_the_run(verdict: Verdict) -> None:
-    code, said = verdict("""
+@pytest.mark.parametrize("mark", ["node", "go"])
+def test_another_skipped_test_fails_the_run(verdict: Verdict, mark: str) -> None:
+    code, said = verdict(f"""
         @pytest.mark.kafka
         def test_broker(): pass
-        @pytest.mark.node
-        def test_parser(): pytest.skip("no npm")
+        @pytest.mark.{mark}
+        def test_parser(): pytest.skip("it is not there")
     """)
     assert code == 1
-    assert "test_parser: no npm" in said
+    assert "test_parser: it is not there" in said
 
 
 def test_node_tests_are_no_broker_tests(verdict: Verdict) -> None:

@@ -29,15 +29,16 @@ def http_date(value: str | None) -> float | None:
         return None
 
 
-def retry_after(value: str | None, *, now: float) -> float | None:
+def retry_after(value: str | None, *, now: float, limit: float = LONGEST_RETRY_AFTER) -> float | None:
     """Seconds that a `Retry-After` header asks for, in either form (seconds or a date); None where it cannot be read.
 
     `now` is the other side's clock where it is known (its Date header): the date form is written by that clock.
+    `limit`: never more.
     """
     if not value:
         return None
     text = value.strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        return min(float(text), LONGEST_RETRY_AFTER)
+        return min(float(text), limit)
     at = http_date(text)
-    return None if at is None else min(max(0.0, at - now), LONGEST_RETRY_AFTER)
+    return None if at is None else min(max(0.0, at - now), limit)

@@ -42,6 +42,6 @@ class Generator(GenerateJsonSchema):
         """The library's own, but for numbers that are written as text."""
         found = super().default_schema(schema)
         default = schema.get("default")
-        if isinstance(default, float | int) and "default" in found:
+        if isinstance(default, float | int | tuple) and "default" in found:
             found["default"] = SchemaSerializer(schema["schema"]).to_python(default, mode="json")
         return found

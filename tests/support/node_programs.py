@@ -15,13 +15,20 @@ _NEEDED = ("package.json", "package-lock.json")
 
 def run_node(program: str, given: str) -> str:
     """What a program of tests/node prints when it reads this. Skips where there is no Node.js, no npm or no way to packages."""
-    if lacking := [name for name in ("node", "npm") if shutil.which(name) is None]:
-        pytest.skip(f"NOT CHECKED WITH NODE.JS: there is no {' and no '.join(lacking)} on the PATH")
-    place = _installed() / program
-    shutil.copyfile(FOLDER / program, place)
+    place = placed(FOLDER / program)
     done = subprocess.run(["node", str(place)], input=given, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def placed(program: Path) -> Path:
+    """A copy of a program that finds the packages. Skips as `run_node` does."""
+    if lacking := [name for name in ("node", "npm") if shutil.which(name) is None]:
+        pytest.skip(f"NOT CHECKED WITH NODE.JS: there is no {' and no '.join(lacking)} on the PATH")
+    place = _installed() / program.name
+    made = place.with_name(f"{program.name}.{os.getpid()}")
+    shutil.copyfile(program, made)
+    return made.replace(place)
 
 
 def _installed() -> Path:

@@ -19,6 +19,8 @@ _Shape = Callable[[bytes], tuple[Headers, bytes]]
 
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 """What a CloudEvents header shows as it is (HTTP protocol binding 3.1.3.2); a line break is never among it."""
+_STRUCTURED = CONTENT_TYPE.lower().encode()
+"""The published library for Node.js takes the charset in no other case, although it has none."""
 _attributes = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -71,7 +73,7 @@ class Format:
 
 
 def _structured(body: bytes) -> tuple[Headers, bytes]:
-    return [(b"content-type", CONTENT_TYPE.encode())], body
+    return [(b"content-type", _STRUCTURED)], body
 
 
 def _binary(body: bytes) -> tuple[Headers, bytes]:

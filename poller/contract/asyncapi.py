@@ -1,8 +1,10 @@
-"""An AsyncAPI 3 document of what poller sends: topics, keys, headers, values."""
+"""An AsyncAPI 3 document of what poller sends: topics and webhooks, keys, headers, values."""
 
+from collections.abc import Callable
 from typing import Any
 
 from poller import __version__
+from poller.contract import webhooks
 from poller.contract.schemas import WITHIN, Schema, envelope, shape
 from poller.event import CONTENT_TYPE, SCHEMAS
 from poller.model import Kind
@@ -30,7 +32,7 @@ One event for each new call and recording of a phone system, and one for each fu
 
 Topics are named by the sink's configuration (`topics.call`, `topics.recording`); the addresses here are the defaults, and both may be \
 one topic. Read with `isolation.level=read_committed`. Let pass fields, headers and types of events that you do not know: that is how this \
-contract grows without a new version. The topic `poller.progress` is no part of it: it is poller's memory of what it has sent, for itself alone."""
+contract grows without a new version. Webhooks get the same events under the same ids, as signed calls. The topic `poller.progress` is no part of it: it is poller's memory of what it has sent, for itself alone."""
 
 
 def asyncapi() -> dict[str, Any]:
@@ -44,10 +46,17 @@ def asyncapi() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": CONTENT_TYPE,
-        "channels": {f"{kind}s": _channel(kind) for kind in KINDS},
-        "operations": {f"send{kind.title()}s": _operation(kind) for kind in KINDS},
-        "components": {"messages": {kind: _message(kind) for kind in KINDS}, "schemas": _schemas()},
+        "channels": {f"{kind}s": _channel(kind) for kind in KINDS} | _of_both(webhooks.channels),
+        "operations": {f"send{kind.title()}s": _operation(kind) for kind in KINDS} | _of_both(webhooks.operations),
+        "components": {
+            "messages": _moved({kind: _message(kind) for kind in KINDS} | _of_both(webhooks.messages)),
+            "schemas": _schemas(),
+        },
     }
+
+
+def _of_both(made: Callable[[Kind], dict[str, Any]]) -> dict[str, Any]:
+    return {name: value for kind in KINDS for name, value in made(kind).items()}
 
 
 def _channel(kind: Kind) -> dict[str, Any]:
@@ -97,6 +106,7 @@ def headers(kind: Kind) -> Schema:
             "content-type": {"type": "string", "const": CONTENT_TYPE, "description": "The format of the value."},
             **{f"ce_{name}": attributes["properties"][name] for name in IN_HEADERS},
             "poller-seen": {"type": "string", "description": seen},
+            "poller-replay": webhooks.REPLAY,
         },
         "required": ["content-type", *(f"ce_{name}" for name in IN_HEADERS if name in attributes["required"])],
     }
@@ -105,6 +115,7 @@ def headers(kind: Kind) -> Schema:
 def _schemas() -> dict[str, Any]:
     """Every schema once; AsyncAPI keeps them in a place of its own."""
     found: dict[str, Any] = {f"{kind.title()}Event": envelope(kind) for kind in KINDS}
+    found |= {f"{kind.title()}Standard": webhooks.standard(kind) for kind in KINDS}
     found |= {struct.__name__: shape(struct) for kind in KINDS for struct in WITHIN[kind]}
     moved: dict[str, Any] = _moved(found)
     return moved

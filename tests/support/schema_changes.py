@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from poller.contract import webhooks
 from poller.contract.asyncapi import headers
 from poller.contract.schemas import data_schema, event_schema
 from poller.event import SCHEMAS
@@ -28,6 +29,9 @@ def current() -> dict[str, dict[str, Any]]:
         found[f"{kind}.{major}"] = data_schema(kind)
         found[f"{kind}-event.{major}"] = event_schema(kind)
         found[f"{kind}-headers.{major}"] = headers(kind)
+        found[f"{kind}-standard.{major}"] = webhooks.standard(kind)
+        for form in webhooks.FORMATS:
+            found[f"{kind}-webhook-{form}.{major}"] = webhooks.headers(kind, form)
     return found
 
 

@@ -3,13 +3,13 @@
 import http.client
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from example_receiver import LANGUAGES, ExampleReceiver, command_of
+from example_receiver import ExampleReceiver
 from golden_events import golden_events
 
 from poller.event import CONTENT_TYPE
@@ -20,14 +20,6 @@ PRIVATE, PUBLIC = ed25519_texts(bytes(range(32)))
 FOREIGN, _ = ed25519_texts(bytes(range(1, 33)))
 BODY = '{"type": "telephony.call.new", "data": {"to": {"name": "Żółw"}}}'.encode()
 EVENTS = {one.event.id: one.event.body for one in golden_events()}
-MARKS = {"python": [], "node": [pytest.mark.node, pytest.mark.slow], "go": [pytest.mark.go, pytest.mark.slow]}
-
-Start = Callable[..., ExampleReceiver]
-
-
-@pytest.fixture(scope="module", params=[pytest.param(each, marks=MARKS[each]) for each in LANGUAGES])
-def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return command_of(request.param, tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ _PATTERNS = (
     (re.compile(r"(?i)\bauthorization(\s*[=:]\s*)[^\r\n,;]+"), rf"authorization\1{_HIDDEN}"),
     (re.compile(r"\b([up])=[^\s\"'&<>,;]+"), rf"\1={_HIDDEN}"),
     (re.compile(r"(?<=://)[^/\s@]+@"), f"{_HIDDEN}@"),
+    (re.compile(r"(?i)\b(v1a?)(,|%2c|\\u002c)[a-z0-9+/=\\%]{20,}"), rf"\1\2{_HIDDEN}"),  # a webhook's signature
     (re.compile(r"\b[0-9a-fA-F]{40}\b"), _HIDDEN),  # SHA-1: how a request is signed
 )
 
@@ -64,12 +65,23 @@ class Redactor:
 
 
 def _spellings(secret: str) -> Iterator[str]:
+    prefix, _, key = secret.strip().partition("_")
+    if prefix in {"whsec", "whsk"} and key:  # a webhook's key is what follows: some know it without its prefix
+        yield from _spelt(key)
+        yield from _spelt(key.rstrip("="))
+    yield from _spelt(secret)
+
+
+def _spelt(secret: str) -> Iterator[str]:
     yield secret
     yield quote(secret, safe="")
     yield quote_plus(secret)
     yield html.escape(secret)
     yield json.dumps(secret)[1:-1]
     yield repr(secret)[1:-1]
+    if "/" in secret or "+" in secret:
+        yield secret.replace("/", "\\/")  # how PHP writes JSON
+        yield secret.replace("+", "\\u002B")  # how .NET does
 
 
 def basic(user: str, password: str) -> str:

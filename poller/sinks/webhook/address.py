@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 from poller.options import Secret, find_secret
 
 _PORTS = {"http": 80, "https": 443}
+_REST = "/…"
 _LEAST = 5
 """Characters of a part of a URL that may be a secret: `v1`, `api` and `in` are none."""
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F))
@@ -33,6 +34,8 @@ class HookUrl(Secret):
             raise ValueError("is no URL: write one such as https://crm.example/hooks/calls") from None
         if not self.host.isascii():
             raise ValueError("has a host with letters beyond ASCII: write it in its form with xn--")
+        if value.endswith(_REST):
+            raise ValueError(f"ends with {_REST!r}, which stands for what was not shown: write the whole URL")
         if "#" in value:
             raise ValueError("must not hold a fragment (`#`): it would not be sent")
         self.target = quote(parts.path or "/", safe=_PLAIN) + (
@@ -52,7 +55,7 @@ class HookUrl(Secret):
 
     def shown(self) -> str:
         """As `poller config show` has it."""
-        return self.place if self.target == "/" else f"{self.place}/…"
+        return self.place if self.target == "/" else f"{self.place}{_REST}"
 
     def parts(self) -> Iterator[str]:
         """What a receiver may repeat of the path and the query, whole and in parts, as far as it may be a secret."""
@@ -69,9 +72,9 @@ class HookUrl(Secret):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, inner: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 the library's own signature
-        """Validation by `_read`; serialised without path and query."""
+        """Validation by `_read`; serialised by where it comes from, or without path and query."""
         return core_schema.with_info_plain_validator_function(
-            _read, serialization=core_schema.plain_serializer_function_ser_schema(lambda url: url.shown())
+            _read, serialization=core_schema.plain_serializer_function_ser_schema(lambda url: url.origin or url.shown())
         )
 
     @classmethod

@@ -4,6 +4,7 @@ import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -48,10 +49,14 @@ class NoLine(Exception):
 
 
 class Stream(httpcore.AsyncNetworkStream):
-    """Counts what comes and lets no more of it in than `allow` said: whatever is sent without end ends here."""
+    """Counts what comes and lets no more of it in than `allow` said: whatever is sent without end ends here.
+
+    What is written leaves in one piece once an answer is waited for: the library would send headers and body apart.
+    """
 
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
+        self._out: list[bytes] = []
         self._left = 0
         self.heard = False
         """Whether anything came since the last `allow`."""
@@ -64,14 +69,24 @@ class Stream(httpcore.AsyncNetworkStream):
         """The next bytes; empty at the end. Raises ReadError where there were too many."""
         if self._left <= 0:
             raise httpcore.ReadError("more than is read")
+        if self._out:
+            await self._send(timeout)
         data = await self._inner.read(min(max_bytes, self._left), timeout)
         self._left -= len(data)
         self.heard = self.heard or bool(data)
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 the library's own signature
-        """Sends."""
-        await self._inner.write(buffer, timeout)
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 the library's own signature
+        """Keeps it until `read`."""
+        if buffer:
+            self._out.append(buffer)
+
+    async def _send(self, timeout: float | None) -> None:  # noqa: ASYNC109 as above
+        data, self._out = b"".join(self._out), []
+        with suppress(
+            httpcore.WriteError
+        ):  # an answer may be there already: a server need not read all before it refuses
+            await self._inner.write(data, timeout)
 
     async def aclose(self) -> None:
         """Drops the connection."""
@@ -123,15 +138,15 @@ class Dialler:
             found = list(dict.fromkeys(await self._resolve(host, self._url.port)))
         except (OSError, UnicodeError):
             raise NoLine("unreachable", f"the name {host} cannot be resolved. Check url and the name service") from None
-        self._refuse(answer_refusal(found, self._allow, host=host), f"{host} leads to ")
+        self._refuse(answer_refusal(found, self._allow, host=host))
         return found
 
-    def _refuse(self, found: Refusal | None, where: str = "") -> None:
+    def _refuse(self, found: Refusal | None) -> None:
         if found is None:
             return
         if found.reason == "no_address":
             raise NoLine("unreachable", found.message)
-        raise NoLine("address", f"no call was made: {where}{found.message}")
+        raise NoLine("address", f"no call was made to {self._url.host}: {found.message}")
 
     async def _connect(self, addresses: Sequence[str]) -> httpcore.AsyncNetworkStream:
         """To the first address that takes it."""
@@ -149,7 +164,7 @@ class Dialler:
     def _check_peer(self, stream: httpcore.AsyncNetworkStream) -> None:
         """Once more, of the socket itself: whatever lies between may have turned it."""
         peer = stream.get_extra_info("server_addr")
-        self._refuse(refusal(peer[0] if peer else "", self._allow, host=self._url.host), f"{self._url.host} led to ")
+        self._refuse(refusal(peer[0] if peer else "", self._allow, host=self._url.host))
 
     async def _secure(
         self, stream: httpcore.AsyncNetworkStream, context: ssl.SSLContext

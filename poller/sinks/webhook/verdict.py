@@ -1,7 +1,7 @@
 """Pure: what an answer means for the event and for the webhook."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -9,7 +9,8 @@ from poller.backoff import http_date, retry_after
 from poller.protocols import Answered
 from poller.redact import Redactor, printable
 
-_SHOWN = 300
+_SHOWN, _READ = 300, 2048
+"""Of the body, for people. More is read than shown, so that a secret that is cut off is known as one."""
 CONTROL = "webhook-delivery"
 """The header by which a receiver says more than a status can: `disable` or `abort-message`."""
 
@@ -29,22 +30,30 @@ class NoReply(Struct, frozen=True):
     message: str
 
 
+_NO_MORE = f"It wants no more calls ({CONTROL}: disable)"
+
+
 class _Meaning(NamedTuple):
-    outcome: str
+    outcome: Literal["delivered", "later", "dead"]
     reason: str
     slow_down: bool = False
     advice: str = ""
 
 
+_FAULT = _Meaning("later", "server_error")
 _STATUSES = {
-    408: _Meaning("later", "server_error"),
+    408: _FAULT,
     410: _Meaning("later", "gone", advice="It wants no more calls"),
     413: _Meaning("dead", "too_large", advice="The receiver takes no body of this size"),
-    425: _Meaning("later", "server_error"),
+    425: _FAULT,
     429: _Meaning("later", "rate_limited", slow_down=True),
     431: _Meaning("dead", "too_large", advice="The receiver takes no headers of this size"),
     502: _Meaning("later", "server_error", slow_down=True),
     504: _Meaning("later", "server_error", slow_down=True),
+}
+_CLASSES = {
+    3: _Meaning("later", "redirect", advice="Redirects are not followed: set url to where it leads, if that is right"),
+    4: _Meaning("dead", "client_error"),
 }
 
 
@@ -54,56 +63,39 @@ def judge(reply: Reply, place: str, *, now: float, longest: float, redact: Redac
     `now`: our clock, for a Retry-After with a date from a receiver that does not show its own clock.
     """
     control = reply.headers.get(CONTROL, "").strip().lower()
-    said = _said(reply, place, redact)
     disable = control == "disable" or reply.status == 410
-    if 200 <= reply.status < 300:
-        if disable:
-            return Answered(
-                outcome="delivered", error=f"{said}. It wants no more calls ({CONTROL}: disable)", disable=True
-            )
+    if 200 <= reply.status < 300 and not disable:
         return Answered(outcome="delivered")
     clock = http_date(reply.headers.get("date"))
-    asked = reply.headers.get("retry-after")
-    wait = retry_after(asked, now=now if clock is None else clock, limit=longest)
-    if control == "abort-message":
-        return Answered(outcome="dead", reason="aborted", error=f"{said}. It never wants this event ({CONTROL})")
-    if control == "disable" and reply.status != 410:
-        return Answered(
-            outcome="later",
-            reason="disabled",
-            error=f"{said}. It wants no more calls ({CONTROL}: disable)",
-            disable=True,
-        )
-    meaning = _meaning(reply.status, waits=wait is not None)
-    error = f"{said}. {meaning.advice}" if meaning.advice else said
-    if meaning.outcome == "dead":
-        return Answered(outcome="dead", reason=meaning.reason, error=error)
+    wait = retry_after(reply.headers.get("retry-after"), now=now if clock is None else clock, limit=longest)
+    meaning = _by_header(reply.status, control) or _by_status(reply.status, waits=wait is not None)
     return Answered(
-        outcome="later",
+        outcome=meaning.outcome,
         reason=meaning.reason,
-        error=error,
-        retry_after=wait,
+        error=" ".join(filter(None, (f"{_said(reply, place, redact)}.", meaning.advice))),
+        retry_after=wait if meaning.outcome == "later" else None,
         slow_down=meaning.slow_down,
         disable=disable,
     )
 
 
-def _meaning(status: int, *, waits: bool) -> _Meaning:
+def _by_header(status: int, control: str) -> _Meaning | None:
+    """What the header says, where it says more than the status."""
+    if 200 <= status < 300:
+        return _Meaning("delivered", "", advice=_NO_MORE)
+    if control == "abort-message":
+        return _Meaning("dead", "aborted", advice=f"It never wants this event ({CONTROL}: abort-message)")
+    return _Meaning("later", "disabled", advice=_NO_MORE) if control == "disable" and status != 410 else None
+
+
+def _by_status(status: int, *, waits: bool) -> _Meaning:
     if status == 503 and waits:
         return _STATUSES[429]
-    if status in _STATUSES:
-        return _STATUSES[status]
-    if 300 <= status < 400:
-        return _Meaning(
-            "later", "redirect", advice="Redirects are not followed: set url to where it leads, if that is right"
-        )
-    if 400 <= status < 500:
-        return _Meaning("dead", "client_error")
-    return _Meaning("later", "server_error")
+    return _STATUSES.get(status) or _CLASSES.get(status // 100, _FAULT)
 
 
 def _said(reply: Reply, place: str, redact: Redactor) -> str:
     """Status, place and first bytes. Redacted before it is cut, or the first half of a secret would stay."""
-    text = redact(printable(reply.body, len(reply.body)))
+    text = redact(printable(reply.body[:_READ], _READ))
     quoted = f": {text[:_SHOWN]}{'…' * (len(text) > _SHOWN)}" if text else " without a word"
     return f"{reply.status} from {place}{quoted}"

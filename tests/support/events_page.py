@@ -35,7 +35,7 @@ The shapes as documents, for programs that check events and for generators of co
 |---|---|
 | `poller schema call`, `poller schema recording` | JSON Schema (2020-12) of `data`; its `$id` is the event's `dataschema` |
 | `poller schema call --event`, `poller schema recording --event` | JSON Schema of the whole event |
-| `poller schema asyncapi` | AsyncAPI 3: topics, keys, headers, values |
+| `poller schema asyncapi` | AsyncAPI 3: topics and webhooks, keys, headers, values |
 
 The same documents are files of the installed package: `poller/contract/*.json`.
 """

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from poller.admin_client import alive
 from poller.errors import ConfigError, PollerError, Unknown
-from poller.operations import Operations
+from poller.operations import Operations, Replay
 from poller.serving import answer
 
 
@@ -63,6 +63,9 @@ def admin_app(operations: Operations) -> Starlette:
         asked = msgspec.json.decode(await request.body(), type=Rebuild)
         return _json(await operations.rebuild(sink=asked.sink, accept_duplicates=asked.accept_duplicates))
 
+    async def replay(request: Request) -> Response:
+        return _json(await operations.replay(msgspec.json.decode(await request.body(), type=Replay)))
+
     return Starlette(
         routes=[
             Route("/status", status),
@@ -72,6 +75,7 @@ def admin_app(operations: Operations) -> Starlette:
             Route("/recordings/{name:path}", recording),
             Route("/sinks/{name:path}/forget", forget_sink, methods=["POST"]),
             Route("/sources/{name:path}/forget", forget_source, methods=["POST"]),
+            Route("/replay", replay, methods=["POST"]),
             Route("/rebuild", rebuild, methods=["POST"]),
         ],
         exception_handlers={PollerError: _refused, msgspec.MsgspecError: _misread},

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from poller.errors import PollerError, Transient, Unknown
-from poller.operations import DeadLetter, Retried, Status
+from poller.operations import DeadLetter, Replay, Replayed, Retried, Status
 
 ANSWER = 60.0
 """Seconds to wait for an answer."""
@@ -93,6 +93,10 @@ class Remote:
         """See Operations."""
         body = {"sink": sink, "accept_duplicates": accept_duplicates}
         return await self._ask("POST", "/rebuild", list[str], patience=REBUILD, json=body)
+
+    async def replay(self, asked: Replay) -> Replayed:
+        """See Operations."""
+        return await self._ask("POST", "/replay", Replayed, json=msgspec.to_builtins(asked))
 
     async def _ask(
         self,

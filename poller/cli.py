@@ -12,6 +12,7 @@ from poller.cli_check import check
 from poller.cli_demo import demo_command
 from poller.cli_media import recording
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json
+from poller.cli_replay import replay
 from poller.cli_run import run
 from poller.cli_simulate import simulate_command
 from poller.cli_webhook import webhook
@@ -35,6 +36,7 @@ app.add_typer(schema, name="schema")
 app.add_typer(config, name="config")
 app.command()(run)
 app.command()(check)
+app.command()(replay)
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.add_typer(recording, name="recording")

@@ -243,6 +243,7 @@ class Healer:
                     event.seen,
                     renumbered(event.body, seq),
                     (self._sink,),
+                    event.replay,
                 )
             )
             if len(fill) == _CHUNK:

@@ -251,7 +251,7 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
     time: str | None
     key: str
     seen: SeenKey | None
-    """What `seen` remembers of it, so that it can be read back from Kafka; None for an entry appended again by a retry."""
+    """What `seen` remembers of it, so that it can be read back from Kafka; None for an entry appended again by a retry or a replay."""
     body: bytes
     """The structured CloudEvent, JSON."""
     only: tuple[str, ...] | None = None

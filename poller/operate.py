@@ -11,8 +11,9 @@ from poller.identity import Identity, day_of
 from poller.keep import Walk
 from poller.kinds import kind_of
 from poller.model import DAY, DeadEvent, DeadRecord, Event, PageCommit, Window
-from poller.operations import DeadLetter, EndpointStatus, Retried, SinkStatus, Status
+from poller.operations import DeadLetter, EndpointStatus, Replay, Replayed, Retried, SinkStatus, Status
 from poller.outgoing import renumbered
+from poller.replay_step import Step
 from poller.track import Track, claims
 
 ALWAYS = Window(0, 1 << 40)
@@ -158,7 +159,7 @@ class Work:
             event = letter.event
             again = Event(
                 event.id, event.type, event.source, event.subject, event.time, event.key, None,
-                renumbered(event.body, last.seq + 1), (letter.sink,),
+                renumbered(event.body, last.seq + 1), (letter.sink,), event.replay,
             )  # fmt: skip
             commit = PageCommit(segment=segment.pack([again], last, self._app.clock.now()), closes=(letter.id,))
             shard.held = await shard.store.commit_page(shard.held, commit)
@@ -173,6 +174,10 @@ class Work:
         if len(found) != 1 or not letter:
             raise Unknown(f"{letter!r} is {'no dead letter' if not found else 'the beginning of several dead letters'}")
         return found[0]
+
+    async def replay(self, asked: Replay) -> Replayed:
+        """One step, which keeps nothing: a daemon that is killed has done a part, and whoever asks knows which."""
+        return await Step(self._app, asked, running=self._running).run()
 
     # --- recordings ----------------------------------------------------------------------------------------------------
 

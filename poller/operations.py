@@ -80,6 +80,43 @@ class Retried(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class Mark(Struct, frozen=True, array_like=True):
+    """How far a replay has read one shard's log, and where it ends; both are numbers of events."""
+
+    seq: int
+    last: int
+
+
+class Replay(Struct, frozen=True, kw_only=True):
+    """What a sink is to be sent again: events that were first seen from `since` until before `until`."""
+
+    sink: str
+    since: float
+    until: float
+    types: tuple[str, ...] = ()
+    """Only these; empty: all."""
+    dry_run: bool = False
+    """Only count."""
+    cursor: tuple[Mark, ...] | None = None
+    """What the step before gave, one for each shard; None: this is the first one."""
+
+
+class Replayed(Struct, frozen=True, kw_only=True):
+    """What one step of a replay did."""
+
+    cursor: tuple[Mark, ...]
+    ended: bool
+    """There is nothing left to do."""
+    reached: float
+    """What was first seen before this is done."""
+    types: dict[str, int] = {}
+    """How many events of each type this step appended, or found where it only counts."""
+    waiting: int = 0
+    """So many events wait for the sink that this step did nothing; 0: it did not wait."""
+    kept_from: float | None = None
+    """Earlier events of the asked time are no longer kept; None: all are, or this is not the first step."""
+
+
 class Operations(Protocol):
     """Raises errors.Unknown for a name or id that does not exist, and PollerError for whatever else is refused."""
 
@@ -113,4 +150,8 @@ class Operations(Protocol):
 
     async def rebuild(self, *, sink: str | None, accept_duplicates: bool) -> list[str]:
         """Goes on with a store that does not share its history with a sink; sentences that say what was done."""
+        ...
+
+    async def replay(self, asked: Replay) -> Replayed:
+        """One step of a replay, bounded in bytes. Whoever asks gives the cursor of the step before, and waits where it says so."""
         ...

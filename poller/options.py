@@ -231,7 +231,8 @@ LADDER = (
 )
 
 
-def _start(value: object) -> object:
+def read_start(value: object) -> float:
+    """`24h` → -86400.0, `now` → 0.0, a date → its epoch (UTC where it names no zone). Raises ValueError with a sentence."""
     if isinstance(value, datetime):
         at = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
         if at < _OLDEST:  # earlier instants would be read as `now` (0) or as a duration (negative)
@@ -247,12 +248,12 @@ def _start(value: object) -> object:
         raise ValueError(
             f"{str(value)!r} is no start: write now, a duration such as 24h, or a date such as 2026-01-31"
         ) from None
-    return _start(date)
+    return read_start(date)
 
 
 Start = Annotated[
     float,
-    BeforeValidator(_start),
+    BeforeValidator(read_start),
     PlainSerializer(
         lambda at: show_duration(-at) if at < 0 else "now" if at == 0 else datetime.fromtimestamp(at, UTC).isoformat(),
         return_type=str,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import anyio
 
 from poller.errors import PollerError, Unknown
-from poller.operations import DeadLetter, EndpointStatus, Retried, SinkStatus, Status
+from poller.operations import DeadLetter, EndpointStatus, Mark, Replay, Replayed, Retried, SinkStatus, Status
 
 LETTER = DeadLetter(
     id="a/b", what="record", source="s", endpoint="mor.user_calls", reason="bad_record", error="no \x1b[31mid [bold]",
@@ -19,6 +19,9 @@ class Ledger:
     def __init__(self) -> None:
         self.forgotten: list[str] = []
         self.asked = anyio.Event()
+        self.asked_again: list[Replay] = []
+        self.asked_thrice = anyio.Event()
+        self.never_ends = False
 
     async def status(self) -> Status:
         """One endpoint, one sink."""
@@ -66,3 +69,26 @@ class Ledger:
         elif sink == "broken":
             raise ZeroDivisionError
         return [f"{sink} {accept_duplicates}"]
+
+    async def replay(self, asked: Replay) -> Replayed:
+        """Two steps of three calls each, between which the sink has too much to do; `down` fails after the first one."""
+        self.asked_again.append(asked)
+        if len(self.asked_again) == 3:
+            self.asked_thrice.set()
+        seq = asked.cursor[0].seq if asked.cursor else 0
+        if self.never_ends:
+            await anyio.sleep(0.05)
+            seq = 0
+        if asked.sink == "nobody":
+            raise Unknown("there is no sink nobody in the configuration; there are: out")
+        if asked.sink == "down" and seq:
+            raise PollerError("the store is full")
+        if seq == 1:
+            return Replayed(cursor=(Mark(2, 9),), ended=False, reached=asked.since + 60, waiting=70_000)
+        return Replayed(
+            cursor=(Mark(seq + 1, 9),),
+            ended=seq > 1,
+            reached=asked.until if seq > 1 else asked.since + 60.5,
+            types={"telephony.call.new": 3},
+            kept_from=None if seq else asked.since + 5,
+        )

@@ -19,6 +19,7 @@ _CONTENT = ("content-type", CONTENT_TYPE.encode())
 _VERSION = ("ce_specversion", b"1.0")
 _DATA = ("ce_datacontenttype", b"application/json")
 SEEN = "poller-seen"
+_REPLAY = ("poller-replay", b"true")
 _from_base64 = base64.b64decode
 _day = Struct(">i").pack
 
@@ -49,7 +50,7 @@ class Constants:
 
 
 def headers(constant: Headers, seq: int, event: Event, key: bytes) -> Headers:
-    """CloudEvents attributes as headers, and `poller-seen`, from which a lost store is rebuilt."""
+    """CloudEvents attributes as headers, `poller-seen`, from which a lost store is rebuilt, and `poller-replay` where it is asked for."""
     out = [
         *constant,
         ("ce_id", event.id.encode()),
@@ -62,6 +63,8 @@ def headers(constant: Headers, seq: int, event: Event, key: bytes) -> Headers:
         out.append(("ce_time", event.time.encode()))
     if event.seen is not None:
         out.append((SEEN, pack_seen(event.seen)))
+    if event.replay:
+        out.append(_REPLAY)
     return out
 
 

@@ -145,7 +145,8 @@ def run(config: Path, profile: str | None = None) -> tuple[float, float]:
         runner = config.with_name("runner.py")
         runner.write_text(RUNNER)
         command = [sys.executable, "-m", "cProfile", "-o", profile, str(runner), str(config)]
-    code = subprocess.run(command, env={**os.environ, "BENCH_KEY": "key"}, check=False).returncode
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    code = subprocess.run(command, env={**env, "BENCH_KEY": "key"}, check=False).returncode
     if code:
         raise SystemExit(f"the program ended with {code}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -93,11 +93,6 @@ class _Chunk(Struct):
     mentions: dict[str, Mention] = field(default_factory=dict)
 
 
-class _Row(Struct, gc=False):
-    record: bytes
-    keys: Keys
-
-
 class Keeper:
     """Keeps what is unseen of one endpoint of one source."""
 
@@ -145,11 +140,11 @@ class Keeper:
         """
         commit = PageCommit(closes=closes)
         chunk = _Chunk(Tally(), commit, instant(self._clock.now()))
-        rows, keys = self._keys(records, walk, chunk)
+        kept, rows, keys = self._keys(records, walk, chunk)
         async with self._shard.lock:
             if walk.generation != self._shard.generation:
                 raise Outdated("the store was believed anew while this window was read: it is read again")
-            await self._unseen(rows, keys, walk, chunk)
+            await self._unseen(kept, rows, keys, walk, chunk)
             await self._mentioned(chunk)
             if checkpoint is not None:
                 commit.checkpoints = {checkpoint[0]: checkpoint[1]}
@@ -166,8 +161,12 @@ class Keeper:
             return False
         return own is None or abs(own - (walk.asked.begin + walk.asked.end) / 2) <= walk.asked.span / 2 + walk.tolerance
 
-    def _keys(self, records: list[bytes], walk: Walk, chunk: _Chunk) -> tuple[list[_Row], list[SeenKey]]:
-        rows: list[_Row] = []
+    def _keys(
+        self, records: list[bytes], walk: Walk, chunk: _Chunk
+    ) -> tuple[list[bytes], list[Keys], list[SeenKey]]:
+        """The records that may be unseen, what identifies each, and its key: three lists of one length."""
+        kept: list[bytes] = []
+        rows: list[Keys] = []
         seen: list[SeenKey] = []
         keys_of, horizon, offset = self._endpoint.keys, walk.horizon, walk.offset
         low, high = walk.asked.begin - walk.tolerance, walk.asked.end + walk.tolerance
@@ -196,8 +195,9 @@ class Keeper:
                 identity = self._identity_at(keys)
                 seen_key = identity.seen_key
             seen.append(seen_key(keys, _ordinal(keys, walk, identity) if keys.counted else 0))
-            rows.append(_Row(record, keys))
-        return rows, seen
+            rows.append(keys)
+            kept.append(record)
+        return kept, rows, seen
 
     def _identity_at(self, keys: Keys) -> Identity:
         """A changed `dedupe_by` holds for records dated after the change; where only a day is known, from the second day on.
@@ -210,7 +210,9 @@ class Keeper:
                 return identity
         return self.identities[0][1]
 
-    async def _unseen(self, rows: list[_Row], keys: list[SeenKey], walk: Walk, chunk: _Chunk) -> None:
+    async def _unseen(
+        self, records: list[bytes], rows: list[Keys], keys: list[SeenKey], walk: Walk, chunk: _Chunk
+    ) -> None:
         """What is unseen becomes events, one record after the other: what a record needs on its way is gone before the next."""
         tally, commit = chunk.tally, chunk.commit
         sightings = await self._shard.store.look_up(self._shard.number, keys) if keys else {}
@@ -230,11 +232,11 @@ class Keeper:
             if states and self._options.on_change == "ignore":
                 commit.seen.append((key, 0))
                 tally.duplicate += 1
-            elif (normal := self._normalise(rows[index], walk, commit)) is None:
+            elif (normal := self._normalise(records[index], walk, commit)) is None:
                 tally.invalid += 1
                 continue
             else:
-                self._mark(normal, rows[index].keys, states, walk, tally)
+                self._mark(normal, rows[index], states, walk, tally)
                 self._publish(normal, key, states, chunk)
             if repeated:
                 here.setdefault(key.id, []).append(key)
@@ -254,11 +256,11 @@ class Keeper:
         chunk.events.append(encoder.event(normal, key, new=new, seq=seq, recorded=chunk.recorded))
         chunk.commit.seen.append((key, seq))
 
-    def _normalise(self, row: _Row, walk: Walk, commit: PageCommit) -> Normal | None:
+    def _normalise(self, record: bytes, walk: Walk, commit: PageCommit) -> Normal | None:
         try:
-            return self._endpoint.normalise(row.record, walk.offset)
+            return self._endpoint.normalise(record, walk.offset)
         except Exception as error:  # noqa: BLE001 whatever one record does, its neighbours go on
-            self._bury(row.record, walk, error, commit)
+            self._bury(record, walk, error, commit)
             return None
 
     def _mark(self, normal: Normal, keys: Keys, states: int, walk: Walk, tally: Tally) -> None:

@@ -111,7 +111,7 @@ class Cdrs:
         call_id = leg.call_id
         if call_id.__class__ is not str or not call_id:
             call_id = _call_id(leg)
-        return Keys(call_id, int(_began(leg) // _DAY), state)
+        return Keys(call_id, int(_began(leg)) // _DAY, state)
 
     def normalise(self, record: bytes, offset: int | None) -> Normal:
         """The leg as a call; a recording id becomes a mention."""

@@ -133,6 +133,34 @@ async def test_each_event_counts_once_whatever_is_killed(broker: Broker, prefix:
     await sink.close()
 
 
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_what_could_not_be_written_is_read_again(broker: Broker, prefix: str, tmp_path: Path) -> None:
+    """The database refuses in the middle of a batch: the program ends, and has committed nothing of it on its way out."""
+    database = tmp_path / "events.db"
+    segment = segment_of(["a", "b", "c"], Position())
+    sink = build("kafka", kafka_config(broker.bootstrap, prefix, partitions=1), shards=1)
+    lane = await sink.lane(0)
+    await lane.send([segment])
+    await lane.close()
+    with closing(sqlite3.connect(database)) as opened:
+        opened.executescript(load_module(PROGRAM).TABLES)
+        opened.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON things WHEN NEW.subject = 'b' BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    with running(broker, prefix, database, "one") as process:
+        await anyio.to_thread.run_sync(process.wait, 240)
+        assert process.returncode == 1
+    assert ask(database, HANDLED) == []
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute("DROP TRIGGER full")
+    with running(broker, prefix, database, "one") as process:
+        await until(process, lambda: bool(ask(database, TOTALS)))
+    assert ask(database, TOTALS) == [("telephony.call.new", 3)]
+    await sink.close()
+
+
 @pytest.fixture
 def database() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:")) as opened:

@@ -35,6 +35,7 @@ def cross_faults(
     yield from _idle(sources)
     yield from _transactional_ids(sinks)
     yield from _renamed(sinks)
+    yield from _unknown_sources(sources, sinks)
     if seen_ttl is not None:
         yield from _reach(sources, seen_ttl)
 
@@ -87,6 +88,16 @@ def _renamed(sinks: Mapping[str, SinkOptions]) -> Iterator[Fault]:
             yield ("sinks", names[0], "renamed_from"), f"`{old}` is still a sink of its own"
         for name in names[1:]:
             yield ("sinks", name, "renamed_from"), f"`{names[0]}` takes over the position of `{old}` already"
+
+
+def _unknown_sources(sources: Mapping[str, SourceOptions], sinks: Mapping[str, SinkOptions]) -> Iterator[Fault]:
+    """A misspelt source in a filter would keep every event back without a word."""
+    known = {source_id(name, source) for name, source in sources.items()}
+    for name, sink in sinks.items():
+        for number, wanted in enumerate(getattr(sink, "sources", None) or ()):
+            if wanted not in known:
+                place = ("sinks", name, "sources", number)
+                yield place, f"`{wanted}` is the id of no source; there are {', '.join(sorted(known))}"
 
 
 def _reach(sources: Mapping[str, SourceOptions], seen_ttl: float) -> Iterator[Fault]:

@@ -20,7 +20,9 @@ class WebhookSink:
         self.place = config.url.place
         """Scheme, host and port: all of the URL that may be shown."""
         self.pace = _pace(config)
-        self._redact = Redactor(*secrets_of(config), *config.url.parts())
+        self._own = Redactor(*secrets_of(config))
+        self._redact = self._own.with_more(*config.url.parts())
+        """For what the other side said, which may repeat the path; for our own sentences its words are too common."""
         self._format = Format(config, config.keys())
         self._filter = Filter(config)
         self._caller = Caller(config, dialler or Dialler(config))
@@ -41,7 +43,7 @@ class WebhookSink:
             return Answered(outcome="dead", reason="client_error", error=f"no call can be made of it: {error}")
         reply = await self._caller.call(call, self._redact)
         if isinstance(reply, NoReply):
-            return Answered(outcome="later", reason=reply.reason, error=reply.message)
+            return Answered(outcome="later", reason=reply.reason, error=self._own(reply.message))
         if 200 <= reply.status < 300 and CONTROL not in reply.headers:
             return _DELIVERED
         redact = self._redact.with_more(*call.signatures, *(each.partition(",")[2] for each in call.signatures))

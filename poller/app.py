@@ -5,18 +5,21 @@ import random
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from poller import schedule
 from poller.admin import serve_admin
-from poller.app_parts import App
+from poller.app_parts import AnyDelivery, App
 from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.crosscheck import endpoints_of, source_id
 from poller.deliver import Delivery
+from poller.deliver_each import EachDelivery
 from poller.errors import BadAnswer, PollerError
+from poller.gate import Gate
 from poller.hosts import Hosts
 from poller.housekeeping import Housekeeping
 from poller.http import Vendor
@@ -30,7 +33,7 @@ from poller.operate import Work
 from poller.options import EndpointOptions, SourceOptions
 from poller.protocols import Sink, Source
 from poller.redact import Redactor, secrets_of
-from poller.route import Rewound, Route
+from poller.route import AnySink, Rewound, Route
 from poller.server import serve
 from poller.shard import Shard
 from poller.track import Setup, Track
@@ -74,7 +77,8 @@ async def opened(
         for name, source in settings.sources.items():
             await _open_source(app, stack, hosts, name, source)
         app.started_at = clock.now()
-        app.deliveries = [_delivery(app, shard, sink) for shard in shards for sink in app.sinks.values()]
+        gates: dict[str, Gate] = {}
+        app.deliveries = [_delivery(app, shard, sink, gates) for shard in shards for sink in app.sinks.values()]
         yield app
 
 
@@ -118,15 +122,21 @@ def _tracks(
     return tracks
 
 
-def _delivery(app: App, shard: Shard, sink: Sink) -> Delivery:
+def _delivery(app: App, shard: Shard, sink: AnySink, gates: dict[str, Gate]) -> AnyDelivery:
+    """The way out by what the sink offers: lanes that take whole segments, or attempts. Shards of a sink share its gate."""
+    options = app.settings.sinks[sink.name]
+    others = [name for name in app.sinks if name != sink.name]
+
     def rewind(published_at: float) -> Rewound:
         found = {track.key: track.rewound(published_at) for track in app.tracks if track.setup.shard is shard}
         begin = min((begin for begin, _ in found.values()), default=published_at)
         return Rewound(begin, {key: data for key, (_, data) in found.items()})
 
-    others = [name for name in app.sinks if name != sink.name]
-    options = app.settings.sinks[sink.name]
-    return Delivery(Route(shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind))
+    if hasattr(sink, "lane"):
+        return Delivery(Route(shard, cast(Sink, sink), options, app.clock, app.rnd, app.metrics, others, rewind))
+    route = Route(shard, sink, options, app.clock, app.rnd, app.metrics)
+    gate = gates[sink.name] = gates.get(sink.name) or Gate(route)
+    return EachDelivery(route, gate)
 
 
 # --- the daemon ------------------------------------------------------------------------------------------------------
@@ -184,17 +194,14 @@ async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
 
 async def _say_stopped(app: App) -> None:
     """With what is left, as the store has it: a sink that could not be reached has a position too."""
-    positions = await app.store.positions()
+    positions, retrying = await app.store.positions(), await app.store.retrying()
     left = 0
     for delivery in app.deliveries:
-        position = positions.get((delivery.sink.name, delivery.shard.number), Position())
-        left += (await app.store.backlog(delivery.shard.number, position.seq))[0]
+        name, number = delivery.sink.name, delivery.shard.number
+        position = positions.get((name, number), Position())
+        left += (await app.store.backlog(number, position.seq))[0] + retrying.get((name, number), 0)
+        left -= len(await app.store.done(name, number))
     _log.info("stopped", pending=left)
-
-
-def pending(delivery: Delivery) -> int:
-    """About how many events wait (numbers may have gaps after a healing)."""
-    return delivery.shard.held.last.seq - (delivery.position.seq if delivery.position else 0)
 
 
 async def _serve(app: App, *, task_status: TaskStatus[int]) -> None:
@@ -223,18 +230,18 @@ async def _drain(app: App, *, patient: bool) -> bool:
     grace = max(1.0, app.settings.shutdown_grace - CLOSING)
     with anyio.move_on_after(math.inf if patient else grace):
         for delivery in app.deliveries:
-            await _caught_up(delivery)
-    return all(pending(delivery) == 0 for delivery in app.deliveries)
+            await _caught_up(delivery, DRAIN_PATIENCE if patient else 0.0)
+    return all(delivery.pending == 0 for delivery in app.deliveries)
 
 
-async def _caught_up(delivery: Delivery) -> None:
-    """Returns when the sink has everything, or when it has taken nothing for DRAIN_PATIENCE."""
+async def _caught_up(delivery: AnyDelivery, patience: float) -> None:
+    """Returns when the sink has everything that can be had soon, or when it has taken nothing for DRAIN_PATIENCE."""
     while True:
-        before = delivery.position
+        before = delivery.position, delivery.pending
         with anyio.move_on_after(DRAIN_PATIENCE):
-            await delivery.caught_up()
+            await delivery.caught_up(patience)
             return
-        if delivery.position == before:
+        if (delivery.position, delivery.pending) == before:
             return
 
 

@@ -4,10 +4,13 @@ Bytes are estimated from the oldest waiting segment, since counting them would m
 """
 
 from poller import segment
-from poller.model import DeadEvent, Position, Segment
+from poller.line import Line
+from poller.model import DeadEvent, Event, Position, Segment
 from poller.options import show_size
 from poller.outgoing import dead_id, for_sink
-from poller.route import Route
+from poller.protocols import EachSink, Sink
+from poller.route import AnySink, Route
+from poller.shard import Shard
 
 _EVERY = 1.0
 """Seconds between two looks."""
@@ -17,7 +20,8 @@ _READ = 1 << 20
 class Backlog:
     """The backlog of one sink and shard."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route[Sink]) -> None:
+        self._route = route
         self._shard = route.shard
         self._sink = route.sink
         self._limit = route.options.max_pending
@@ -40,7 +44,7 @@ class Backlog:
         self._metrics.pending_events[name].set(count)
         self._metrics.oldest_pending[name].set(oldest)
         if self._limit is not None:
-            size = await self._size(position, count) if count else 0
+            size = await _size(self._shard, position, count)
             if self._sink.pauses_polling:
                 self._pause(size)
             elif failing and size > self._limit:
@@ -49,12 +53,6 @@ class Backlog:
     def close(self) -> None:
         """A sink that is gone pauses nothing."""
         self._shard.resume(self._reason)
-
-    async def _size(self, position: Position, count: int) -> int:
-        oldest = await self._shard.store.segments_after(self._shard.number, position.seq, 1)
-        if not oldest:
-            return 0
-        return count * oldest[0].recorded_bytes // (oldest[0].last - oldest[0].first + 1)
 
     def _pause(self, size: int) -> None:
         limit = self._limit or 0
@@ -82,22 +80,78 @@ class Backlog:
             async with self._shard.lock:
                 await store.delivered(self._shard.held, name, segment.end(one), dead)
             self._metrics.delivery_dead_letters[name, "backlog"].inc(len(dead))
-            self._log.error("the oldest events became dead letters", events=len(dead), up_to=one.last, reason="backlog")
+            self._log.error(_DROPPED, events=len(dead), up_to=one.last, reason="backlog")
             size -= one.recorded_bytes
 
     def _letters(self, one: Segment) -> list[DeadEvent]:
-        name, number = self._sink.name, self._shard.number
-        return [
-            DeadEvent(
-                id=dead_id(name, number, seq, event.id),
-                sink=name,
-                shard=number,
-                seq=seq,
-                reason="backlog",
-                error=f"more than max_pending ({show_size(self._limit or 0)}) waited for the sink",
-                event=event,
-                at=self._clock.now(),
-            )
-            for seq, event in enumerate(segment.unpack(one), one.first)
-            if for_sink(event, name)
-        ]
+        name = self._sink.name
+        events = enumerate(segment.unpack(one), one.first)
+        return [_dropped(self._route, seq, event) for seq, event in events if for_sink(event, name)]
+
+
+class EachBacklog:
+    """The same for a sink that takes events one by one: what waits in the log and what is kept to be tried again."""
+
+    def __init__(self, route: Route[EachSink]) -> None:
+        self.excess = 0
+        """Bytes that are to become dead letters. Whoever makes them takes them off."""
+        self._route = route
+        self._shard = route.shard
+        self._name = route.sink.name
+        self._limit = route.options.max_pending
+        self._metrics = route.metrics
+        self._dropped = 0
+
+    async def account(self, line: Line, position: Position) -> None:
+        """Looks. Raises StoreFault."""
+        store, number, name = self._shard.store, self._shard.number, self._name
+        count, oldest = await store.backlog(number, position.seq)
+        kept = next(iter(line.waiting), None)
+        if kept is not None and kept.seq <= position.seq:
+            _, oldest = await store.backlog(number, kept.seq - 1)
+        self._metrics.pending_events[name].set(count + len(line))
+        self._metrics.oldest_pending[name].set(oldest)
+        if self._limit is not None and self.excess <= 0 and not line.unwritten_dead:
+            size = await _size(self._shard, position, count) + line.waiting.bytes
+            self.excess = max(0, size - self._limit)
+
+    def letter(self, seq: int, event: Event) -> DeadEvent:
+        """The oldest one is dropped."""
+        self.excess -= len(event.body)
+        self._dropped += 1
+        name = self._name
+        self._metrics.delivery_dead_letters[name, "backlog"].inc()
+        self._metrics.deliveries[name, "dead", "backlog"].inc()
+        if self.excess <= 0:
+            self.say(seq)
+        return _dropped(self._route, seq, event)
+
+    def say(self, seq: int) -> None:
+        """Once for all that were dropped, the last one being this."""
+        if self._dropped:
+            self._route.log.error(_DROPPED, events=self._dropped, up_to=seq, reason="backlog")
+        self._dropped = 0
+
+
+_DROPPED = "the oldest events became dead letters"
+
+
+async def _size(shard: Shard, position: Position, count: int) -> int:
+    oldest = await shard.store.segments_after(shard.number, position.seq, 1) if count else []
+    if not oldest:
+        return 0
+    return count * oldest[0].recorded_bytes // (oldest[0].last - oldest[0].first + 1)
+
+
+def letter_of(route: Route[AnySink], seq: int, event: Event, reason: str, error: str) -> DeadEvent:
+    """An event that the sink will not get."""
+    name, number = route.sink.name, route.shard.number
+    return DeadEvent(
+        id=dead_id(name, number, seq, event.id), sink=name, shard=number, seq=seq, reason=reason, error=error, event=event,
+        at=route.clock.now(),
+    )  # fmt: skip
+
+
+def _dropped(route: Route[AnySink], seq: int, event: Event) -> DeadEvent:
+    size = show_size(route.options.max_pending or 0)
+    return letter_of(route, seq, event, "backlog", f"more than max_pending ({size}) waited for the sink")

@@ -10,7 +10,7 @@ from poller.backoff import delay
 from poller.errors import ForeignProgress, Outdated, PollerError, SinkRefused, bare
 from poller.log import Outage
 from poller.model import Position, Segment
-from poller.protocols import Lane, Sent
+from poller.protocols import Lane, Sent, Sink
 from poller.route import Route
 from poller.settle import Settler
 
@@ -28,7 +28,7 @@ _FIRST, _LIMIT = 0.5, 30.0
 class Delivery:
     """Delivers one shard to one sink until it is cancelled."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route[Sink]) -> None:
         self.shard = route.shard
         self.sink = route.sink
         self.position: Position | None = None
@@ -73,7 +73,12 @@ class Delivery:
         finally:
             self._backlog.close()
 
-    async def caught_up(self) -> None:
+    @property
+    def pending(self) -> int:
+        """About how many events wait (numbers may have gaps after a healing)."""
+        return self.shard.held.last.seq - (self.position.seq if self.position is not None else 0)
+
+    async def caught_up(self, patience: float = 0.0) -> None:  # noqa: ARG002 what fails here is tried again within seconds
         """Waits until everything that the log holds now is delivered. The caller's scope is what bounds it."""
         last = self.shard.held.last.seq
         while self.position is None or self.position.seq < last:

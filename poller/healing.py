@@ -15,7 +15,7 @@ from poller.errors import Outdated
 from poller.identity import MENTION, event_id
 from poller.model import CheckpointKey, Event, Healing, PageCommit, Position, SeenKey, Segment
 from poller.outgoing import as_update, for_sink, renumbered
-from poller.protocols import Lane, Published
+from poller.protocols import Lane, Published, Sink
 from poller.route import Route
 
 REBUILDING = "rebuilding"
@@ -75,7 +75,7 @@ def _later(event: Event, seen: SeenKey, states: int) -> Event | None:
 class Healer:
     """Heals one shard for one sink."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route[Sink]) -> None:
         self._shard = route.shard
         self._store = route.shard.store
         self._sink = route.sink.name

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from msgspec import Struct
 
 from poller.options import Options, SinkOptions, SourceOptions
-from poller.protocols import Sink, Source, Store
+from poller.protocols import EachSink, Sink, Source, Store
 
 
 class SourceKind(Protocol):
@@ -26,7 +26,7 @@ class SinkKind(Protocol):
 
     Config: type[SinkOptions]
 
-    def build(self, name: str, config: SinkOptions, *, shards: int) -> Sink:
+    def build(self, name: str, config: SinkOptions, *, shards: int) -> Sink | EachSink:
         """A sink of this kind."""
         ...
 

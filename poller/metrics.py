@@ -196,6 +196,9 @@ class Metrics:
         self.delivery_dead_letters = self._counter(
             "poller_delivery_dead_letters_total", "Events that the sink can never take.", "sink", "reason"
         )
+        self.sink_enabled = self._gauge(
+            "poller_sink_enabled", "0 while nothing is tried: the sink wants no more calls, or was disabled.", "sink"
+        )
         self.producer_rebuilds = self._counter(
             "poller_producer_rebuilds_total", "Lanes opened anew after a fault.", "sink"
         )
@@ -269,6 +272,7 @@ class Metrics:
     def declare_sink(self, sink: str) -> None:
         """The same for a sink."""
         self.pending_events[sink].set(0)
+        self.sink_enabled[sink].set(1)
         _ = self.deliveries[sink, "delivered", ""]
         _ = self.producer_rebuilds[sink]
         self.delivery_seconds.labels(sink)

@@ -2,7 +2,10 @@
 
 import random
 
-from poller.protocols import Pace
+from msgspec import structs
+
+from poller.model import Retry
+from poller.protocols import Answered, Attempt, Pace
 
 
 def wait(pace: Pace, step: int, asked: float | None, rnd: random.Random) -> float | None:
@@ -34,3 +37,30 @@ def jittered(seconds: float, jitter: float, rnd: random.Random) -> float:
 def longest(pace: Pace) -> float:
     """No wait of an event is longer; one that seems to be was written by a clock that has moved since."""
     return max(max(pace.schedule, default=0.0) * (1.0 + pace.jitter), pace.longest_retry_after)
+
+
+def again(
+    pace: Pace, retry: Retry, attempt: Attempt, answer: Answered, *, now: float, rnd: random.Random
+) -> Retry | None:
+    """An event that failed, as it is kept to be tried again; None: its schedule is over.
+
+    What was tried before its own time, to see whether the sink is back, keeps its place in the schedule; so does what found that
+    the sink wants no calls at all.
+    """
+    step, due = retry.step, now + bounded(pace, answer.retry_after)
+    if retry.due is not None and retry.due > attempt.at:
+        due = max(due, retry.due)
+    elif not answer.disable:
+        seconds, step = wait(pace, step, answer.retry_after, rnd), step + 1
+        if seconds is None:
+            return None
+        due = now + seconds
+    return structs.replace(
+        retry,
+        attempts=attempt.number,
+        step=step,
+        first=attempt.first,
+        due=due,
+        reason=answer.reason,
+        error=answer.error,
+    )

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
@@ -11,7 +12,7 @@ from poller.log import get_logger
 from poller.metrics import Metrics
 from poller.model import CheckpointKey
 from poller.options import SinkOptions
-from poller.protocols import Sink
+from poller.protocols import EachSink, Sink
 from poller.shard import Shard
 
 
@@ -26,11 +27,15 @@ Rewind = Callable[[float], Rewound]
 """From when the progress record was written to the earlier of each `start` and that time minus the top rung's `back`."""
 
 
-class Route(Struct, frozen=True):
+AnySink: TypeAlias = Sink | EachSink
+_Kind_co = TypeVar("_Kind_co", bound=AnySink, covariant=True)
+
+
+class Route(Struct, Generic[_Kind_co], frozen=True):
     """One shard's way to one sink."""
 
     shard: Shard
-    sink: Sink
+    sink: _Kind_co
     options: SinkOptions
     clock: Clock
     rnd: random.Random

@@ -10,18 +10,19 @@ from collections.abc import Awaitable, Callable
 from poller.errors import ForeignProgress, Outdated
 from poller.healing import Healer
 from poller.model import Position, Progress
-from poller.protocols import Lane
+from poller.place import first_place
+from poller.protocols import Lane, Sink
 from poller.route import Route
 
 WATCH = 60.0
 """Seconds for which the progress that a store without history finds is watched: if it grows, somebody else writes it."""
-_READ = 8 << 20
 
 
 class Settler:
     """Settles one sink of one shard, as often as its lane is opened anew."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route[Sink]) -> None:
+        self._route = route
         self._shard = route.shard
         self._store = route.shard.store
         self._sink = route.sink
@@ -48,7 +49,7 @@ class Settler:
         old = self._options.renamed_from
         position = await self._store.position(old, number) if old else None
         if position is None:
-            position = await self._first()
+            position = await first_place(self._route)
         async with self._shard.lock:
             await self._store.delivered(self._shard.held, name, position)
 
@@ -231,22 +232,6 @@ class Settler:
     async def _kept_by_old_name(self) -> str | None:
         old = self._options.renamed_from
         return await self._store.get_meta(f"sink.{old}.{self._shard.number}") if old else None
-
-    async def _first(self) -> Position:
-        """`start_from` as a place in the log."""
-        start = self._options.start_from
-        if start == "earliest":
-            return Position()
-        if start == 0:
-            return self._shard.held.last
-        at = start if start > 0 else self._clock.now() + start
-        position = Position()
-        while segments := await self._store.segments_after(self._shard.number, position.seq, _READ):
-            for segment in segments:
-                if segment.at >= at:
-                    return position
-                position = Position(segment.last, segment.chain)
-        return position
 
 
 def _seq(progress: Progress | None) -> int:

@@ -70,7 +70,6 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         _LOOP + "test_renamed_sink_keeps_its_place_and_settles_its_old_progress",
         ("poller.settle.Settler.begin: self._store.position #2", "poller.settle.Settler._kept_by_old_name"),
     ),
-    Elsewhere("`start_from` is a time", _LOOP + "test_start_from_a_time", ("poller.settle.Settler._first",)),
     Elsewhere(
         "at least once",
         "tests/sinks/kafka/test_kafka_chaos.py::test_at_least_once_needs_no_progress_topic",

@@ -1,0 +1,191 @@
+"""What holds for the whole of a sink that takes events one by one, whatever shard they come from: its health, how many attempts
+and bytes are under way, and its rate. The shards of a sink share one.
+"""
+
+import math
+
+from poller.bell import Bell
+from poller.clock import Clock
+from poller.health import Condition, Health, State, disabled, enabled, from_json, meta_name, to_json
+from poller.log import get_logger
+from poller.options import show_duration
+from poller.protocols import Answered, EachSink, Store
+from poller.route import Route
+
+BURST = 0.1
+"""Seconds of its rate that a sink may get at once, to make up for a late wake-up."""
+_QUIET = 60.0
+"""Seconds within which a sink that is slowed again is not said again."""
+
+
+class Rate:
+    """A bucket of tokens: one per attempt."""
+
+    def __init__(self, rate: float | None, clock: Clock) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._most = max(1.0, (rate or 0.0) * BURST)
+        self._tokens, self._at = self._most, clock.mono()
+
+    def pause(self) -> float:
+        """Seconds until there is a token."""
+        if self._rate is None:
+            return 0.0
+        now = self._clock.mono()
+        self._tokens, self._at = min(self._most, self._tokens + (now - self._at) * self._rate), now
+        # A token that is short by less than can be slept is there.
+        return 0.0 if self._tokens > 1.0 - 1e-9 else (1.0 - self._tokens) / self._rate
+
+    def take(self) -> None:
+        """One attempt begins."""
+        self._tokens -= 1.0
+
+
+class Gate:
+    """Decides whether an attempt may begin, and is told how it ended. Everything but `load`, `save` and the commands is one step."""
+
+    def __init__(self, route: Route[EachSink]) -> None:
+        sink = route.sink
+        self.name = sink.name
+        self.pace = sink.pace
+        self.health = Health(sink.pace)
+        self.recovered = 0
+        """How often the sink has come back after it was down."""
+        self.running = 0
+        self.bell = Bell()
+        """Rung when an attempt has ended, and when something else may let one begin."""
+        self._bytes = 0
+        self._rate = Rate(sink.pace.rate, route.clock)
+        self._store = route.shard.store
+        self._clock = route.clock
+        self._rnd = route.rnd
+        self._metrics = route.metrics
+        self._log = get_logger().bind(sink=sink.name)
+        self._saved: Condition | None = None
+        self._said: dict[State, float] = {}
+        self._away: float | None = None
+        """Since when it has not been up, where that was said."""
+
+    # --- what is kept ----------------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Before the first attempt. What this process knows already is newer than what another store says. Raises StoreFault."""
+        if self._saved is not None:
+            self._saved = Condition()
+            await self.save()
+            return
+        text = await self._store.get_meta(meta_name(self.name))
+        try:
+            self._saved = from_json(text)
+        except ValueError as error:
+            self._log.warning(
+                "what is kept of the sink's health cannot be read", error=str(error), detail="taken as up"
+            )
+            self._saved = Condition()
+        self.health.condition = self._saved
+        if self._saved.state != "up":
+            self._away = self._saved.since
+            self._log.warning(f"the sink is {self._saved.state}", reason=self._saved.why, detail="from an earlier run")
+        self._show()
+
+    async def save(self) -> None:
+        """Writes what has changed. Raises StoreFault."""
+        condition = self.health.condition
+        if condition is not self._saved:
+            await self._store.put_meta(meta_name(self.name), to_json(condition))
+            self._saved = condition
+
+    # --- attempts ----------------------------------------------------------------------------------------------------------
+
+    def pause(self, size: int) -> float:
+        """Seconds until an attempt with so many bytes may begin; infinity: when another one has ended."""
+        if self.running >= self.pace.concurrency or (self._bytes and self._bytes + size > self.pace.in_flight):
+            return math.inf
+        return self._rate.pause()
+
+    def begin(self, now: float, size: int) -> bool:
+        """An attempt begins; whether it is a probe."""
+        self._rate.take()
+        self.running += 1
+        self._bytes += size
+        return self.health.begin(now)
+
+    def end(self, size: int, *, probe: bool) -> None:
+        """It has ended, whatever came of it. `probe`: it was one, and was given up."""
+        self.health.given_up(probe=probe)
+        self.running -= 1
+        self._bytes -= size
+        self.bell.ring()
+
+    def answered(self, answer: Answered, seq: int, *, began: float, probe: bool, waiting: int) -> None:
+        """What came of it. `waiting`: about how many events wait, for the log."""
+        before = self.health.condition
+        now = self._clock.now()
+        self.health.answered(answer, seq, began=began, probe=probe, now=now, rnd=self._rnd)
+        if before.state == "down" and self.health.condition.state == "up":
+            self.recovered += 1
+        if before.state != self.health.condition.state:
+            self._say(before, now, waiting)
+            self._show()
+
+    # --- commands ----------------------------------------------------------------------------------------------------------
+
+    async def disable(self, why: str) -> Condition:
+        """Nothing is tried from now on, also after a restart. Raises StoreFault where that could not be kept."""
+        return await self._command(disabled(self.health.condition, why, self._clock.now()))
+
+    async def enable(self) -> Condition:
+        """Probed with one event at once, then fed. Raises StoreFault."""
+        return await self._command(enabled(self.health.condition, self._clock.now()))
+
+    async def _command(self, condition: Condition) -> Condition:
+        before, self.health.condition = self.health.condition, condition
+        if before.state != condition.state:
+            self._say(before, condition.since, None)
+            self._show()
+        self.bell.ring()
+        await self.save()
+        return condition
+
+    # --- what people see ---------------------------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        self._metrics.sink_enabled[self.name].set(float(self.health.condition.state != "disabled"))
+
+    def _say(self, before: Condition, now: float, waiting: int | None) -> None:
+        """One line when it goes, one when it is back; a sink that is slowed again and again is said once a minute."""
+        it = self.health.condition
+        if it.state == "up":
+            if self._away is not None:
+                self._log.info("the sink is up again", after=show_duration(round(now - self._away)), waiting=waiting)
+            self._away = None
+            return
+        said, self._said[it.state] = self._said.get(it.state, -math.inf), now
+        if it.state == "slowed" and now - said < _QUIET:
+            return
+        self._away = self._away if self._away is not None and before.state != "up" else now
+        self._log.warning(f"the sink is {it.state}", reason=it.why, waiting=waiting, detail=_WHAT_NOW[it.state])
+
+
+_WHAT_NOW: dict[State, str] = {
+    "slowed": "it asked for fewer calls; nothing is lost",
+    "down": "one event at a time looks whether it is back; the others wait, nothing is lost",
+    "disabled": "its events are kept up to max_pending, then the oldest become dead letters; "
+    "once it is mended: poller webhook enable",
+}
+
+
+async def condition_of(store: Store, sink: str) -> Condition:
+    """How a sink was doing when it was last written, for looking without a daemon; one that cannot be read counts as up."""
+    try:
+        return from_json(await store.get_meta(meta_name(sink)))
+    except ValueError:
+        return Condition()
+
+
+async def switch(store: Store, sink: str, *, why: str | None, now: float) -> Condition:
+    """Enables a sink, or disables it for the reason `why`, where no daemon runs. Returns how it stands afterwards."""
+    before = await condition_of(store, sink)
+    condition = enabled(before, now) if why is None else disabled(before, why, now)
+    await store.put_meta(meta_name(sink), to_json(condition))
+    return condition

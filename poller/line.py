@@ -1,0 +1,111 @@
+"""Pure: all that a delivery one by one has in memory, between two times of believing the store."""
+
+from poller.ahead import Ahead
+from poller.model import Attempted, DeadEvent, Place, Position, Retry
+from poller.notes import Notes
+from poller.protocols import EachSink
+from poller.waiting import Waiting
+
+
+class Line:
+    """What is read ahead, what waits, and what has come of attempts since the last commit."""
+
+    def __init__(self, generation: int, sink: EachSink, ahead: Ahead, waiting: Waiting) -> None:
+        self.generation = generation
+        self.ahead = ahead
+        self.waiting = waiting
+        self.notes = Notes(sink.pace.in_flight)
+        self.batch: Attempted | None = None
+        """Is being committed, until that is known to have worked."""
+        self.loaded: dict[int, Retry] = {}
+        """The bytes of what is due next."""
+        self.failed: set[int] = set()
+        """What failed since the sink last worked."""
+        self.recovered = 0
+        """As the gate counts it."""
+        self.running = 0
+        self.void = False
+        """The store is not as this believes: nothing more is written."""
+        self.stuck = False
+        """Outcomes cannot be committed: nothing more is tried."""
+        self.looked = -1
+        """The log's last number when there was last nothing to do before `rests`."""
+        self.rests = 0.0
+        self.ended = -1
+        """The log's last number when it was read to its end."""
+        self._pace = sink.pace
+
+    def __len__(self) -> int:
+        """What is kept to be tried again."""
+        return len(self.waiting) + len(self.notes.later.keys() - self.waiting.seqs)
+
+    def pending(self, last: int) -> int:
+        """About how many events wait in a log that ends with this number, those included that are kept to be tried again."""
+        log = 0 if self.ahead.clean and self.ended == last else last - self.ahead.position().seq
+        return log + len(self)
+
+    @property
+    def unwritten_dead(self) -> bool:
+        """Dead letters that the store does not count yet."""
+        return bool(self.notes.dead or (self.batch is not None and self.batch.dead))
+
+    # --- what came of an event -------------------------------------------------------------------------------------------
+
+    def delivered(self, retry: Retry, now: float) -> None:
+        """It was taken."""
+        self._over(retry, now)
+
+    def buried(self, letter: DeadEvent, now: float) -> None:
+        """It will never be taken."""
+        self.notes.bury(letter)
+        self._over(letter, now)
+
+    def kept(self, retry: Retry) -> None:
+        """It is tried again, or waits for its turn."""
+        self.notes.keep(retry)
+        self.ahead.settle(retry.seq)
+
+    def passed(self) -> None:
+        """Events were passed that nobody wants."""
+        self.notes.skip()
+
+    def _over(self, it: Retry | DeadEvent, now: float) -> None:
+        self.notes.settle(it.seq, kept=it.seq in self.waiting.seqs)
+        self.ahead.settle(it.seq)
+        self.failed.discard(it.seq)
+        self.loaded.pop(it.seq, None)
+        turn = self.waiting.leave(it.event.key, it.seq)
+        if turn is not None:
+            self.set_due(turn, now)
+
+    def set_due(self, seq: int, now: float) -> None:
+        """One that is kept is due."""
+        self.notes.set_due(seq, now)
+        self.waiting.set_due(seq, now)
+
+    def release(self, now: float) -> None:
+        """The sink is back: what failed while it was away is due at once, but for what waits for its turn."""
+        for seq in sorted(self.failed):
+            kept = self.notes.later.get(seq) or self.waiting.get(seq)
+            if kept is not None and kept.due is not None and kept.due > now:
+                self.set_due(seq, now)
+        self.failed.clear()
+
+    # --- commits ---------------------------------------------------------------------------------------------------------
+
+    def gather(self) -> Attempted:
+        """What is to be committed: what was, where that may have failed, else all that has come since."""
+        if self.batch is None:
+            self.batch = self.notes.written(self.ahead.position(), self.ahead.done())
+            self.notes = Notes(self._pace.in_flight)
+        return self.batch
+
+    def committed(self, batch: Attempted) -> Position:
+        """It is in the store."""
+        self.batch = None
+        for seq in batch.over:
+            self.waiting.drop(seq)
+        for retry in batch.later:
+            due = self.notes.due.get(retry.seq, retry.due)
+            self.waiting.put(Place(retry.seq, retry.event.key, due, len(retry.event.body)))
+        return batch.position

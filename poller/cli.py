@@ -132,7 +132,7 @@ def schema_recording(event: WholeEvent = False) -> None:
 
 @schema.command("asyncapi")
 def schema_asyncapi() -> None:
-    """Print an AsyncAPI 3 document of the topics: keys, headers, values."""
+    """Print an AsyncAPI 3 document of topics and webhooks: keys, headers, values."""
     say(document("asyncapi").rstrip())
 
 

@@ -86,3 +86,13 @@ def test_what_the_sink_sends_is_described(one: GoldenEvent) -> None:
     for name, value in sent.items():
         if name.startswith("ce_") and name != "ce_sequence":
             assert attributes[name.removeprefix("ce_")] == value
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_replay_is_described(kind: Kind) -> None:
+    event = next(one.event for one in GOLDEN if f".{kind}." in one.event.type)
+    _, constant = Constants(Topics().of).of(event.type, event.source)
+    again = msgspec.structs.replace(event, replay=True)
+    sent = {name: value.decode() for name, value in sent_headers(constant, 7, again, event.key.encode())}
+    assert sent["poller-replay"] == "true"
+    assert faults(closed(headers(kind)), sent) == []

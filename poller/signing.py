@@ -1,6 +1,7 @@
 """Signatures after Standard Webhooks (specification 1.0.0): keys, the three `webhook-` headers, and their verification.
 
 Pure: no I/O, and the clock is given. What is signed is `id.timestamp.body`, with HMAC-SHA256 (`v1`) or Ed25519 (`v1a`).
+The library for Ed25519 is loaded with the first such key: it costs 7 MB, and most keys are of the other kind.
 """
 
 import binascii
@@ -10,8 +11,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
@@ -62,6 +61,8 @@ class PublicKey:
     def __init__(self, raw: bytes) -> None:
         if len(raw) != 32:
             raise ValueError(f"a whpk_ key holds 32 bytes, this one {len(raw)}")
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 see the top
+
         self.raw = raw
         self._key = Ed25519PublicKey.from_public_bytes(raw)
 
@@ -71,6 +72,8 @@ class PublicKey:
 
     def fits(self, content: bytes, signature: bytes) -> bool:
         """Whether the private half made the signature."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 see the top
+
         try:
             self._key.verify(signature, content)
         except InvalidSignature:
@@ -87,6 +90,8 @@ class PrivateKey:
     def __init__(self, raw: bytes) -> None:
         if len(raw) != 64:
             raise ValueError(f"a whsk_ key holds 64 bytes (seed and public key), this one {len(raw)}")
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 see the top
+
         self._key = Ed25519PrivateKey.from_private_bytes(raw[:32])
         self.public = PublicKey(self._key.public_key().public_bytes_raw())
         if self.public.raw != raw[32:]:
@@ -142,6 +147,8 @@ def hmac_text(secret: bytes) -> str:
 
 def ed25519_texts(seed: bytes) -> tuple[str, str]:
     """32 random bytes → `whsk_…` and the `whpk_…` that belongs to it. Raises ValueError for a wrong number of them."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 see the top
+
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
     return _text("whsk", seed + public), _text("whpk", public)
 

@@ -1,5 +1,7 @@
 """The keys of a webhook: every fault in a sentence, no secret in any of them, and what the filters let pass."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +247,9 @@ def test_a_url_is_sent_as_it_is_written() -> None:
     assert config(url="https://CRM.example:443/").url.authority == "crm.example"
     assert config(url="https://crm.example:8443/").url.authority == "crm.example:8443"
     assert hmac_text(b"x" * 24) not in repr(config())
+
+
+def test_the_library_for_the_other_kind_of_key_is_loaded_with_the_first_such_key() -> None:
+    """It costs 7 MB, which a program without such keys does not pay."""
+    program = "import sys, poller.cli, poller.app, poller.sinks.webhook as w; sys.exit('cryptography' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

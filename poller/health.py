@@ -195,5 +195,5 @@ class Health:
             return
         back = now - it.since
         self.condition = Condition(
-            it.state, now, it.why, until=max(0.0, it.until + back), probe_at=it.probe_at + back, waits=it.waits
+            it.state, now, it.why, until=it.until + back, probe_at=it.probe_at + back, waits=it.waits
         )

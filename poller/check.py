@@ -161,7 +161,7 @@ async def _probe(
     finding.advice.append(
         "the vendor refuses the credential or the request in every variant: check the secret, the user's rights and `version`"
         if len(variants) > 1
-        else "the vendor refuses it: check the credential, the user's rights, base_url and the vendor's API settings"
+        else "the vendor refuses it: check base_url, the credential, the user's rights and the vendor's API settings"
     )
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,7 +19,6 @@ from pydantic import (
     StringConstraints,
     ValidationInfo,
     WithJsonSchema,
-    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
@@ -263,6 +262,16 @@ Start = Annotated[
 """Epoch seconds when positive; seconds before the first pass when not."""
 
 
+def _climbs(ladder: tuple[Rung, ...]) -> tuple[Rung, ...]:
+    backs = [rung.back for rung in ladder]
+    periods = [rung.period for rung in ladder]
+    if backs != sorted(set(backs)) or periods != sorted(periods):
+        raise ValueError("each rung must reach further back than the one before and be due no more often")
+    if periods[0]:
+        raise ValueError("the first rung is due at every poll (`every: poll`)")
+    return ladder
+
+
 class EndpointOptions(Options):
     """The keys that every endpoint has."""
 
@@ -271,7 +280,7 @@ class EndpointOptions(Options):
         -86_400.0, description="Where the first pass begins: a duration back, `now`, or a date. Kept from then on."
     )
     settle: Duration = Field(10.0, description="How long before the vendor's present a pass ends.")
-    ladder: tuple[Rung, ...] = Field(
+    ladder: Annotated[tuple[Rung, ...], AfterValidator(_climbs)] = Field(
         LADDER, min_length=1, description="How far back passes read and how often, shortest first."
     )
     dedupe_by: str = Field(
@@ -283,16 +292,6 @@ class EndpointOptions(Options):
     )
     timeout: PositiveDuration = Field(60.0, description="Longest time to wait for one answer.")
     max_body: Size = Field(64 << 20, description="Largest answer, counted after decompression.")
-
-    @model_validator(mode="after")
-    def _ladder_climbs(self) -> Self:
-        backs = [rung.back for rung in self.ladder]
-        periods = [rung.period for rung in self.ladder]
-        if backs != sorted(set(backs)) or periods != sorted(periods):
-            raise ValueError("ladder: each rung must reach further back than the one before and be due no more often")
-        if periods[0]:
-            raise ValueError("ladder: the first rung is due at every poll (`every: poll`)")
-        return self
 
 
 class Tls(Options):

@@ -241,6 +241,13 @@ def test_a_plain_secret_is_for_the_demo_only(loaded: Loader) -> None:
     assert len(faults(loaded, text)) == 1
 
 
+def test_a_ladder_that_does_not_climb_hides_behind_no_other_fault(loaded: Loader) -> None:
+    ladder = "ladder: [{back: 1h}, {back: 5m, every: 1h}], intervall: 5s"
+    found = faults(loaded, WHOLE.replace("30s,", f"30s, {ladder},"))
+    assert any("each rung must reach further back" in fault for fault in found)
+    assert any("intervall" in fault for fault in found)
+
+
 def test_aliases_may_share_a_ladder(loaded: Loader) -> None:
     ladder = "&l [{back: 10m}, {back: 1d, every: 1h}]"
     text = WHOLE.replace("50}", f"50, ladder: {ladder}}}\n      recordings: {{ladder: *l}}")

@@ -83,7 +83,6 @@ async def open_transactions(config: Config, connection: Mapping[str, Any], topic
     try:
         with mapped("asking who holds a transaction open", config.request_timeout):
             await started(admin)
-            await admin.describe_topics([topic])
             await admin._client.fetch_all_metadata()  # noqa: SLF001 the admin client does not learn leaders by itself
             leader = admin._client.cluster.leader_for_partition(TopicPartition(topic, partition))  # noqa: SLF001
             answer = await admin._send_request(_DescribeProducers(topic, partition), leader)  # noqa: SLF001

@@ -12,8 +12,9 @@ from poller.sinks.webhook import Config
 from poller.sinks.webhook.dial import Dialler, Resolve
 from poller.sinks.webhook.sink import WebhookSink
 
-HMAC = hmac_text(b"a secret of the tests, not a real one")
-PRIVATE, PUBLIC = ed25519_texts(b"seed of the tests, 32 bytes long")
+HMAC = hmac_text(b"a secret of the tests, not real \xff\xfb\xef\xbe\xff")
+PRIVATE, PUBLIC = ed25519_texts(b"seed of the tests, 29 bytes: \xff\xfb\xef")
+assert {"+", "/"} <= set(HMAC) & set(PRIVATE)  # what frameworks write in other ways
 
 
 def settings(url: str, *secrets: str, **options: Any) -> Config:

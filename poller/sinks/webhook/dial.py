@@ -4,7 +4,6 @@ import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -70,7 +69,8 @@ class Stream(httpcore.AsyncNetworkStream):
         if self._left <= 0:
             raise httpcore.ReadError("more than is read")
         if self._out:
-            await self._send(timeout)
+            data, self._out = b"".join(self._out), []
+            await self._inner.write(data, timeout)
         data = await self._inner.read(min(max_bytes, self._left), timeout)
         self._left -= len(data)
         self.heard = self.heard or bool(data)
@@ -80,13 +80,6 @@ class Stream(httpcore.AsyncNetworkStream):
         """Keeps it until `read`."""
         if buffer:
             self._out.append(buffer)
-
-    async def _send(self, timeout: float | None) -> None:  # noqa: ASYNC109 as above
-        data, self._out = b"".join(self._out), []
-        with suppress(
-            httpcore.WriteError
-        ):  # an answer may be there already: a server need not read all before it refuses
-            await self._inner.write(data, timeout)
 
     async def aclose(self) -> None:
         """Drops the connection."""

@@ -11,7 +11,7 @@ from poller.event import CONTENT_TYPE, instant
 from poller.model import Event
 from poller.outgoing import Outgoing
 from poller.protocols import Attempt
-from poller.signing import SigningKey, sign
+from poller.signing import SIGNATURE, SigningKey, sign
 from poller.sinks.webhook.config import Config
 
 Headers = list[tuple[bytes, bytes]]
@@ -31,7 +31,7 @@ class Call(Struct, frozen=True):
     headers: Headers
     body: bytes
     signatures: tuple[str, ...]
-    """As they are in the header; a receiver may repeat them in its answer."""
+    """Without their versions; a receiver may repeat them in its answer."""
 
     def __repr__(self) -> str:
         """Without signatures."""
@@ -69,7 +69,7 @@ class Format:
         ]
         if event.replay:
             headers.append((b"poller-replay", b"true"))
-        return Call(headers, body, tuple(signed["webhook-signature"].split(" ")))
+        return Call(headers, body, tuple(each.partition(",")[2] for each in signed[SIGNATURE].split(" ")))
 
 
 def _structured(body: bytes) -> tuple[Headers, bytes]:

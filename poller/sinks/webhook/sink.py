@@ -46,7 +46,7 @@ class WebhookSink:
             return Answered(outcome="later", reason=reply.reason, error=self._own(reply.message))
         if 200 <= reply.status < 300 and CONTROL not in reply.headers:
             return _DELIVERED
-        redact = self._redact.with_more(*call.signatures, *(each.partition(",")[2] for each in call.signatures))
+        redact = self._redact.with_more(*call.signatures)
         return judge(reply, self.place, now=attempt.at, longest=self.pace.longest_retry_after, redact=redact)
 
     async def close(self) -> None:

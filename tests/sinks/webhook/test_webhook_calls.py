@@ -3,6 +3,7 @@
 import time
 
 import anyio
+import httpcore
 import msgspec
 import pytest
 from delivery_events import call_event
@@ -10,6 +11,7 @@ from webhook_case import attempt, hook
 from webhook_receiver import answer, closes, hangs, receiver, resets, says, sends, streams
 
 from poller import __version__
+from poller.sinks.webhook.dial import Stream
 
 pytestmark = pytest.mark.anyio
 
@@ -236,6 +238,57 @@ async def test_a_cancelled_attempt_leaves_no_connection_behind() -> None:
         assert sink._caller._idle == []
         assert stream.get_extra_info("socket").fileno() == -1  # type: ignore[attr-defined]  # a socket
         await sink.close()
+
+
+async def test_nor_does_one_that_is_cancelled_before_it_begins() -> None:
+    async with receiver() as peer:
+        sink = hook(peer.url())
+        await attempt(sink)
+        stream = sink._caller._idle[0].stream
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await attempt(sink)
+        assert stream.get_extra_info("socket").fileno() == -1  # type: ignore[attr-defined]  # a socket
+        assert sink._caller._idle == []
+        await sink.close()
+
+
+async def test_a_connection_does_not_grow_old() -> None:
+    """A name that leads elsewhere by then is followed although there is always something to send."""
+    async with receiver() as peer:
+        sink = hook(peer.url())
+        await attempt(sink)
+        sink._caller._idle[0].born -= 299
+        await attempt(sink)
+        sink._caller._idle[0].born -= 301
+        await attempt(sink)
+        await sink.close()
+    assert [got.connection for got in peer.got] == [1, 1, 2]
+
+
+class Plenty(httpcore.AsyncNetworkStream):
+    """Has as much as is asked for, and takes what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109 the library's own signature
+        return b"x" * max_bytes
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 the library's own signature
+        self.sent.append(buffer)
+
+
+async def test_a_stream_takes_no_byte_more_than_was_allowed_and_sends_in_one_piece() -> None:
+    inner = Plenty()
+    stream = Stream(inner)
+    for piece in (b"head", b"", b"body"):
+        await stream.write(piece)
+    stream.allow(10)
+    assert [len(await stream.read(6)), len(await stream.read(65_536))] == [6, 4]
+    with pytest.raises(httpcore.ReadError):
+        await stream.read(1)
+    assert inner.sent == [b"headbody"]
 
 
 async def test_an_event_that_is_none_is_dead_and_nothing_is_sent() -> None:

@@ -6,8 +6,11 @@ import anyio
 import httpcore
 import pytest
 from dns_server import names
-from webhook_case import attempt, hook
+from webhook_case import attempt, hook, settings
 from webhook_receiver import closes, receiver, says, sends
+
+from poller.sinks.webhook.dial import Dialler
+from poller.sinks.webhook.sink import WebhookSink
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +104,18 @@ async def test_metadata_is_never_allowed(bad: str) -> None:
         await sink.close()
     assert answered.reason == "address"
     assert "machine's credentials" in answered.error
+    assert network.asked == []
+
+
+async def test_an_address_in_the_url_is_judged_before_anything_is_connected() -> None:
+    """The settings refuse it already; what connects does not rely on that."""
+    async with receiver() as peer:
+        network = Recording()
+        config = settings(peer.url())
+        forbidden = config.model_copy(update={"allow": ()})
+        sink = WebhookSink("crm", forbidden, Dialler(forbidden, network=network))
+        answered = await attempt(sink)
+    assert answered.reason == "address"
     assert network.asked == []
 
 

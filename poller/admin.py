@@ -32,6 +32,12 @@ class Rebuild(msgspec.Struct, forbid_unknown_fields=True):
     accept_duplicates: bool = False
 
 
+class Disable(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /webhooks/NAME/disable`."""
+
+    why: str = ""
+
+
 def admin_app(operations: Operations) -> Starlette:
     """The routes; each answers JSON. A refusal is `{"reason": …, "error": …}` with 404, 400 or 409."""
 
@@ -73,6 +79,7 @@ def admin_app(operations: Operations) -> Starlette:
             Route("/dead-letters/retry", retry, methods=["POST"]),
             Route("/dead-letters/{id:path}", dead_letter),
             Route("/recordings/{name:path}", recording),
+            *_webhook_routes(operations),
             Route("/sinks/{name:path}/forget", forget_sink, methods=["POST"]),
             Route("/sources/{name:path}/forget", forget_source, methods=["POST"]),
             Route("/replay", replay, methods=["POST"]),
@@ -80,6 +87,24 @@ def admin_app(operations: Operations) -> Starlette:
         ],
         exception_handlers={PollerError: _refused, msgspec.MsgspecError: _misread},
     )
+
+
+def _webhook_routes(operations: Operations) -> list[Route]:
+    async def status(request: Request) -> Response:
+        return _json(await operations.webhooks(request.query_params.get("name")))
+
+    async def enable(request: Request) -> Response:
+        return _json(await operations.enable_webhook(request.path_params["name"]))
+
+    async def disable(request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=Disable)
+        return _json(await operations.disable_webhook(request.path_params["name"], asked.why))
+
+    return [
+        Route("/webhooks", status),
+        Route("/webhooks/{name:path}/enable", enable, methods=["POST"]),
+        Route("/webhooks/{name:path}/disable", disable, methods=["POST"]),
+    ]
 
 
 def _json(value: object, status: int = 200) -> Response:

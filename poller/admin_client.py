@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from poller.errors import PollerError, Transient, Unknown
-from poller.operations import DeadLetter, Replay, Replayed, Retried, Status
+from poller.operations import DeadLetter, Replay, Replayed, Retried, Status, Switched, WebhookStatus
 
 ANSWER = 60.0
 """Seconds to wait for an answer."""
@@ -80,6 +80,19 @@ class Remote:
     async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:
         """See Operations."""
         return await self._ask("GET", f"/recordings/{quote(source, safe='')}", Found, params={"id": recording_id})
+
+    async def webhooks(self, name: str | None = None) -> list[WebhookStatus]:
+        """See Operations."""
+        params = {} if name is None else {"name": name}
+        return await self._ask("GET", "/webhooks", list[WebhookStatus], params=params)
+
+    async def enable_webhook(self, name: str) -> Switched:
+        """See Operations."""
+        return await self._ask("POST", f"/webhooks/{quote(name, safe='')}/enable", Switched)
+
+    async def disable_webhook(self, name: str, why: str) -> Switched:
+        """See Operations."""
+        return await self._ask("POST", f"/webhooks/{quote(name, safe='')}/disable", Switched, json={"why": why})
 
     async def forget_sink(self, name: str) -> None:
         """See Operations."""

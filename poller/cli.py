@@ -7,7 +7,7 @@ import anyio
 import typer
 import yaml
 
-from poller import __version__, cli_daemon, commands
+from poller import __version__, cli_daemon, cli_webhook_state, commands
 from poller.cli_check import check
 from poller.cli_demo import demo_command
 from poller.cli_media import recording
@@ -40,6 +40,7 @@ app.command()(replay)
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.add_typer(recording, name="recording")
+cli_webhook_state.register(webhook)
 app.add_typer(webhook, name="webhook")
 cli_daemon.register(app)
 

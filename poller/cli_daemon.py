@@ -1,16 +1,14 @@
 """The commands that look at and mend what a daemon keeps: status, dead letters, sinks, sources, state."""
 
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import anyio
 import msgspec
 import typer
 
-from poller import commands
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, say_table, when
+from poller.commands import ask
 from poller.errors import PollerError
 from poller.operations import DeadLetter, Operations, SinkStatus, Status
 
@@ -19,19 +17,8 @@ sinks = typer.Typer(help="Where events go.", no_args_is_help=True)
 sources = typer.Typer(help="The phone systems that are asked.", no_args_is_help=True)
 state = typer.Typer(help="What poller remembers.", no_args_is_help=True)
 
-T = TypeVar("T")
 Source = Annotated[str | None, typer.Option(help="Only records of this source.")]
 Sink = Annotated[str | None, typer.Option(help="Only events for this sink.")]
-
-
-def ask(config: Path, question: Callable[[Operations], Awaitable[T]], *, looking: bool = False) -> T:
-    """Puts one question to the daemon of a configuration. `looking`: it changes nothing."""
-
-    async def put() -> T:
-        async with commands.operations(commands.settings_of(config), looking=looking) as operations:
-            return await question(operations)
-
-    return anyio.run(put)
 
 
 def register(app: typer.Typer) -> None:
@@ -70,9 +57,10 @@ def _show_status(found: Status) -> None:
 
 
 def _show_sinks(found: list[SinkStatus]) -> None:
-    say_table("Sinks", ["sink", "kind", "pending", "oldest pending", "dead letters", "error"], [
-        (_known(each.sink, each.configured), each.kind, each.pending, when(each.oldest_pending), each.dead_letters,
-         each.error)
+    heads = ["sink", "kind", "state", "pending", "to be tried again", "oldest pending", "dead letters", "error"]
+    say_table("Sinks", heads, [
+        (_known(each.sink, each.configured), each.kind, each.state, each.pending, each.retrying,
+         when(each.oldest_pending), each.dead_letters, each.error)
         for each in found
     ])  # fmt: skip
 

@@ -13,7 +13,7 @@ from poller.cli_print import Json, say, say_json
 from poller.clock import SystemClock
 from poller.signing import ed25519_texts, hmac_text
 
-webhook = typer.Typer(help="Keys and signatures of calls to webhooks.", no_args_is_help=True)
+webhook = typer.Typer(help="Webhooks: how they stand, keys, signatures.", no_args_is_help=True)
 
 TELL = """\
 Shown once and kept nowhere. {which} signs: give it to poller as a secret, in an environment variable ({{env: NAME}})

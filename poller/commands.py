@@ -1,9 +1,12 @@
 """What the commands do. Nothing here prints; `cli*.py` does nothing but print."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+import anyio
 
 from poller.admin_client import connect
 from poller.app import opened
@@ -21,6 +24,8 @@ from poller.operations import Operations
 from poller.options import read_duration
 from poller.protocols import Facts
 from poller.redact import Redactor, secrets_of
+
+T = TypeVar("T")
 
 
 def settings_of(path: Path) -> Settings:
@@ -88,6 +93,16 @@ async def fetch(
             vendor, source.media, recording_id, known, target, clock=clock, wait=wait, progress=progress,
             waiting=waiting, allowed=getattr(options, "media_hosts", ()),
         )  # fmt: skip
+
+
+def ask(config: Path, question: Callable[[Operations], Awaitable[T]], *, looking: bool = False) -> T:
+    """Puts one question to the daemon of a configuration. `looking`: it changes nothing."""
+
+    async def put() -> T:
+        async with operations(settings_of(config), looking=looking) as there:
+            return await question(there)
+
+    return anyio.run(put)
 
 
 @asynccontextmanager

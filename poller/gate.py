@@ -52,6 +52,10 @@ class Gate:
         self.recovered = 0
         """How often the sink has come back after it was down."""
         self.running = 0
+        self.heard: tuple[float, str] | None = None
+        """When the last attempt of this process ended, and what came of it."""
+        self.failures = 0
+        """Attempts that failed one after the other up to now, in this process."""
         self.bell = Bell()
         """Rung when an attempt has ended, and when something else may let one begin."""
         self._bytes = 0
@@ -121,6 +125,8 @@ class Gate:
         """What came of it. `waiting`: about how many events wait, for the log."""
         before = self.health.condition
         now = self._clock.now()
+        self.heard = now, answer.error or "delivered"
+        self.failures = 0 if answer.outcome == "delivered" else self.failures + 1
         self.health.answered(answer, seq, began=began, probe=probe, now=now, rnd=self._rnd)
         if before.state == "down" and self.health.condition.state == "up":
             self.recovered += 1

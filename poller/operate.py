@@ -4,14 +4,23 @@ from collections.abc import Sequence
 
 import msgspec
 
-from poller import __version__, housekeeping, segment
+from poller import __version__, housekeeping, segment, standing
 from poller.app_parts import App
 from poller.errors import PollerError, Unknown
 from poller.identity import Identity, day_of
 from poller.keep import Walk
 from poller.kinds import kind_of
 from poller.model import DAY, DeadEvent, DeadRecord, Event, PageCommit, Window
-from poller.operations import DeadLetter, EndpointStatus, Replay, Replayed, Retried, SinkStatus, Status
+from poller.operations import (
+    DeadLetter,
+    EndpointStatus,
+    Replay,
+    Replayed,
+    Retried,
+    Status,
+    Switched,
+    WebhookStatus,
+)
 from poller.outgoing import renumbered
 from poller.replay_step import Step
 from poller.track import Track, claims
@@ -42,7 +51,7 @@ class Work:
             seen_ids=facts.seen_ids,
             paused=sorted({reason for shard in app.shards for reason in shard.paused}),
             endpoints=await self._endpoints(),
-            sinks=await self._sinks(),
+            sinks=await standing.sinks(app, running=self._running),
         )
 
     async def _endpoints(self) -> list[EndpointStatus]:
@@ -64,38 +73,17 @@ class Work:
             for track in self._app.tracks:
                 await track.load(now)
 
-    async def _sinks(self) -> list[SinkStatus]:
-        store = self._app.store
-        dead = await store.dead_events()
-        positions, retrying = await store.positions(), await store.retrying()
-        names = {sink for sink, _ in positions} | set(self._app.sinks)
-        found = []
-        for name in sorted(names):
-            waiting = [
-                await store.backlog(shard.number, position.seq)
-                for shard in self._app.shards
-                if (position := positions.get((name, shard.number))) is not None
-            ]
-            oldest = [at for _, at in waiting if at is not None]
-            done = sum([len(await store.done(name, shard.number)) for shard in self._app.shards])
-            kept = sum(count for (sink, _), count in retrying.items() if sink == name)
-            options = self._app.settings.sinks.get(name)
-            found.append(
-                SinkStatus(
-                    sink=name,
-                    kind=kind_of(options) if options else None,
-                    configured=options is not None,
-                    # What is kept to be tried again may lie behind the position; it is among `done` then.
-                    pending=max(0, sum(count for count, _ in waiting) - done) + kept,
-                    retrying=kept,
-                    oldest_pending=min(oldest, default=None),
-                    dead_letters=sum(letter.sink == name for letter in dead),
-                    error=next(
-                        (str(one.error) for one in self._app.deliveries if one.sink.name == name and one.error), None
-                    ),
-                )
-            )
-        return found
+    async def webhooks(self, name: str | None = None) -> list[WebhookStatus]:
+        """How the configured webhooks stand, or one of them."""
+        return await standing.webhooks(self._app, name, running=self._running)
+
+    async def enable_webhook(self, name: str) -> Switched:
+        """A disabled one is probed with one event, one that is down is so at once; others are left as they are."""
+        return await standing.switch(self._app, name, None, running=self._running)
+
+    async def disable_webhook(self, name: str, why: str) -> Switched:
+        """Nothing is tried until it is enabled. One that is disabled already keeps its reason."""
+        return await standing.switch(self._app, name, why, running=self._running)
 
     # --- dead letters --------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from poller.health import State
+
 
 class EndpointStatus(Struct, frozen=True, kw_only=True):
     """One endpoint of one source."""
@@ -36,6 +38,49 @@ class SinkStatus(Struct, frozen=True, kw_only=True):
     oldest_pending: float | None = None
     dead_letters: int = 0
     error: str | None = None
+    state: State | None = None
+    """Of a sink that takes events one by one; None for others."""
+    since: float | None = None
+    """When that state began; None: it has never been in another one."""
+
+
+class WebhookStatus(Struct, frozen=True, kw_only=True):
+    """One configured webhook."""
+
+    sink: str
+    url: str
+    """Scheme, host and port: the rest may be a secret."""
+    state: State
+    since: float | None = None
+    """When the state began; None: it has never been in another one."""
+    why: str | None = None
+    """What it said when it was slowed, down or disabled, or who disabled it and why."""
+    next_try: float | None = None
+    """When something is tried next; None: nothing is to be tried, or not before it is enabled. In the past: at once."""
+    heard_at: float | None = None
+    heard: str | None = None
+    """What came of the daemon's last attempt; of the next event to be tried again where it made none yet."""
+    failures: int | None = None
+    """Attempts that failed one after the other up to now, since the daemon started; None: there is no daemon."""
+    waiting: int = 0
+    """Events of the log that have not been tried."""
+    retrying: int = 0
+    """Events that are kept to be tried again."""
+    next_retry: float | None = None
+    """When the first of them is due."""
+    oldest_pending: float | None = None
+    """When the oldest of all these was committed."""
+    dead_letters: int = 0
+
+
+class Switched(Struct, frozen=True, kw_only=True):
+    """What enabling or disabling a webhook did."""
+
+    sink: str
+    before: State
+    state: State
+    since: float | None = None
+    why: str = ""
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -138,6 +183,18 @@ class Operations(Protocol):
 
     async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:
         """`data` of the newest event of a recording, None where the log has none (any more). `source`: its name."""
+        ...
+
+    async def webhooks(self, name: str | None = None) -> list[WebhookStatus]:
+        """How the configured webhooks stand, or one of them."""
+        ...
+
+    async def enable_webhook(self, name: str) -> Switched:
+        """A disabled one is probed with one event, one that is down is so at once; others are left as they are."""
+        ...
+
+    async def disable_webhook(self, name: str, why: str) -> Switched:
+        """Nothing is tried until it is enabled. One that is disabled already keeps its reason."""
         ...
 
     async def forget_sink(self, name: str) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from admin_ledger import LETTER, Ledger
+from admin_ledger import DOWN, LETTER, UP, Ledger
 
 from poller.admin import admin_socket, serve_admin
 from poller.admin_client import Remote, alive, connect
 from poller.errors import ConfigError, PollerError, Unknown
-from poller.operations import Retried
+from poller.operations import Retried, Switched
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +48,13 @@ async def test_every_operation_arrives(path: Path) -> None:
         assert await there.dead_letters(sink="x") == []
         assert await there.dead_letter("a/b") == LETTER
         assert await there.retry(["a/b", "c"]) == [Retried(id="a/b", done=True), Retried(id="c", done=False)]
+        assert await there.webhooks() == [DOWN, UP]
+        assert await there.webhooks("erp") == [UP]
+        assert await there.enable_webhook("disabled") == Switched(
+            sink="disabled", before="disabled", state="down", since=60
+        )
+        done = await there.disable_webhook("up", "moves/house")
+        assert done == Switched(sink="up", before="up", state="disabled", since=60, why="moves/house")
         await there.forget_sink("old sink/1")
         await there.forget_source("café")
         assert await there.rebuild(sink=None, accept_duplicates=True) == ["None True"]

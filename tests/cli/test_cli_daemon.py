@@ -51,7 +51,10 @@ async def test_status(daemon: Daemon) -> None:
     told = json.loads((await daemon.poller("status", "--json")).stdout)
     assert told["endpoints"][0]["open_gaps"] == 7
     sinks = json.loads((await daemon.poller("sinks", "list", "--json")).stdout)
-    assert [each["sink"] for each in sinks] == ["out", "gone"]
+    assert [each["sink"] for each in sinks] == ["out", "gone", "crm"]
+    assert [(each["state"], each["retrying"]) for each in sinks] == [(None, 0), (None, 0), ("down", 2)]
+    (line,) = [line for line in text.splitlines() if line.startswith("crm")]
+    assert line.split() == ["crm", "-", "down", "7", "2", "-", "0", "-"]
 
 
 async def test_what_vendors_wrote_does_not_steer_the_terminal(daemon: Daemon) -> None:
@@ -84,6 +87,59 @@ async def test_forget_and_rebuild(daemon: Daemon) -> None:
     assert (await daemon.poller("sources", "forget", "old")).returncode == 0
     assert daemon.ledger.forgotten == ["sink old", "source old"]
     assert (await daemon.poller("state", "rebuild", "--accept-duplicates")).stdout == b"None True\n"
+
+
+async def test_webhooks(daemon: Daemon) -> None:
+    text = (await daemon.poller("webhook", "status")).stdout.decode()
+    assert [line.split()[:3] for line in text.splitlines()[2:4]] == [
+        ["crm", "https://crm.example", "down"],
+        ["erp", "https://erp.example:8443", "up"],
+    ]
+    assert text.splitlines()[4:] == ["crm: down since 1970-01-01 00:01:00Z: 503 �[31m[bold]"]
+    told = json.loads((await daemon.poller("webhook", "status", "--json")).stdout)
+    assert [each["failures"] for each in told] == [7, 0]
+
+
+WHOLE = """\
+url:               https://crm.example
+state:             down since 1970-01-01 00:01:00Z
+why:               503 �[31m[bold]
+said last:         503 again (1970-01-01 00:01:30Z)
+failed in a row:   7
+next try:          1970-01-01 00:02:00Z
+waiting:           5
+to be tried again: 2, the next one at 1970-01-01 01:00:00Z
+oldest:            1970-01-01 00:00:30Z
+dead letters:      1
+"""
+
+
+async def test_one_webhook_in_full(daemon: Daemon) -> None:
+    assert (await daemon.poller("webhook", "status", "crm")).stdout.decode() == WHOLE
+    lines = (await daemon.poller("webhook", "status", "erp")).stdout.decode().splitlines()
+    assert lines[1:4] == ["state:             up", "failed in a row:   0", "next try:          -"]
+    done = await daemon.poller("webhook", "status", "zz")
+    assert (done.returncode, done.stderr) == (1, b"poller: there is no webhook zz\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("enable", "disabled"), "disabled is enabled: one event is tried, the others follow once it is taken"),
+        (("enable", "down"), "down is not disabled but down: one event is tried at once"),
+        (("enable", "slowed"), "slowed is not disabled: it asked for fewer calls and is tried again by itself"),
+        (("enable", "up"), "up is not disabled: nothing to do"),
+        (("disable", "up"), "up is disabled; once it may be called again: poller webhook enable up"),
+        (
+            ("disable", "disabled", "--why", "moves"),
+            "disabled is disabled already, since 1970-01-01 00:01:00Z: moves",
+        ),
+    ],
+)
+async def test_switching_a_webhook(daemon: Daemon, words: tuple[str, ...], sentence: str) -> None:
+    done = await daemon.poller("webhook", *words)
+    assert (done.returncode, done.stdout.decode()) == (0, f"{sentence}\n")
+    assert json.loads((await daemon.poller("webhook", *words, "--json")).stdout)["before"] == words[1]
 
 
 async def test_a_refusal_is_one_line_and_exit_1(daemon: Daemon) -> None:

@@ -5,12 +5,29 @@ from collections.abc import Sequence
 import anyio
 
 from poller.errors import PollerError, Unknown
-from poller.operations import DeadLetter, EndpointStatus, Mark, Replay, Replayed, Retried, SinkStatus, Status
+from poller.operations import (
+    DeadLetter,
+    EndpointStatus,
+    Mark,
+    Replay,
+    Replayed,
+    Retried,
+    SinkStatus,
+    Status,
+    Switched,
+    WebhookStatus,
+)
 
 LETTER = DeadLetter(
     id="a/b", what="record", source="s", endpoint="mor.user_calls", reason="bad_record", error="no \x1b[31mid [bold]",
     at=1.5, size=2, body=b"\xff{",
 )  # fmt: skip
+
+DOWN = WebhookStatus(
+    sink="crm", url="https://crm.example", state="down", since=60.0, why="503 \x1b[31m[bold]", next_try=120.0, heard_at=90.0,
+    heard="503 again", failures=7, waiting=5, retrying=2, next_retry=3600.0, oldest_pending=30.0, dead_letters=1,
+)  # fmt: skip
+UP = WebhookStatus(sink="erp", url="https://erp.example:8443", state="up", failures=0)
 
 
 class Ledger:
@@ -34,7 +51,11 @@ class Ledger:
             seen_ids=4,
             paused=["the sink `out` is full"],
             endpoints=[EndpointStatus(source="s", endpoint="mor.user_calls", read_until=60.0, open_gaps=7)],
-            sinks=[SinkStatus(sink="out", pending=2), SinkStatus(sink="gone", configured=False)],
+            sinks=[
+                SinkStatus(sink="out", pending=2),
+                SinkStatus(sink="gone", configured=False),
+                SinkStatus(sink="crm", pending=7, retrying=2, state="down", since=60.0),
+            ],
         )
 
     async def dead_letters(self, *, source: str | None = None, sink: str | None = None) -> list[DeadLetter]:
@@ -50,6 +71,21 @@ class Ledger:
     async def retry(self, letters: Sequence[str]) -> list[Retried]:
         """Only the one letter succeeds."""
         return [Retried(id=letter, done=letter == LETTER.id) for letter in letters]
+
+    async def webhooks(self, name: str | None = None) -> list[WebhookStatus]:
+        """One is down, one is up."""
+        if name not in {None, "crm", "erp"}:
+            raise Unknown(f"there is no webhook {name}")
+        return [one for one in (DOWN, UP) if name in {None, one.sink}]
+
+    async def enable_webhook(self, name: str) -> Switched:
+        """`before` is the name."""
+        after = {"disabled": "down"}.get(name, name)
+        return Switched(sink=name, before=name, state=after, since=60.0)  # type: ignore[arg-type]  # the tests' own names
+
+    async def disable_webhook(self, name: str, why: str) -> Switched:
+        """The same."""
+        return Switched(sink=name, before=name, state="disabled", since=60.0, why=why)  # type: ignore[arg-type]  # as above
 
     async def forget_sink(self, name: str) -> None:
         """Refuses `out`, which is configured."""

@@ -20,7 +20,7 @@ _IDLE = 15.0
 """Seconds; many servers close what is idle for longer."""
 _OLDEST = 300.0
 """Seconds after which a connection is made anew, so that a name that leads elsewhere by then is followed."""
-_WANTED = {name.encode(): name for name in (CONTROL, "retry-after", "date")}
+_WANTED = {name.encode(): name for name in (CONTROL, "retry-after", "date", "location")}
 _CLOSE = 1.0
 
 

@@ -10,7 +10,7 @@ from poller.metrics import EVENT_TYPES
 from poller.model import Direction, Disposition
 from poller.options import Name, PositiveDuration, Secret, SinkOptions, Size, Tls
 from poller.signing import SigningKey, read_signing_key
-from poller.sinks.webhook.address import HookUrl
+from poller.sinks.webhook.hook_url import HookUrl
 
 Format = Literal["cloudevents", "cloudevents-binary", "standard"]
 SCHEDULE = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -52,7 +53,9 @@ _STATUSES = {
     504: _Meaning("later", "server_error", slow_down=True),
 }
 _CLASSES = {
-    3: _Meaning("later", "redirect", advice="Redirects are not followed: set url to where it leads, if that is right"),
+    3: _Meaning(
+        "later", "redirect", advice="Redirects are not followed: set url to where this one leads, if that is right"
+    ),
     4: _Meaning("dead", "client_error"),
 }
 
@@ -98,4 +101,16 @@ def _said(reply: Reply, place: str, redact: Redactor) -> str:
     """Status, place and first bytes. Redacted before it is cut, or the first half of a secret would stay."""
     text = redact(printable(reply.body[:_READ], _READ))
     quoted = f": {text[:_SHOWN]}{'…' * (len(text) > _SHOWN)}" if text else " without a word"
-    return f"{reply.status} from {place}{quoted}"
+    return f"{reply.status} from {place}{_target(reply, redact)}{quoted}"
+
+
+def _target(reply: Reply, redact: Redactor) -> str:
+    """Where a redirect leads, without path and query: they may be those of the webhook."""
+    try:
+        parts = urlsplit(reply.headers.get("location", ""))
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return ""
+    if reply.status // 100 != 3 or not parts.scheme or not parts.hostname:
+        return ""
+    return f" to {redact(printable(f'{parts.scheme}://{parts.hostname}{port}'.encode(), 100))}"

@@ -104,8 +104,17 @@ def test_abort_message_condemns_the_event_alone() -> None:
 
 def test_sentences_say_what_to_do() -> None:
     assert judged(302).error == (
-        f"302 from {PLACE} without a word. Redirects are not followed: set url to where it leads, if that is right"
+        f"302 from {PLACE} without a word. Redirects are not followed: set url to where this one leads, if that is right"
     )
+    for location, shown in {
+        "https://u:p@other.example:8443/path?token=1": " to https://other.example:8443",
+        "/path?token=1": "",
+        "http://[broken": "",
+        "https://other.example:port/": "",
+    }.items():
+        assert judged(201, location=location).error == ""
+        assert judged(500, location=location).error == f"500 from {PLACE} without a word."
+        assert judged(301, location=location).error.startswith(f"301 from {PLACE}{shown} without a word.")
     assert judged(413).error.endswith("The receiver takes no body of this size")
     assert judged(404, b"\x1b[31mnot\r\nfound\x07\xff\xe2\x80\xae").error == f"404 from {PLACE}: [31mnot found \ufffd."
 
@@ -123,6 +132,7 @@ headers = st.fixed_dictionaries(
     optional={
         "retry_after": st.text() | st.integers().map(str),
         "date": st.text(),
+        "location": st.text() | st.text().map("https://{}/x".format),
         "webhook_delivery": st.sampled_from(["disable", "abort-message", ""]) | st.text(),
     },
 )

@@ -66,9 +66,9 @@ class Ahead:
         return self._looked_to < self._behind
 
     @property
-    def clean(self) -> bool:
-        """Everything that was read is settled."""
-        return self.whole and self.position().seq == self.read_to
+    def left(self) -> int:
+        """How many of those that were added are not settled."""
+        return len(self._by_seq) + sum(one.last - one.first + 1 for one in self._packed) - len(self._done)
 
     def add(self, segments: Iterable[Segment]) -> None:
         """The next ones of the log."""

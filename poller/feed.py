@@ -22,8 +22,10 @@ from poller.route import Route
 from poller.trouble import Trouble
 from poller.waiting import MOST
 
-IDLE = 30.0
+IDLE = 60.0
 """Seconds after which everything is looked at anew although nobody told of anything; the wall clock may have moved, too."""
+_SHORTEST = 0.001
+"""Seconds: less is not slept, and an epoch does not show much less."""
 _READ = 1 << 20
 _LOADED = 32
 """Retries whose bytes are read at a time."""
@@ -61,7 +63,7 @@ class Feed:
             if until is not None and not changed.is_set():
                 line.looked, line.rests = last, until
                 self._moved.ring()
-                await pause(self._clock, changed, min(until - self._clock.now(), IDLE))
+                await pause(self._clock, changed, min(max(until - self._clock.now(), _SHORTEST), IDLE))
 
     async def _next(self, line: Line, tasks: TaskGroup) -> float | None:
         """One step: something is tried, or got ready for that, and None. Else the instant before which there is nothing to do."""
@@ -98,7 +100,7 @@ class Feed:
             return self._clock.now() + pause
         line.ahead.fresh.popleft()
         retry = Retry(sink=self._sink.name, shard=self._shard.number, seq=fresh.seq, event=event)
-        if line.waiting.join(event.key, fresh.seq):
+        if line.waiting.has_turn(event.key, fresh.seq):
             self._try(line, tasks, retry, fresh.at)
         else:
             line.kept(retry)
@@ -143,7 +145,10 @@ class Feed:
                 line.ended = last
                 return False
             ahead.add(segments)
+        had = len(ahead.fresh)
         known, passed = ahead.look()
+        for fresh in islice(ahead.fresh, had, None):
+            line.waiting.join(fresh.event.key, fresh.seq)
         for seq in known:
             line.waiting.passed(seq, self._clock.now())
         if passed:

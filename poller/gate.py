@@ -14,6 +14,8 @@ from poller.route import Route
 
 BURST = 0.1
 """Seconds of its rate that a sink may get at once, to make up for a late wake-up."""
+_NOTHING = 1e-6
+"""Seconds that are too short to be slept."""
 _QUIET = 60.0
 """Seconds within which a sink that is slowed again is not said again."""
 
@@ -33,8 +35,8 @@ class Rate:
             return 0.0
         now = self._clock.mono()
         self._tokens, self._at = min(self._most, self._tokens + (now - self._at) * self._rate), now
-        # A token that is short by less than can be slept is there.
-        return 0.0 if self._tokens > 1.0 - 1e-9 else (1.0 - self._tokens) / self._rate
+        seconds = (1.0 - self._tokens) / self._rate
+        return seconds if seconds > _NOTHING else 0.0
 
     def take(self) -> None:
         """One attempt begins."""

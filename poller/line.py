@@ -41,8 +41,8 @@ class Line:
 
     def pending(self, last: int) -> int:
         """About how many events wait in a log that ends with this number, those included that are kept to be tried again."""
-        log = 0 if self.ahead.clean and self.ended == last else last - self.ahead.position().seq
-        return log + len(self)
+        unread = last - self.ahead.read_to if self.ended != last else 0
+        return max(0, unread + self.ahead.left) + len(self)
 
     @property
     def unwritten_dead(self) -> bool:

@@ -42,7 +42,7 @@ class Waiting:
     def passed(self, seq: int, now: float) -> None:
         """The log has been read up to here, and this one is kept."""
         place = self._places.get(seq)
-        if place is not None and place.due is None and self._is_first(place.key, seq):
+        if place is not None and place.due is None and self.has_turn(place.key, seq):
             self.set_due(seq, now)
 
     # --- places ------------------------------------------------------------------------------------------------------------
@@ -115,15 +115,16 @@ class Waiting:
 
     # --- turns -------------------------------------------------------------------------------------------------------------
 
-    def _is_first(self, key: str, seq: int) -> bool:
+    def has_turn(self, key: str, seq: int) -> bool:
+        """Whether nothing of its key has to be settled before."""
         return not self._ordered or self._keys[key][0] == seq
 
     def join(self, key: str, seq: int) -> bool:
-        """An event gets into its key's line; whether it has its turn at once."""
+        """An event gets into its key's line; whether it has its turn at once. Called for all that are read, in any order."""
         if not self._ordered:
             return True
         insort(self._keys.setdefault(key, []), seq)
-        return self._is_first(key, seq)
+        return self.has_turn(key, seq)
 
     def leave(self, key: str, seq: int) -> int | None:
         """It is delivered or dead; the number of the one whose turn comes by that."""

@@ -1,10 +1,20 @@
 """Events go one by one: delivered, tried again, dead."""
 
+import gc
+import tracemalloc
 from collections.abc import AsyncIterator
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
+import anyio
 import pytest
 from each_life import REFUSED, TAKEN, EachLife, later, never
+
+from poller.gate import switch
+from poller.model import Position
+from poller.protocols import Answered
+from poller.shard import Shard
+from poller.stores.memory import Config, MemoryStore
+from poller.waiting import MOST
 
 pytestmark = pytest.mark.anyio
 
@@ -64,3 +74,355 @@ async def test_one_that_hangs_holds_only_its_own_attempt(each: EachLife) -> None
     each.sink.answer = lambda _event, _attempt: TAKEN
     await each.pass_time(1)
     assert each.sink.times("b") == each.sink.times("b")[:1]
+
+
+# --- the sink as a whole -----------------------------------------------------------------------------------------------
+
+
+async def test_a_sink_that_is_down_is_probed_by_one_and_then_fed(each: EachLife) -> None:
+    each.sink.answer = lambda _event, _attempt: later()
+    delivery = await each.begin()
+    await each.commit(*[f"e{number}" for number in range(100)])
+    await each.until(lambda: delivery.health.state == "down")
+    began = each.clock.now()
+    await each.pass_time(3_600)
+    tried = {subject for _, subject, _ in each.sink.asked}
+    assert len(tried) <= 8, "fresh events wait while it is down"
+    probes = [at for at, _, _ in each.sink.asked if at > began + 10]
+    assert len(probes) < 3_600 / 300 + 40
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.until(lambda: delivery.pending == 0)
+    assert each.clock.now() - began < 3_600 + 310, "those that had failed are due at once when it is back"
+    assert sorted(each.sink.taken) == sorted(f"e{number}" for number in range(100))
+    assert await each.store.dead_events() == []
+
+
+async def test_a_probe_before_its_time_counts_as_attempt_and_uses_up_nothing(each: EachLife) -> None:
+    each.pace(concurrency=8)
+    each.sink.answer = lambda _event, _attempt: later()
+    delivery = await each.begin()
+    await each.commit(*"abcde")
+    await each.until(lambda: delivery.health.state == "down")
+    await each.pass_time(250)
+    (first, *_) = await each.store.retries("crm", 0, [1])
+    assert first.step == 2  # at once, and after five seconds
+    assert first.attempts > 3  # and as a probe
+    numbers = [attempt.number for _, subject, attempt in each.sink.asked if subject == "a"]
+    assert numbers == list(range(1, first.attempts + 1))
+
+
+async def test_a_sink_that_is_down_for_days_loses_only_what_was_tried(each: EachLife) -> None:
+    each.sink.answer = lambda _event, _attempt: later()
+    delivery = await each.begin()
+    await each.commit(*[f"e{number}" for number in range(50)])
+    for _ in range(80):
+        await each.pass_time(3_600)
+    dead = await each.store.dead_events()
+    assert 5 <= len(dead) <= 12
+    assert {letter.reason for letter in dead} == {"exhausted"}
+    assert delivery.pending == 50 - len(dead)
+
+
+async def test_one_that_wants_no_more_calls_is_disabled_over_restarts_until_it_is_enabled(each: EachLife) -> None:
+    gone = later("gone", disable=True)
+    each.sink.answer = lambda _event, _attempt: gone
+    each.pace(concurrency=1)
+    delivery = await each.begin()
+    await each.commit(*"abc")
+    await each.pass_time(5)
+    assert delivery.health.state == "disabled"
+    assert each.metrics.sink_enabled["crm"].value == 0
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    delivery = await each.begin(restart=True)
+    await each.commit("d")
+    await each.pass_time(86_400)
+    assert len(each.sink.asked) == 1
+    assert (delivery.pending, delivery.health.state) == (4, "disabled")
+    assert "disabled" in str(delivery.error)
+    hanging = anyio.Event()
+
+    async def slowly() -> Answered:
+        await hanging.wait()
+        return TAKEN
+
+    each.sink.answer = lambda _event, _attempt: slowly
+    await delivery.enable()
+    await each.pass_time(60)
+    assert [subject for _, subject, _ in each.sink.asked] == ["a", "a"], "it is probed with one event"
+    hanging.set()
+    await each.until(lambda: delivery.pending == 0)
+    assert sorted(each.sink.taken) == ["a", "b", "c", "d"]
+    assert each.metrics.sink_enabled["crm"].value == 1
+
+
+async def test_it_can_be_disabled_and_enabled_by_hand_without_a_daemon(each: EachLife) -> None:
+    await each.begin()
+    await each.end()
+    await switch(each.store, "crm", why="moving house", now=5.0)
+    delivery = await each.begin(restart=True)
+    await each.commit("a")
+    await each.pass_time(100)
+    assert each.sink.asked == []
+    assert delivery.health.why == "moving house"
+    await each.end()
+    await switch(each.store, "crm", why=None, now=6.0)
+    await each.begin(restart=True)
+    await each.pass_time(1)
+    assert each.sink.taken == ["a"]
+
+
+async def test_what_is_kept_of_the_health_and_cannot_be_read_counts_as_up(each: EachLife) -> None:
+    await each.store.put_meta("sink.crm.health", '{"state": "asleep"')
+    delivery = await each.begin()
+    await each.commit("a")
+    await each.pass_time(1)
+    assert (delivery.health.state, each.sink.taken) == ("up", ["a"])
+
+
+@pytest.mark.parametrize("asked", [3_600.0, 50.0])
+async def test_retry_after_is_waited_in_full_by_the_whole_sink(each: EachLife, asked: float) -> None:
+    slow = later("rate_limited", slow_down=True, retry_after=asked)
+    each.sink.answer = lambda _event, _attempt: slow
+    each.pace(concurrency=1)
+    await each.begin()
+    await each.commit(*"abc")
+    await each.pass_time(1)
+    (first, *_) = each.sink.times("a")
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.pass_time(asked - 2)
+    assert len(each.sink.asked) == 1
+    await each.pass_time(3)
+    assert sorted(each.sink.taken) == ["a", "b", "c"]
+    assert min(at for at, _, _ in each.sink.asked[1:]) >= first + asked
+
+
+async def test_retry_after_is_cut_to_the_longest(each: EachLife) -> None:
+    each.pace(longest_retry_after=100.0)
+    each.sink.answer = lambda _event, attempt: TAKEN if attempt.number > 1 else later(retry_after=1e6)
+    await each.begin()
+    await each.commit("a")
+    await each.pass_time(99)
+    assert each.sink.taken == []
+    await each.pass_time(2)
+    assert each.sink.taken == ["a"]
+
+
+# --- limits ------------------------------------------------------------------------------------------------------------
+
+
+async def test_concurrency_is_a_limit(each: EachLife) -> None:
+    each.pace(concurrency=3)
+    each.sink.answer = lambda _event, _attempt: never
+    await each.begin()
+    await each.commit(*"abcdefgh")
+    await each.pass_time(100)
+    assert (each.sink.most, len(each.sink.asked)) == (3, 3)
+
+
+async def test_the_rate_is_kept_and_used(each: EachLife) -> None:
+    each.pace(rate=2.0, concurrency=50)
+    await each.begin()
+    await each.commit(*[f"e{number}" for number in range(61)])
+    begin = each.clock.time
+    await each.until(lambda: len(each.sink.taken) == 61)
+    assert 29.9 <= each.clock.time - begin <= 30.5
+    times = [at for at, _, _ in each.sink.asked]
+    assert all(later - earlier > 0.49 for earlier, later in pairwise(times))
+
+
+async def test_the_bytes_under_way_are_a_limit_unless_a_single_event_is_larger(each: EachLife) -> None:
+    each.pace(in_flight=20_000, concurrency=50)
+
+    async def soon() -> Answered:
+        await each.clock.sleep(1)
+        return TAKEN
+
+    each.sink.answer = lambda _event, _attempt: soon
+    await each.begin()
+    await each.commit(*[f"e{number}" for number in range(30)], size=4_000)
+    await each.until(lambda: len(each.sink.taken) == 30)
+    assert 10_000 < each.sink.most_bytes <= 20_000
+    assert each.sink.most > 1
+    await each.commit("large", size=90_000)
+    await each.until(lambda: "large" in each.sink.taken)
+
+
+async def test_shards_of_a_sink_share_its_limits_and_its_health(each: EachLife) -> None:
+    each.pace(concurrency=3)
+    each.sink.answer = lambda _event, _attempt: never
+    store = MemoryStore(Config(shards=2))
+    each.store, each.shard = store, Shard(store, 0)
+    first = await each.begin()
+    await each.commit(*"abcdefgh")
+    await each.pass_time(10)
+    other = EachLife()
+    other.clock, other.store, other.shard, other.sink = each.clock, store, Shard(store, 1), each.sink
+    second = await other.begin(gate=first.gate)
+    await other.commit(*"ijklmnop")
+    await each.pass_time(10)
+    assert each.sink.most == 3
+    await second.disable("both")
+    assert first.health.state == "disabled"
+    await other.end()
+
+
+# --- what is not wanted ------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_not_wanted_is_passed_and_counted_what_is_for_others_only_passed(each: EachLife) -> None:
+    each.sink.unwanted = {"b", "c"}
+    delivery = await each.begin()
+    await each.commit(*"abcd")
+    await each.commit("e", only=("other",))
+    await each.commit("f", only=("crm",))
+    await each.until(lambda: delivery.position == each.shard.held.last)
+    assert each.sink.taken == ["a", "d", "f"]
+    assert each.metrics.deliveries["crm", "filtered", ""].value == 2
+    assert each.metrics.deliveries["crm", "delivered", ""].value == 3
+
+
+async def test_a_log_of_nothing_but_what_is_not_wanted_is_passed_fast(each: EachLife) -> None:
+    delivery = await each.begin()
+    for page in range(20):
+        await each.commit(*[f"x{page}.{number}" for number in range(1000)], only=("other",))
+    begin = each.clock.time
+    await each.until(lambda: delivery.position == each.shard.held.last)
+    assert each.clock.time - begin < 10
+
+
+# --- a key's events in order -------------------------------------------------------------------------------------------
+
+
+async def test_events_of_a_key_wait_for_each_other_and_others_go_on(each: EachLife) -> None:
+    each.pace(ordered=True)
+    each.sink.answer = lambda event, attempt: later() if event.subject == "k1" and attempt.number < 3 else TAKEN
+    delivery = await each.begin()
+    await each.commit("k1", "k2", key="k")
+    await each.commit("x")
+    await each.commit("k3", key="k")
+    await each.pass_time(1)
+    assert each.sink.taken == ["x"]
+    assert delivery.position == each.shard.held.last
+    await each.until(lambda: delivery.pending == 0)
+    assert each.sink.taken == ["x", "k1", "k2", "k3"]
+    assert await each.store.retrying() == {}
+
+
+async def test_a_key_whose_first_one_is_dead_goes_on_with_the_next(each: EachLife) -> None:
+    each.pace(ordered=True)
+    each.sink.answer = lambda event, _: REFUSED if event.subject in {"k1", "k3"} else TAKEN
+    delivery = await each.begin()
+    await each.commit("k1", "k2", "k3", "k4", key="k")
+    await each.until(lambda: delivery.pending == 0)
+    assert each.sink.taken == ["k2", "k4"]
+
+
+async def test_order_holds_over_a_restart_with_the_first_one_under_way(each: EachLife) -> None:
+    """The later ones are kept in the store, the first one only in the log: it goes first all the same."""
+    each.pace(ordered=True)
+    each.sink.answer = lambda _event, _attempt: never
+    await each.begin()
+    await each.commit("k1", "k2", key="k")
+    await each.commit("k3", key="k")
+    await each.pass_time(5)
+    assert len(await each.store.places("crm", 0)) == 2
+    assert await each.store.position("crm", 0) == Position()
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    delivery = await each.begin(restart=True)
+    await each.until(lambda: delivery.pending == 0)
+    assert each.sink.taken == ["k1", "k2", "k3"]
+
+
+async def test_order_can_be_turned_on_and_off(each: EachLife) -> None:
+    each.pace(ordered=True)
+    each.sink.answer = lambda event, _: later() if event.subject == "k1" else TAKEN
+    await each.begin()
+    await each.commit("k1", "k2", "k3", key="k")
+    await each.pass_time(2)
+    assert each.sink.taken == []
+    each.pace(ordered=False)
+    await each.begin(restart=True)
+    await each.pass_time(2)
+    assert sorted(each.sink.taken) == ["k2", "k3"]
+    each.pace(ordered=True)
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    delivery = await each.begin(restart=True)
+    await each.until(lambda: delivery.pending == 0)
+    assert sorted(each.sink.taken) == ["k1", "k2", "k3"]
+
+
+# --- many --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_hundred_thousand_that_wait_take_no_memory(each: EachLife) -> None:
+    each.sink.answer = lambda _event, _attempt: later()
+    delivery = await each.begin()
+    await each.commit(*"abcdefgh")
+    await each.until(lambda: delivery.health.state == "down")
+    for page in range(100):
+        await each.commit(*[f"e{page}.{number}" for number in range(1000)])
+    gc.collect()
+    tracemalloc.start()
+    await each.pass_time(1_000)
+    gc.collect()
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert delivery.pending > 100_000
+    assert now < 3 << 20
+    assert peak < 12 << 20
+
+
+async def test_no_more_than_so_many_are_kept_to_be_tried_again(each: EachLife) -> None:
+    each.pace(concurrency=50)
+    each.sink.answer = lambda event, _: TAKEN if int(event.subject[-1]) % 2 else later()
+    delivery = await each.begin()
+    for page in range(25):
+        await each.commit(*[f"e{page}.{number}" for number in range(1000)])
+    await each.pass_time(4)
+    kept = len(await each.store.places("crm", 0))
+    assert MOST <= kept <= MOST + 600
+    assert delivery.pending > MOST + 1_000, "the log is not read on"
+    before = len(set(each.sink.taken))
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.until(lambda: len(set(each.sink.taken)) > before + 500)
+
+
+# --- too much waits ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["down", "disabled"])
+async def test_over_the_limit_the_oldest_become_dead_letters_and_the_rest_is_delivered(
+    each: EachLife, state: str
+) -> None:
+    answer = later() if state == "down" else later("gone", disable=True)
+    each.sink.answer = lambda _event, _attempt: answer
+    delivery = await each.begin(max_pending="1MiB")
+    await each.commit(*[f"e{number}" for number in range(10)], size=4_000)
+    await each.until(lambda: delivery.health.state == state)
+    for page in range(1, 40):
+        await each.commit(*[f"e{page * 10 + number}" for number in range(10)], size=4_000)
+    await each.pass_time(120)
+    dead = await each.store.dead_events("crm")
+    assert {letter.reason for letter in dead} == {"backlog"}
+    assert [letter.seq for letter in sorted(dead, key=lambda one: one.seq)] == list(range(1, len(dead) + 1))
+    size = len(dead[0].event.body)
+    left = 400 - len(dead)
+    assert (1 << 20) - 12 * size < left * size <= (1 << 20) + 2 * size
+    assert each.metrics.delivery_dead_letters["crm", "backlog"].value == len(dead)
+    assert not each.shard.paused
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await delivery.enable()
+    await each.until(lambda: delivery.pending == 0)
+    assert len(each.sink.taken) == left
+
+
+async def test_what_waits_is_shown_with_what_is_kept(each: EachLife) -> None:
+    each.sink.answer = lambda event, _: TAKEN if event.subject == "b" else later(retry_after=9_000)
+    await each.begin()
+    began = each.clock.now()
+    await each.commit("a", "b")
+    await each.pass_time(100)
+    await each.commit("c")
+    await each.pass_time(100)
+    assert each.metrics.pending_events["crm"].value == 2
+    assert each.metrics.oldest_pending["crm"].value == began

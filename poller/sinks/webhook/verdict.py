@@ -53,9 +53,7 @@ _STATUSES = {
     504: _Meaning("later", "server_error", slow_down=True),
 }
 _CLASSES = {
-    3: _Meaning(
-        "later", "redirect", advice="Redirects are not followed: set url to where this one leads, if that is right"
-    ),
+    3: _Meaning("later", "redirect", advice="Redirects are not followed: set url to where it leads, if that is right"),
     4: _Meaning("dead", "client_error"),
 }
 

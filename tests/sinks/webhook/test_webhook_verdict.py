@@ -104,7 +104,7 @@ def test_abort_message_condemns_the_event_alone() -> None:
 
 def test_sentences_say_what_to_do() -> None:
     assert judged(302).error == (
-        f"302 from {PLACE} without a word. Redirects are not followed: set url to where this one leads, if that is right"
+        f"302 from {PLACE} without a word. Redirects are not followed: set url to where it leads, if that is right"
     )
     for location, shown in {
         "https://u:p@other.example:8443/path?token=1": " to https://other.example:8443",

@@ -13,17 +13,13 @@ from subprocess import CompletedProcess
 import anyio
 import pytest
 from admin_ledger import Ledger
-from delivery_events import call_event
+from replay_store import fill
 
-from poller import segment
 from poller.admin import serve_admin
 from poller.admin_client import alive
-from poller.model import Held, PageCommit, Position
-from poller.stores.sqlite import Config, open_store
 
-NOW = 1_750_000_000.0
 SPAN = ("--since", "2025-06-15T15:00:00Z", "--until", "2025-06-15T16:00:00Z")
-"""An hour around NOW, which is 15:06:40."""
+"""An hour in which all of them were first seen."""
 
 
 def command(*words: str) -> list[str]:
@@ -201,24 +197,11 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store with thirty calls, one for each minute from NOW on."""
+    """A configuration and a filled store."""
     (tmp_path / "poller.yaml").write_text(CONFIG)
     monkeypatch.setenv("PASSWORD", "geheim")
 
-    async def fill() -> None:
-        store = await open_store(Config(path=tmp_path / "poller.db"))
-        held: Held = await store.hold(0)
-        for number in range(30):
-            at = NOW + 60 * number
-            event = call_event(f"c{number}", held.last.seq + 1, new=number % 3 > 0, at=at)
-            packed = segment.pack([event], held.last, at)
-            assert event.seen is not None
-            held = await store.commit_page(held, PageCommit(segment=packed, seen=[(event.seen, packed.last)]))
-        for sink in ("out", "other"):
-            await store.delivered(held, sink, Position())
-        await store.close()
-
-    anyio.run(fill)
+    anyio.run(fill, tmp_path / "poller.db", "out", "other")
     return tmp_path
 
 

@@ -315,6 +315,39 @@ async def test_a_clock_that_was_moved_back_hides_nothing() -> None:
     assert subjects(await office.copies()) == ["3", "4"]
 
 
+async def test_a_clock_that_was_moved_back_hides_nothing_of_the_beginning() -> None:
+    office = await Office().open()
+    for number, at in enumerate((0, 2000, 1700, 2100, 5000)):
+        await office.add(NOW + at, *calls(str(number)))
+    await office.pass_all()
+    await office.replay(NOW + 1900, NOW + 2200)
+    assert subjects(await office.copies()) == ["1", "3"]
+
+
+async def test_what_comes_after_the_replay_has_begun_is_none_of_its_business() -> None:
+    office = await Office(max_pending="8KiB").open()
+    for name in "abc":
+        await office.add(NOW, *calls(name))
+    body = len((await office.log())[0][1].body)
+    assert body * 2 < 2048 < body * 4, "so that a slice holds two or three"
+    asked = Replay(sink="crm", since=NOW, until=NOW + 100, dry_run=True)
+    answers = [await office.work.replay(asked)]
+    assert not answers[0].ended
+    await office.add(NOW + 1, *calls("new"))
+    while not answers[-1].ended:
+        answers.append(await office.work.replay(structs.replace(asked, cursor=answers[-1].cursor)))
+    assert sum(sum(answer.types.values()) for answer in answers) == 3
+
+
+async def test_shards_advance_together_so_that_little_is_left_where_it_breaks_off() -> None:
+    office = await Office(shards=2, max_pending="8KiB").open()
+    for number in range(40):
+        await office.add(NOW + number, *calls(str(number)), shard=number % 2)
+    await office.pass_all()
+    answers = await office.replay(NOW, NOW + 40)
+    assert answers[len(answers) // 2].reached >= NOW + 15
+
+
 LOGS = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 400), st.integers(1, 5), st.sampled_from([0, 0, 0, 7, 5000])),
     max_size=25,

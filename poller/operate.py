@@ -7,6 +7,7 @@ import msgspec
 from poller import __version__, housekeeping, segment, standing
 from poller.app_parts import App
 from poller.errors import PollerError, Unknown
+from poller.health import meta_name
 from poller.identity import Identity, day_of
 from poller.keep import Walk
 from poller.kinds import kind_of
@@ -196,6 +197,7 @@ class Work:
             )
         if not await self._app.store.forget_sink(name):
             raise Unknown(f"the store knows no sink {name}")
+        await self._app.store.put_meta(meta_name(name), None)  # one of this name that comes later is another one
 
     async def forget_source(self, source: str) -> None:
         """Only of a source that is not configured any more; its ids may expire then."""

@@ -69,7 +69,21 @@ def _spellings(secret: str) -> Iterator[str]:
     if prefix in {"whsec", "whsk"} and key:  # a webhook's key is what follows: some know it without its prefix
         yield from _spelt(key)
         yield from _spelt(key.rstrip("="))
+        yield from _decoded(key)
     yield from _spelt(secret)
+
+
+def _decoded(key: str) -> Iterator[str]:
+    """How programs show the bytes of a key. Of a pair the first half alone is the whole secret."""
+    try:
+        raw = base64.b64decode(key + "=" * (-len(key) % 4), validate=True)
+    except ValueError:
+        return
+    for part in (raw, raw[:32]):
+        yield part.hex()
+        yield part.hex().upper()
+        yield base64.urlsafe_b64encode(part).decode().rstrip("=")
+        yield from _spelt(part.decode("latin-1"))
 
 
 def _spelt(secret: str) -> Iterator[str]:

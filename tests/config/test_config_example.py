@@ -11,9 +11,16 @@ from poller.config import Settings, load
 from poller.crosscheck import endpoints_of
 from poller.kinds import KINDS, kind_of, load_sink_kind, load_source_kind, load_store_kind
 from poller.schema import config_schema
+from poller.signing import hmac_text
 
 EXAMPLE = Path(__file__).parents[2] / "config/poller.yaml"
-ENV = {"KAFKA_PASSWORD": "k", "MOR_API_SECRET": "m", "MOR_PASSWORD": "p", "FONO_PASSWORD": "f"}
+ENV = {
+    "KAFKA_PASSWORD": "k",
+    "MOR_API_SECRET": "m",
+    "MOR_PASSWORD": "p",
+    "FONO_PASSWORD": "f",
+    "CRM_KEY": hmac_text(bytes(32)),
+}
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def test_every_source_of_the_example_can_be_built(settings: Settings) -> None:
 
 def test_every_kind_that_is_found_has_what_a_folder_must_export() -> None:
     assert {"fonouc", "mor", "thulium"} <= set(KINDS.names(KINDS.sources))
-    assert {"kafka", "ndjson"} <= set(KINDS.names(KINDS.sinks))
+    assert {"kafka", "ndjson", "webhook"} <= set(KINDS.names(KINDS.sinks))
     assert {"memory", "sqlite"} <= set(KINDS.names(KINDS.stores))
     for kind in KINDS.names(KINDS.sources):
         assert callable(load_source_kind(kind).build)
@@ -79,5 +86,10 @@ def test_the_defaults_that_the_comments_name(settings: Settings) -> None:
     defaults = Settings(store=settings.store)
     for name in ("retention", "seen_ttl", "shutdown_grace", "server", "admin", "log"):
         assert getattr(settings, name) == getattr(defaults, name)
+    crm = settings.sinks["crm"].model_dump()
+    fields = type(settings.sinks["crm"]).model_fields
+    assert {name: crm[name] for name in ("format", "vendor", "order")} == {
+        name: fields[name].default for name in ("format", "vendor", "order")
+    }
     cdrs = endpoints_of(settings.sources["fono-1"])["cdrs"]
     assert cdrs == type(cdrs)()

@@ -90,6 +90,19 @@ async def test_disabled_by_hand_it_stays_so(tmp_path: Path) -> None:
             assert await daemon.poller("webhook", "enable", "crm") == "crm is not disabled: nothing to do\n"
 
 
+async def test_one_that_is_forgotten_and_comes_again_is_another_one(tmp_path: Path) -> None:
+    async with receiver() as peer:
+        daemon = HookedDaemon(tmp_path, {"crm": hook(peer)}, {"KEY": HMAC})
+        await daemon.fill("c1")
+        async with daemon.running():
+            await until(lambda: calls(peer) == ["c1"], daemon.log)
+            await daemon.poller("webhook", "disable", "crm")
+        without = HookedDaemon(tmp_path, {"log": {"kind": "ndjson", "path": "out.jsonl"}}, {})
+        await without.poller("sinks", "forget", "crm")
+        again = HookedDaemon(tmp_path, {"crm": hook(peer)}, {"KEY": HMAC})
+        assert (await again.webhook("crm"))["state"] == "up"
+
+
 async def test_names_that_are_no_webhooks(tmp_path: Path) -> None:
     daemon = HookedDaemon(tmp_path, {"log": {"kind": "ndjson", "path": "out.jsonl"}}, {})
     await daemon.fill("c1")

@@ -33,8 +33,14 @@ class _Kept:
         self.born = time.monotonic()
 
     def usable(self) -> bool:
-        """False where it is too old, or where the other side seems to have closed it."""
-        return time.monotonic() - self.born < _OLDEST and self.http.is_idle() and not self.http.has_expired()
+        """False where it is too old, where the other side seems to have closed it, or where it said more than its answer."""
+        young = time.monotonic() - self.born < _OLDEST
+        return young and self.http.is_idle() and not self.http.has_expired() and not self._said_more()
+
+    def _said_more(self) -> bool:
+        """204 with a body, say: the next answer would begin with the rest of this one, and its call be made twice."""
+        rest, _ = self.http._h11_state.trailing_data  # noqa: SLF001 the library tells nobody
+        return bool(rest)
 
     async def close(self) -> None:
         with anyio.move_on_after(_CLOSE, shield=True):

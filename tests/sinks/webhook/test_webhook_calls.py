@@ -115,6 +115,16 @@ async def test_a_closed_kept_connection_is_noticed_before_it_is_used() -> None:
     assert [got.connection for got in peer.got] == [1, 2]
 
 
+async def test_an_answer_that_goes_on_behind_its_end_spoils_the_connection_and_nothing_else() -> None:
+    """A body with 204 is a common mistake of receivers; the next call must not be taken for one that nobody answered."""
+    async with receiver(sends(b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\nok")) as peer:
+        sink = hook(peer.url())
+        outcomes = [(await attempt(sink)).outcome for _ in range(4)]
+        await sink.close()
+    assert outcomes == ["delivered"] * 4
+    assert [got.connection for got in peer.got] == [1, 2, 3, 4]
+
+
 async def test_what_hangs_is_over_after_the_timeout() -> None:
     async with receiver(hangs) as peer:
         sink = hook(peer.url(), timeout="1s")

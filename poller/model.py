@@ -336,6 +336,75 @@ class DeadEvent(Struct, frozen=True, kw_only=True):
     event: Event
     at: float
 
+    @property
+    def source(self) -> str:
+        """The id of the source that it came from, as the event names it (`/poller/ID/calls`); empty where it names none."""
+        parts = self.event.source.split("/")
+        return parts[2] if len(parts) > 2 else ""
+
+
+class Which(Struct, frozen=True, kw_only=True):
+    """Which dead letters are meant; None: any. Records belong to no sink."""
+
+    sink: str | None = None
+    source: str | None = None
+    """Its id."""
+    reason: str | None = None
+
+    def fits(self, sink: str | None, source: str, reason: str) -> bool:
+        """Whether a letter of these is among them."""
+        return self.sink in (None, sink) and self.source in (None, source) and self.reason in (None, reason)
+
+
+class LetterPlace(Struct, frozen=True, array_like=True):
+    """A place among the dead letters, which are ordered by time and id. The beginning is (0, "")."""
+
+    at: float = 0.0
+    id: str = ""
+
+
+class LetterHead(Struct, frozen=True, kw_only=True):
+    """A dead letter without its bytes."""
+
+    what: Literal["record", "event"]
+    id: str
+    source: str
+    endpoint: str | None = None
+    """Of a record."""
+    sink: str | None = None
+    """Of an event."""
+    shard: int = 0
+    """Of an event."""
+    reason: str
+    error: str
+    at: float
+    size: int
+    """Bytes of the record or of the event's body."""
+
+    @property
+    def place(self) -> LetterPlace:
+        """Where it stands among all."""
+        return LetterPlace(self.at, self.id)
+
+
+class LetterTotal(Struct, frozen=True, order=True):
+    """How many dead letters of one sort are kept, and the sum of their sizes. `sink` is empty for records."""
+
+    what: Literal["record", "event"]
+    sink: str
+    source: str
+    reason: str
+    letters: int
+    bytes: int
+
+
+class Discarded(Struct, frozen=True):
+    """Dead letters that were deleted: how many, the sum of their sizes, and when the newest of them was set aside."""
+
+    letters: int = 0
+    bytes: int = 0
+    until: float = 0.0
+
 
 class Retry(Struct, frozen=True, kw_only=True):
     """An event that a sink could not take yet, with its bytes. `seq` is its number in the log."""

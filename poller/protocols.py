@@ -14,11 +14,15 @@ from poller.model import (
     CheckpointKey,
     DeadEvent,
     DeadRecord,
+    Discarded,
     Event,
     Healing,
     Held,
     Keys,
     Kind,
+    LetterHead,
+    LetterPlace,
+    LetterTotal,
     Limits,
     Normal,
     Page,
@@ -31,6 +35,7 @@ from poller.model import (
     SeenKey,
     Segment,
     Sighting,
+    Which,
     Window,
 )
 
@@ -390,6 +395,34 @@ class Store(Protocol):
 
     async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
         """All dead events, oldest first."""
+        ...
+
+    async def letter_totals(self) -> list[LetterTotal]:
+        """How many dead letters of each sort are kept, sorted. Flat in their number."""
+        ...
+
+    async def letter_heads(self, which: Which, *, after: LetterPlace, until: float, limit: int) -> list[LetterHead]:
+        """Dead letters behind a place, oldest first, at most `limit`, none set aside later than `until`; bodies are not read."""
+        ...
+
+    async def letter_ids(self, start: str, limit: int) -> list[str]:
+        """Ids of dead letters that begin so, in their order, at most `limit`."""
+        ...
+
+    async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
+        """Those of these ids that are kept, in this order, each once."""
+        ...
+
+    async def dead_record_ids(self, source: str) -> set[str]:
+        """Ids of one source's dead records."""
+        ...
+
+    async def expire_letters(self, *, before: float, limit: int) -> tuple[int, int]:
+        """Deletes dead letters that were set aside earlier, oldest first, at most `limit`: how many records and events went."""
+        ...
+
+    async def discard_letters(self, sink: str, *, keep: int, limit: int) -> Discarded:
+        """Deletes the oldest dead letters of a sink, at most `limit`, until the sizes of the rest sum up to at most `keep` bytes."""
         ...
 
     async def forget_sink(self, sink: str) -> bool:

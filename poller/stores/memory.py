@@ -1,7 +1,9 @@
 """The honest fake: the same answers and the same checks as a database, nothing on disk. For tests and first looks."""
 
 import copy
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import Literal, Self
 
 from msgspec import structs
@@ -13,8 +15,12 @@ from poller.model import (
     CheckpointKey,
     DeadEvent,
     DeadRecord,
+    Discarded,
     Healing,
     Held,
+    LetterHead,
+    LetterPlace,
+    LetterTotal,
     PageCommit,
     Place,
     Position,
@@ -22,6 +28,7 @@ from poller.model import (
     SeenKey,
     Segment,
     Sighting,
+    Which,
 )
 from poller.options import Options, Size
 from poller.protocols import Facts
@@ -36,6 +43,9 @@ class Config(Options):
     kind: Literal["memory"] = "memory"
     shards: int = Field(1, ge=1, le=1024, description="Parts that the sources are spread over.")
     max_bytes: Size | None = Field(None, description="Polling pauses while the store holds more than this.")
+
+
+_ANY = Which()
 
 
 class _Contents:
@@ -63,6 +73,19 @@ class _Contents:
         """What is known keeps its seq."""
         for key, seq in seen:
             self.seen.setdefault(key.day, {}).setdefault(key.id, {}).setdefault(key.state, seq)
+
+    def heads(self, which: Which = _ANY) -> list[LetterHead]:
+        """Dead letters by time and id."""
+        letters: Iterable[DeadRecord | DeadEvent] = chain(self.dead_records.values(), self.dead_events.values())
+        heads = [_head(one) for one in letters]
+        fitting = [head for head in heads if which.fits(head.sink, head.source, head.reason)]
+        return sorted(fitting, key=lambda head: (head.at, head.id))
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Dead letters that are over."""
+        for letter in ids:
+            self.dead_records.pop(letter, None)
+            self.dead_events.pop(letter, None)
 
     def count(self) -> int:
         """Rows of `seen`."""
@@ -120,9 +143,7 @@ class MemoryStore:
         self._now.checkpoints.update(page.checkpoints)
         for dead in page.dead:
             self._now.dead_records.setdefault(dead.id, dead)
-        for closed in page.closes:
-            self._now.dead_records.pop(closed, None)
-            self._now.dead_events.pop(closed, None)
+        self._now.drop(page.closes)
         return Held(held.shard, held.epoch, last)
 
     async def checkpoints(self, source: str | None = None) -> dict[CheckpointKey, bytes]:
@@ -250,6 +271,52 @@ class MemoryStore:
         found = [dead for dead in self._now.dead_events.values() if sink in (None, dead.sink)]
         return sorted(found, key=lambda dead: (dead.at, dead.id))
 
+    async def letter_totals(self) -> list[LetterTotal]:
+        """Counted each time: this store is for small ones."""
+        sorts: dict[tuple[Literal["record", "event"], str, str, str], list[int]] = defaultdict(list)
+        for head in self._now.heads():
+            sorts[head.what, head.sink or "", head.source, head.reason].append(head.size)
+        return sorted(LetterTotal(*sort, len(sizes), sum(sizes)) for sort, sizes in sorts.items())
+
+    async def letter_heads(self, which: Which, *, after: LetterPlace, until: float, limit: int) -> list[LetterHead]:
+        """By time and id."""
+        found = [
+            head for head in self._now.heads(which) if (head.at, head.id) > (after.at, after.id) and head.at <= until
+        ]
+        return found[:limit]
+
+    async def letter_ids(self, start: str, limit: int) -> list[str]:
+        """In their order."""
+        known = (*self._now.dead_records, *self._now.dead_events)
+        return sorted(letter for letter in known if letter.startswith(start))[:limit]
+
+    async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
+        """Those that are kept."""
+        kept: dict[str, DeadRecord | DeadEvent] = {**self._now.dead_records, **self._now.dead_events}
+        return [kept[letter] for letter in dict.fromkeys(ids) if letter in kept]
+
+    async def dead_record_ids(self, source: str) -> set[str]:
+        """One source's."""
+        return {letter.id for letter in self._now.dead_records.values() if letter.source == source}
+
+    async def expire_letters(self, *, before: float, limit: int) -> tuple[int, int]:
+        """Oldest first."""
+        gone = [head for head in self._now.heads() if head.at < before][:limit]
+        self._now.drop(head.id for head in gone)
+        records = sum(head.what == "record" for head in gone)
+        return records, len(gone) - records
+
+    async def discard_letters(self, sink: str, *, keep: int, limit: int) -> Discarded:
+        """Oldest first."""
+        heads = self._now.heads(Which(sink=sink))
+        excess, gone = sum(head.size for head in heads) - keep, Discarded()
+        for head in heads[:limit]:
+            if gone.bytes >= excess:
+                break
+            self._now.drop([head.id])
+            gone = Discarded(gone.letters + 1, gone.bytes + head.size, head.at)
+        return gone
+
     async def forget_sink(self, sink: str) -> bool:
         """Removes its positions, retries and dead events."""
         positions = [place for place in self._now.positions if place[0] == sink]
@@ -313,6 +380,18 @@ class MemoryStore:
         log = sum(len(segment.data) for segments in self._now.log.values() for segment in segments)
         kept = sum(len(retry.event.body) for retries in self._now.retries.values() for retry in retries.values())
         return log + kept + _SEEN_BYTES * self._now.count()
+
+
+def _head(letter: DeadRecord | DeadEvent) -> LetterHead:
+    if isinstance(letter, DeadRecord):
+        return LetterHead(
+            what="record", id=letter.id, source=letter.source, endpoint=letter.endpoint, reason=letter.reason,
+            error=letter.error, at=letter.at, size=len(letter.raw),
+        )  # fmt: skip
+    return LetterHead(
+        what="event", id=letter.id, source=letter.source, sink=letter.sink, shard=letter.shard, reason=letter.reason,
+        error=letter.error, at=letter.at, size=len(letter.event.body),
+    )  # fmt: skip
 
 
 async def open_store(config: Config) -> MemoryStore:

@@ -11,7 +11,21 @@ from stores_harness import harness_of
 
 import poller.stores
 from poller.errors import Outdated
-from poller.model import Attempted, CheckpointKey, Healing, Held, PageCommit, Position, Segment, Sighting
+from poller.model import (
+    Attempted,
+    CheckpointKey,
+    Discarded,
+    Healing,
+    Held,
+    LetterHead,
+    LetterPlace,
+    LetterTotal,
+    PageCommit,
+    Position,
+    Segment,
+    Sighting,
+    Which,
+)
 from poller.protocols import Store
 from poller.segment import end, unpack
 
@@ -54,6 +68,13 @@ async def test_an_empty_store_knows_nothing(store: Store) -> None:
     assert await store.backlog(0, 0) == (0, None)
     assert await store.dead_records() == []
     assert await store.dead_events() == []
+    assert await store.letter_totals() == []
+    assert await store.letter_heads(Which(), after=LetterPlace(), until=1e12, limit=9) == []
+    assert await store.letter_ids("", 9) == []
+    assert await store.letters(["x"]) == []
+    assert await store.dead_record_ids("mor") == set()
+    assert await store.expire_letters(before=1e12, limit=9) == (0, 0)
+    assert await store.discard_letters("hook", keep=0, limit=9) == Discarded()
     assert await store.find_event(0, key(1)) is None
     assert await store.get_meta("x") is None
     assert not await store.forget_sink("kafka")
@@ -223,6 +244,112 @@ async def test_the_same_broken_row_is_kept_once_and_closed_by_a_commit(store: St
     assert await store.dead_events() == []
     facts = await store.facts()
     assert (facts.dead_records, facts.dead_events) == (1, 0)
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+START = LetterPlace()
+
+
+async def five(store: Store) -> Held:
+    """Two records and three events, two of them for the hook, set aside at the times 1 to 5."""
+    held = await store.hold(0)
+    held = await store.commit_page(held, PageCommit(dead=[dead_record(1), dead_record(4)]))
+    await store.delivered(held, "hook", Position(), [dead_event(n, sink="hook") for n in (5, 2)])
+    await store.delivered(held, "kafka", Position(), [dead_event(3)])
+    return held
+
+
+async def heads(store: Store, which: Which = Which(), **given: Any) -> list[str]:  # noqa: B008 frozen
+    bounds: dict[str, Any] = {"after": START, "until": 1e12, "limit": 10} | given
+    found = await store.letter_heads(which, **bounds)
+    return [head.id for head in found]
+
+
+async def test_dead_letters_are_listed_without_their_bytes(store: Store) -> None:
+    await five(store)
+    record, hook, kafka = await store.letter_heads(Which(), after=START, until=1e12, limit=3)
+    assert record == LetterHead(
+        what="record", id="record-1", source="mor", endpoint="mor.user_calls", reason="bad_record", error="no date", at=1.0,
+        size=len(dead_record(1).raw),
+    )  # fmt: skip
+    assert hook == LetterHead(
+        what="event", id="event-2", source="mor", sink="hook", shard=0, reason="too_large", error="refused", at=2.0,
+        size=len(event(2).body),
+    )  # fmt: skip
+    assert kafka.place == LetterPlace(3.0, "event-3")
+    assert await heads(store, after=kafka.place) == ["record-4", "event-5"]
+    assert await heads(store, after=LetterPlace(3.0, "event-")) == ["event-3", "record-4", "event-5"]
+    assert await heads(store, until=3.0) == ["record-1", "event-2", "event-3"]
+    assert await heads(store, Which(sink="hook")) == ["event-2", "event-5"]
+    assert await heads(store, Which(sink="hook"), after=LetterPlace(2.0, "event-2")) == ["event-5"]
+    assert await heads(store, Which(source="mor", reason="bad_record")) == ["record-1", "record-4"]
+    assert await heads(store, Which(sink="hook", reason="bad_record")) == []
+    assert await heads(store, Which(source="other")) == []
+
+
+async def test_dead_letters_of_one_time_are_told_apart(store: Store) -> None:
+    held = await store.hold(0)
+    await store.commit_page(held, PageCommit(dead=[dead_record(n, at=1.0) for n in (3, 1, 2)]))
+    seen: list[LetterHead] = []
+    while found := await store.letter_heads(Which(), after=seen[-1].place if seen else START, until=1.0, limit=1):
+        seen += found
+    assert [head.id for head in seen] == ["record-1", "record-2", "record-3"]
+
+
+async def test_dead_letters_are_counted_by_sort(store: Store) -> None:
+    assert await store.letter_totals() == []
+    held = await five(store)
+    size, raw = len(event(1).body), len(dead_record(1).raw)
+    assert await store.letter_totals() == [
+        LetterTotal("event", "hook", "mor", "too_large", 2, 2 * size),
+        LetterTotal("event", "kafka", "mor", "too_large", 1, size),
+        LetterTotal("record", "", "mor", "bad_record", 2, 2 * raw),
+    ]
+    await store.delivered(held, "hook", Position(), [dead_event(2, sink="hook")])
+    await store.commit_page(held, PageCommit(dead=[dead_record(4)], closes=("record-1", "event-3")))
+    assert [(total.sink, total.letters, total.bytes) for total in await store.letter_totals()] == [
+        ("hook", 2, 2 * size),
+        ("", 1, raw),
+    ]
+    assert await store.forget_sink("hook")
+    assert [total.what for total in await store.letter_totals()] == ["record"]
+
+
+async def test_dead_letters_are_found_by_their_ids(store: Store) -> None:
+    await five(store)
+    assert await store.letter_ids("event-", 2) == ["event-2", "event-3"]
+    assert await store.letter_ids("record-4", 2) == ["record-4"]
+    assert await store.letter_ids("", 9) == ["event-2", "event-3", "event-5", "record-1", "record-4"]
+    assert await store.letter_ids("e%", 9) == []
+    found = await store.letters(["record-4", "gone", "event-2", "record-4"])
+    assert found == [dead_record(4), dead_event(2, sink="hook")]
+    assert await store.letters([]) == []
+    assert await store.dead_record_ids("mor") == {"record-1", "record-4"}
+    assert await store.dead_record_ids("other") == set()
+
+
+async def test_dead_letters_expire_the_oldest_first(store: Store) -> None:
+    await five(store)
+    assert await store.expire_letters(before=1.0, limit=10) == (0, 0)
+    assert await store.expire_letters(before=5.0, limit=2) == (1, 1)
+    assert await heads(store) == ["event-3", "record-4", "event-5"]
+    assert await store.expire_letters(before=5.0, limit=10) == (1, 1)
+    assert await heads(store) == ["event-5"]
+    assert (await store.facts()).dead_events == 1
+    assert [(total.sink, total.letters) for total in await store.letter_totals()] == [("hook", 1)]
+
+
+async def test_the_oldest_dead_letters_of_a_sink_are_discarded_until_the_rest_fits(store: Store) -> None:
+    held = await five(store)
+    size = len(event(1).body)
+    await store.delivered(held, "hook", Position(), [dead_event(n, sink="hook") for n in (6, 7)])
+    assert await store.discard_letters("hook", keep=4 * size, limit=10) == Discarded()
+    assert await store.discard_letters("hook", keep=4 * size - 1, limit=10) == Discarded(1, size, 2.0)
+    assert await store.discard_letters("hook", keep=0, limit=2) == Discarded(2, 2 * size, 6.0)
+    assert await heads(store) == ["record-1", "event-3", "record-4", "event-7"]
+    assert await store.discard_letters("hook", keep=0, limit=10) == Discarded(1, size, 7.0)
+    assert await store.discard_letters("nobody", keep=0, limit=10) == Discarded()
 
 
 async def test_forgetting_a_source_takes_its_checkpoints(store: Store) -> None:

@@ -13,7 +13,7 @@ from stores_content import DAY0, dead_event, dead_record, key, retry, segment
 from stores_harness import harness_of
 
 from poller.errors import Outdated
-from poller.model import Attempted, CheckpointKey, Healing, Held, PageCommit, Position, SeenKey
+from poller.model import Attempted, CheckpointKey, Healing, Held, LetterPlace, PageCommit, Position, SeenKey, Which
 from poller.segment import end
 
 KINDS = ("memory", "sqlite")
@@ -131,6 +131,32 @@ class Agreement(RuleBasedStateMachine):
         sinks = {"kafka"} if only else None
         self.ask("expire", log_before=self.at - age, seen_before_day=day, limit=limit, sinks=sinks)
 
+    @rule(before=st.integers(0, 9), limit=st.integers(1, 3))
+    def letters_expired(self, before: int, limit: int) -> None:
+        self.ask("expire_letters", before=before, limit=limit)
+
+    @rule(sink=SINKS, keep=st.integers(0, 60), limit=st.integers(1, 3))
+    def letters_discarded(self, sink: str, keep: int, limit: int) -> None:
+        self.ask("discard_letters", sink, keep=keep, limit=limit)
+
+    @rule(
+        which=st.builds(
+            Which,
+            sink=st.none() | SINKS,
+            source=st.sampled_from([None, "mor", "other"]),
+            reason=st.sampled_from([None, "bad_record", "too_large"]),
+        ),
+        after=st.builds(LetterPlace, st.integers(0, 5), st.sampled_from(["", "event-3", "record-9"])),
+        until=st.integers(0, 5),
+        limit=st.integers(1, 5),
+    )
+    def letters_listed(self, which: Which, **more: Any) -> None:
+        self.ask("letter_heads", which, **more)
+
+    @rule(start=st.sampled_from(["", "event-", "event-2", "record-4x", "z"]), limit=st.integers(1, 5))
+    def letters_found(self, start: str, limit: int) -> None:
+        self.ask("letters", self.ask("letter_ids", start, limit))
+
     @rule(sink=SINKS)
     def sink_forgotten(self, sink: str) -> None:
         self.ask("forget_sink", sink)
@@ -193,8 +219,9 @@ class Agreement(RuleBasedStateMachine):
             self.ask("done", sink, 0)
             self.ask("places", sink, 0)
             self.ask("retries", sink, 0, range(9))
-        for listing in ("checkpoints", "positions", "retrying", "dead_records", "dead_events"):
+        for listing in ("checkpoints", "positions", "retrying", "dead_records", "dead_events", "letter_totals"):
             self.ask(listing)
+        self.ask("dead_record_ids", "mor")
         for position in self.ends[-4:]:
             self.ask("holds", 0, position)
         facts = [self.run(harness.store.facts()) for harness in self.harnesses]

@@ -103,13 +103,63 @@ INSERT OR IGNORE INTO dead_record (id, source, endpoint, ask, reason, error, raw
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_dead_event
-INSERT OR IGNORE INTO dead_event (id, sink, shard, seq, reason, error, event, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT OR IGNORE INTO dead_event (id, sink, shard, seq, source, reason, error, at, size, event)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: close_dead_record
 DELETE FROM dead_record WHERE id = ?;
 
 -- name: close_dead_event
 DELETE FROM dead_event WHERE id = ?;
+
+-- name: dead_totals
+SELECT what, sink, source, reason, letters, bytes FROM dead_total WHERE letters > 0 ORDER BY what, sink, source, reason;
+
+-- name: dead_record_heads
+SELECT id, source, endpoint, reason, error, at, length(raw) FROM dead_record
+WHERE (at, id) > (:at, :id) AND at <= :until
+AND source = coalesce(:source, source) AND reason = coalesce(:reason, reason)
+ORDER BY at, id LIMIT :limit;
+
+-- name: dead_event_heads
+SELECT id, source, sink, shard, reason, error, at, size FROM dead_event
+WHERE (at, id) > (:at, :id) AND at <= :until
+AND source = coalesce(:source, source) AND reason = coalesce(:reason, reason)
+ORDER BY at, id LIMIT :limit;
+
+-- name: dead_event_heads_of_sink
+-- Without coalesce, so that the index of the sink is used.
+SELECT id, source, sink, shard, reason, error, at, size FROM dead_event
+WHERE sink = :sink AND (at, id) > (:at, :id) AND at <= :until
+AND source = coalesce(:source, source) AND reason = coalesce(:reason, reason)
+ORDER BY at, id LIMIT :limit;
+
+-- name: dead_ids
+-- The ids that begin with :start; no character is larger than the last one of Unicode.
+SELECT id FROM (
+    SELECT id FROM dead_record WHERE id BETWEEN :start AND :start || char(1114111)
+    UNION ALL SELECT id FROM dead_event WHERE id BETWEEN :start AND :start || char(1114111)
+) ORDER BY id LIMIT :limit;
+
+-- name: dead_record
+SELECT id, source, endpoint, ask, reason, error, raw, "offset", at FROM dead_record WHERE id = ?;
+
+-- name: dead_event
+SELECT id, sink, shard, seq, reason, error, event, at FROM dead_event WHERE id = ?;
+
+-- name: dead_record_ids
+SELECT id FROM dead_record WHERE source = ?;
+
+-- name: old_dead_letters
+SELECT id, 'dead_record', at FROM dead_record WHERE at < :before
+UNION ALL SELECT id, 'dead_event', at FROM dead_event WHERE at < :before
+ORDER BY at, id LIMIT :limit;
+
+-- name: oldest_dead_events
+SELECT id, size, at FROM dead_event WHERE sink = ? ORDER BY at, id LIMIT ?;
+
+-- name: dead_event_bytes
+SELECT coalesce(sum(bytes), 0) FROM dead_total WHERE what = 'event' AND sink = ?;
 
 -- name: dead_records
 SELECT id, source, endpoint, ask, reason, error, raw, "offset", at FROM dead_record ORDER BY at, id;

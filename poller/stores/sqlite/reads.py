@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from poller.model import CheckpointKey, DeadEvent, DeadRecord, Event, Place, Position, Retry, SeenKey, Segment, Sighting
+from poller.model import CheckpointKey, Event, Place, Position, Retry, SeenKey, Segment, Sighting
 from poller.protocols import Facts
-from poller.stores.sqlite import ranges
+from poller.stores.sqlite import letters, ranges
 from poller.stores.sqlite.queries import SQL
 
 _decode = msgspec.msgpack.Decoder(Event).decode
@@ -147,32 +147,6 @@ def backlog(connection: sqlite3.Connection, shard: int, seq: int) -> tuple[int, 
     return count, oldest
 
 
-def dead_records(connection: sqlite3.Connection) -> list[DeadRecord]:
-    """Oldest first."""
-    return [
-        DeadRecord(
-            id=dead,
-            source=source,
-            endpoint=endpoint,
-            ask=ask,
-            reason=reason,
-            error=error,
-            raw=raw,
-            offset=offset,
-            at=at,
-        )
-        for dead, source, endpoint, ask, reason, error, raw, offset, at in connection.execute(SQL["dead_records"])
-    ]
-
-
-def dead_events(connection: sqlite3.Connection, sink: str | None) -> list[DeadEvent]:
-    """Oldest first."""
-    return [
-        DeadEvent(id=dead, sink=name, shard=shard, seq=seq, reason=reason, error=error, event=_decode(event), at=at)
-        for dead, name, shard, seq, reason, error, event, at in connection.execute(SQL["dead_events"], (sink,))
-    ]
-
-
 def get_meta(connection: sqlite3.Connection, name: str) -> str | None:
     """None: there is none."""
     row = connection.execute(SQL["get_meta"], (name,)).fetchone()
@@ -187,6 +161,6 @@ def facts(connection: sqlite3.Connection, limit_bytes: int | None) -> Facts:
         bytes=used,
         limit_bytes=limit_bytes,
         seen_ids=counters["seen"],
-        dead_records=counters["dead_record"],
-        dead_events=counters["dead_event"],
+        dead_records=sum(total.letters for total in letters.totals(connection) if total.what == "record"),
+        dead_events=sum(total.letters for total in letters.totals(connection) if total.what == "event"),
     )

@@ -14,8 +14,12 @@ from poller.model import (
     CheckpointKey,
     DeadEvent,
     DeadRecord,
+    Discarded,
     Healing,
     Held,
+    LetterHead,
+    LetterPlace,
+    LetterTotal,
     PageCommit,
     Place,
     Position,
@@ -23,9 +27,10 @@ from poller.model import (
     SeenKey,
     Segment,
     Sighting,
+    Which,
 )
 from poller.protocols import Facts
-from poller.stores.sqlite import reads, writes
+from poller.stores.sqlite import letters, reads, writes
 from poller.stores.sqlite.faults import told
 from poller.stores.sqlite.file import DEADLINE, Database, Timed
 
@@ -185,11 +190,39 @@ class SqliteStore:
 
     async def dead_records(self) -> list[DeadRecord]:
         """Oldest first."""
-        return await self._read(lambda database: reads.dead_records(database.reader))
+        return await self._read(lambda database: letters.records(database.reader))
 
     async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
         """Oldest first."""
-        return await self._read(lambda database: reads.dead_events(database.reader, sink))
+        return await self._read(lambda database: letters.events(database.reader, sink))
+
+    async def letter_totals(self) -> list[LetterTotal]:
+        """Kept by triggers."""
+        return await self._read(lambda database: letters.totals(database.reader))
+
+    async def letter_heads(self, which: Which, *, after: LetterPlace, until: float, limit: int) -> list[LetterHead]:
+        """By time and id."""
+        return await self._read(lambda database: letters.heads(database.reader, which, after, until, limit))
+
+    async def letter_ids(self, start: str, limit: int) -> list[str]:
+        """In their order."""
+        return await self._read(lambda database: letters.ids(database.reader, start, limit))
+
+    async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
+        """Those that are kept."""
+        return await self._read(lambda database: letters.some(database.reader, ids))
+
+    async def dead_record_ids(self, source: str) -> set[str]:
+        """One source's."""
+        return await self._read(lambda database: letters.record_ids(database.reader, source))
+
+    async def expire_letters(self, *, before: float, limit: int) -> tuple[int, int]:
+        """One transaction."""
+        return await self._write(lambda database: letters.expire(database, before, limit))
+
+    async def discard_letters(self, sink: str, *, keep: int, limit: int) -> Discarded:
+        """One transaction."""
+        return await self._write(lambda database: letters.discard(database, sink, keep, limit))
 
     async def facts(self) -> Facts:
         """`seen_ids` counts rows: one for each state of each id."""

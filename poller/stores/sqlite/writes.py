@@ -19,7 +19,7 @@ from poller.model import (
     SeenKey,
     Segment,
 )
-from poller.stores.sqlite import ranges
+from poller.stores.sqlite import letters, ranges
 from poller.stores.sqlite.file import Database
 from poller.stores.sqlite.queries import SQL
 
@@ -111,7 +111,6 @@ def forget_sink(database: Database, sink: str) -> bool:
     with database.transaction() as connection:
         retries = connection.execute(SQL["forget_retries"], (sink,)).rowcount
         events = connection.execute(SQL["forget_dead_events"], (sink,)).rowcount
-        connection.execute(SQL["count"], (-events, "dead_event"))
         positions = connection.execute(SQL["forget_positions"], (sink,)).rowcount
     return bool(events or positions or retries)
 
@@ -170,13 +169,13 @@ def _write_checkpoints(connection: sqlite3.Connection, checkpoints: Mapping[Chec
 
 def _add_dead_records(connection: sqlite3.Connection, dead: Sequence[DeadRecord]) -> None:
     rows = ((d.id, d.source, d.endpoint, d.ask, d.reason, d.error, d.raw, d.offset, d.at) for d in dead)
-    _count(connection, "dead_record", connection.executemany(SQL["add_dead_record"], rows))
+    connection.executemany(SQL["add_dead_record"], rows)
 
 
 def _deliver(
     connection: sqlite3.Connection, shard: int, sink: str, position: Position, dead: Sequence[DeadEvent]
 ) -> None:
-    _count(connection, "dead_event", connection.executemany(SQL["add_dead_event"], map(_dead_event_row, dead)))
+    connection.executemany(SQL["add_dead_event"], map(_dead_event_row, dead))
     connection.execute(SQL["write_position"], (sink, shard, position.seq, position.chain))
 
 
@@ -189,14 +188,16 @@ def _retry_row(place: tuple[str, int], retry: Retry) -> tuple[object, ...]:
 
 
 def _dead_event_row(dead: DeadEvent) -> tuple[object, ...]:
-    return dead.id, dead.sink, dead.shard, dead.seq, dead.reason, dead.error, _encode(dead.event), dead.at
+    return (
+        dead.id, dead.sink, dead.shard, dead.seq, dead.source, dead.reason, dead.error, dead.at, len(dead.event.body),
+        letters.pack(dead.event),
+    )  # fmt: skip
 
 
 def _close_dead_letters(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
     rows = [(dead,) for dead in ids]
     for kind in ("dead_record", "dead_event"):
-        closed = connection.executemany(SQL[f"close_{kind}"], rows).rowcount
-        connection.execute(SQL["count"], (-max(closed, 0), kind))
+        connection.executemany(SQL[f"close_{kind}"], rows)
 
 
 def _count(connection: sqlite3.Connection, name: str, cursor: sqlite3.Cursor) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from stores_content import dead_event, event, key, page, retry, segment
 
 from poller.errors import StoreFault, StoreFull, StoreRefused
-from poller.model import Attempted, CheckpointKey, Held, Position, Sighting
+from poller.model import Attempted, CheckpointKey, Held, LetterPlace, Position, Sighting, Which
 from poller.segment import end, unpack
 from poller.stores.sqlite import Config, SqliteStore, migrate, migrations, open_read, open_store, pending, ranges
 
@@ -52,14 +52,16 @@ def first_version(path: Path) -> None:
 async def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path, way: Callable[[Config], Any]) -> None:
     first_version(path)
     config = Config(path=path)
-    with pytest.raises(StoreRefused, match=r"lacks the migrations 0002_retries: run `poller migrate`"):
+    with pytest.raises(
+        StoreRefused, match=r"lacks the migrations 0002_retries, 0003_dead_letters: run `poller migrate`"
+    ):
         await open_read(config)
-    assert await pending(config) == ["0002_retries"]
+    assert await pending(config) == ["0002_retries", "0003_dead_letters"]
     opened = await way(config)
     if isinstance(opened, SqliteStore):
         await opened.close()
     else:
-        assert opened == ["0002_retries"]
+        assert opened == ["0002_retries", "0003_dead_letters"]
     assert await pending(config) == []
     store = await open_store(config)
     held = await store.hold(0)
@@ -68,6 +70,10 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path, way
     assert [e.id for s in await store.segments_after(0, 0, 1 << 20) for e in unpack(s)] == [event(1).id, event(2).id]
     assert await store.look_up(0, [key(1), key(2)]) == {1: Sighting(key(2).day, 0)}
     assert await store.dead_events() == [dead_event(9)]
+    (head,) = await store.letter_heads(Which(source="mor", sink="kafka"), after=LetterPlace(), until=9.0, limit=9)
+    assert (head.id, head.at) == (dead_event(9).id, 9.0)
+    (total,) = await store.letter_totals()
+    assert (total.letters, total.bytes) == (1, head.size)
     assert await store.checkpoints() == {CheckpointKey("mor", "user_calls"): b"\x01"}
     assert await store.get_meta("a") == "b"
     assert await store.done("hook", 0) == ()

@@ -6,27 +6,43 @@ import anyio
 import typer
 
 from poller import check as checking
-from poller import commands
+from poller import check_sinks, commands
 from poller.check import Finding
+from poller.check_sinks import Reach
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, when
+from poller.config import Settings
 
-Sources = Annotated[list[str] | None, typer.Argument(help="Only these sources; all of them otherwise.")]
+Sources = Annotated[list[str] | None, typer.Argument(help="Only these sources and webhooks; all of them otherwise.")]
 Since = Annotated[str, typer.Option(help="How far back the one request of each endpoint asks, such as 3h.")]
 
 
 def check(
     sources: Sources = None, since: Since = "1h", config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False
 ) -> None:
-    """Ask every endpoint once and say what came back. Exit code 1 when one failed."""
+    """Ask every endpoint once and say what came back; webhooks are looked up and not called. Exit code 1 when one failed."""
     settings = commands.settings_of(config)
     seconds = commands.duration(since, "--since")
-    found = anyio.run(lambda: checking.check(settings, sources or [], since=seconds))
+    found, reached = anyio.run(_check, settings, sources or [], seconds)
     if as_json:
-        say_json(found)
+        say_json([*found, *reached])
     else:
         for finding in found:
             _show(finding)
-    raise typer.Exit(1 if any(finding.verdict == "failed" for finding in found) else 0)
+        for reach in reached:
+            _show_reach(reach)
+    raise typer.Exit(1 if any(one.verdict == "failed" for one in (*found, *reached)) else 0)
+
+
+async def _check(settings: Settings, names: list[str], since: float) -> tuple[list[Finding], list[Reach]]:
+    hooks = [name for name in names if name in settings.sinks]
+    sources = [name for name in names if name in settings.sources or name not in settings.sinks]
+    reached = await check_sinks.check(settings, hooks) if hooks or not names else []
+    return await checking.check(settings, sources, since=since) if sources or not names else [], reached
+
+
+def _show_reach(reach: Reach) -> None:
+    said = f" → {', '.join(reach.addresses)}, may be reached" if reach.error is None else f": failed: {reach.error}"
+    say(f"{reach.sink}: {reach.url}{said}")
 
 
 def _show(finding: Finding) -> None:

@@ -112,3 +112,27 @@ async def test_names_that_are_no_webhooks(tmp_path: Path) -> None:
         said = await daemon.poller("webhook", *words, "log", code=1)
         assert said == "poller: sink log is no webhook, it is of kind ndjson: only webhooks have a state\n"
     assert "Webhooks" in await daemon.poller("webhook", "status")
+
+
+async def test_where_webhooks_lead_is_checked_without_a_call(tmp_path: Path) -> None:
+    async with receiver() as peer:
+        url = peer.url("/hooks/T0KEN", host="localhost")
+        sinks = {
+            "crm": {**hook(peer), "url": url, "allow": ["localhost"]},
+            "away": {"url": "https://crm.invalid/hooks/T0KEN", "secrets": [{"env": "KEY"}]},
+            "log": {"kind": "ndjson", "path": "out.jsonl"},
+        }
+        daemon = HookedDaemon(tmp_path, sinks, {"KEY": HMAC})
+        said = await daemon.poller("check", "crm")
+        assert said.startswith(f"crm: http://localhost:{peer.port} → ")
+        assert "127.0.0.1" in said
+        assert said.endswith(", may be reached\n")
+        said = await daemon.poller("check", "away", code=1)
+        assert said.startswith("away: https://crm.invalid: failed: the name")
+        told = json.loads(await daemon.poller("check", "--json", code=1))
+        assert [each.get("source") or each["sink"] for each in told] == ["office", "away", "crm"]
+        assert [each["verdict"] for each in told] == ["failed", "failed", "ok"]
+        assert "sink log is of kind ndjson" in await daemon.poller("check", "log", code=2)
+        assert "there is no source nobody" in await daemon.poller("check", "nobody", code=2)
+        assert "T0KEN" not in said + json.dumps(told)
+    assert peer.connections == 0

@@ -109,7 +109,7 @@ class Dialler:
 
     async def dial(self) -> Stream:
         """A connection, ready for HTTP. Wants a deadline around it. Raises NoLine."""
-        addresses = await self._addresses()
+        addresses = await self.addresses()
         stream = await self._connect(addresses[:_MOST_ADDRESSES])
         try:
             self._check_peer(stream)
@@ -121,7 +121,8 @@ class Dialler:
             raise
         return Stream(stream)
 
-    async def _addresses(self) -> list[str]:
+    async def addresses(self) -> list[str]:
+        """All that the host leads to, every one of which may be reached. Wants a deadline around it. Raises NoLine."""
         host = self._url.host
         literal = literal_of(host)
         if literal is not None:

@@ -1,14 +1,22 @@
 """The sink: filters, one attempt, and what came of it."""
 
+from collections.abc import Sequence
+
+import anyio
+
+from poller.errors import Refused, Transient
 from poller.model import Event
 from poller.protocols import Answered, Attempt, Pace
 from poller.redact import Redactor, secrets_of
 from poller.sinks.webhook.call import Caller
 from poller.sinks.webhook.config import Config
-from poller.sinks.webhook.dial import Dialler
+from poller.sinks.webhook.dial import Dialler, NoLine
 from poller.sinks.webhook.filters import Filter
 from poller.sinks.webhook.formats import Format
 from poller.sinks.webhook.verdict import CONTROL, NoReply, judge
+
+_LOOK_UP = 10.0
+"""Seconds for a name, where a person waits for it."""
 
 
 class WebhookSink:
@@ -25,7 +33,8 @@ class WebhookSink:
         """For what the other side said, which may repeat the path; for our own sentences its words are too common."""
         self._format = Format(config, config.keys())
         self._filter = Filter(config)
-        self._caller = Caller(config, dialler or Dialler(config))
+        self._dialler = dialler or Dialler(config)
+        self._caller = Caller(config, self._dialler)
 
     def __repr__(self) -> str:
         """Without keys, path and query."""
@@ -48,6 +57,15 @@ class WebhookSink:
             return _DELIVERED
         redact = self._redact.with_more(*call.signatures)
         return judge(reply, self.place, now=attempt.at, longest=self.pace.longest_retry_after, redact=redact)
+
+    async def reach(self) -> Sequence[str]:
+        """The addresses that calls would go to; nothing is sent. Raises Refused or Transient."""
+        with anyio.move_on_after(_LOOK_UP):
+            try:
+                return await self._dialler.addresses()
+            except NoLine as error:
+                raise Refused(error.reply.message) from None
+        raise Transient(f"the name service does not answer within {_LOOK_UP:g} s")
 
     async def close(self) -> None:
         """Drops the connections that are kept."""

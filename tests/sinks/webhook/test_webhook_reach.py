@@ -9,6 +9,7 @@ from dns_server import names
 from webhook_case import attempt, hook, settings
 from webhook_receiver import closes, receiver, says, sends
 
+from poller.errors import Refused
 from poller.sinks.webhook.dial import Dialler
 from poller.sinks.webhook.sink import WebhookSink
 
@@ -208,3 +209,21 @@ async def test_ipv6_literals() -> None:
         assert (await attempt(sink)).outcome == "delivered"
         await sink.close()
     assert peer.got[0].headers["host"] == f"[::1]:{peer.port}"
+
+
+# --- asked without a call --------------------------------------------------------------------------------------------
+
+
+async def test_where_it_leads_is_told_without_a_call() -> None:
+    async def answers(host: str, port: int) -> list[str]:  # noqa: ARG001 what a resolver is given
+        return {"crm.example": ["203.0.114.7", "2a00::7"], "two.example": ["203.0.114.7", "10.0.0.7"]}[host]
+
+    network = Recording()
+    crm = hook("https://crm.example/hooks", resolve=answers, network=network)
+    assert await crm.reach() == ["203.0.114.7", "2a00::7"]
+    two = hook("https://two.example/hooks", resolve=answers, network=network)
+    with pytest.raises(Refused, match=r"10\.0\.0\.7 is not public \(private\)"):
+        await two.reach()
+    own = hook("https://two.example/hooks", resolve=answers, network=network, allow=["10.0.0.0/8"])
+    assert await own.reach() == ["203.0.114.7", "10.0.0.7"]
+    assert network.asked == []

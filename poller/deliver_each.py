@@ -16,7 +16,7 @@ from poller.feed import IDLE, Feed
 from poller.gate import Gate
 from poller.health import Condition
 from poller.line import Line
-from poller.model import Position
+from poller.model import Attempted, Position
 from poller.place import fix_place
 from poller.protocols import EachSink
 from poller.retrying import longest
@@ -122,10 +122,20 @@ class EachDelivery:
         async with self.shard.lock:
             if line.generation != self.shard.generation:
                 raise Outdated("what was answered belongs to another history")
+            await self._confirm(line, batch)
             await self._store.attempted(self.shard.held, self.sink.name, batch)
         self.position = line.committed(batch)
         line.looked = -1
         await self.gate.save()
+
+    async def _confirm(self, line: Line, batch: Attempted) -> None:
+        """A store whose last commits were ours alone and are gone looks to the shard as it did before them."""
+        if not line.keeps:
+            return
+        name, number = self.sink.name, self.shard.number
+        found = await self._store.position(name, number), await self._store.done(name, number)
+        if found not in {line.written, (batch.position, tuple(batch.done))}:
+            raise Outdated("what is kept of the deliveries is not what was written last: the store was restored")
 
     async def _close(self, line: Line) -> None:
         """What is answered is kept, so that the next life repeats only what was under way."""
@@ -171,7 +181,9 @@ class EachDelivery:
         pace = self.sink.pace
         waiting = Waiting(ordered=pace.ordered)
         waiting.load(places, now=self._clock.now(), longest=longest(pace), position=position.seq)
-        line = Line(generation, self.sink, Ahead(position, done, self._feed.wants, pace.in_flight), waiting)
+        line = Line(
+            generation, self.sink, Ahead(position, done, self._feed.wants, pace.in_flight), waiting, (position, done)
+        )
         line.recovered = self.gate.recovered
         if self.gate.health.condition.state in {"down", "disabled"}:
             line.failed = set(waiting.seqs)  # nothing tells which of them failed before it went down

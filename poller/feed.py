@@ -128,8 +128,8 @@ class Feed:
                 wanted.append(place.seq)
         found = await self._store.retries(self._sink.name, self._shard.number, wanted)
         line.loaded = {retry.seq: retry for retry in found}
-        for seq in set(wanted) - line.loaded.keys():
-            line.waiting.drop(seq)  # somebody has removed it from the store
+        if len(found) < len(wanted):
+            raise Outdated("what was kept to be tried again is gone: the store was restored")
 
     async def _refill(self, line: Line) -> bool:
         """Looks at some more of the log; False where there is no more for now."""

@@ -123,7 +123,7 @@ class Health:
     ) -> None:
         """One attempt of the event with this number has ended. `began`: the `now` of its `begin`."""
         self._probing &= not probe
-        state, fresh = self.condition.state, began >= self.condition.since
+        state, fresh = self.condition.state, probe and began >= self.condition.since
         if state == "disabled":
             return
         if answer.disable:

@@ -10,13 +10,19 @@ from poller.waiting import Waiting
 class Line:
     """What is read ahead, what waits, and what has come of attempts since the last commit."""
 
-    def __init__(self, generation: int, sink: EachSink, ahead: Ahead, waiting: Waiting) -> None:
+    def __init__(
+        self, generation: int, sink: EachSink, ahead: Ahead, waiting: Waiting, written: tuple[Position, tuple[int, ...]]
+    ) -> None:
+        """`written`: position and what is done behind it, as the store has them."""
         self.generation = generation
         self.ahead = ahead
         self.waiting = waiting
         self.notes = Notes(sink.pace.in_flight)
         self.batch: Attempted | None = None
         """Is being committed, until that is known to have worked."""
+        self.written = written
+        self.keeps = len(waiting) > 0
+        """Something is, or was, in the store that the log alone could not give back."""
         self.loaded: dict[int, Retry] = {}
         """The bytes of what is due next."""
         self.failed: set[int] = set()
@@ -57,11 +63,13 @@ class Line:
 
     def buried(self, letter: DeadEvent, now: float) -> None:
         """It will never be taken."""
+        self.keeps = True
         self.notes.bury(letter)
         self._over(letter, now)
 
     def kept(self, retry: Retry) -> None:
         """It is tried again, or waits for its turn."""
+        self.keeps = True
         self.notes.keep(retry)
         self.ahead.settle(retry.seq)
 
@@ -103,6 +111,7 @@ class Line:
     def committed(self, batch: Attempted) -> Position:
         """It is in the store."""
         self.batch = None
+        self.written = batch.position, tuple(batch.done)
         for seq in batch.over:
             self.waiting.drop(seq)
         for retry in batch.later:

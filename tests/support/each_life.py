@@ -13,6 +13,7 @@ from fake_clock import FakeClock
 from msgspec import structs
 
 from poller.deliver_each import EachDelivery
+from poller.errors import StoreFault
 from poller.gate import Gate
 from poller.metrics import Metrics
 from poller.model import Event, PageCommit
@@ -64,9 +65,14 @@ class ScriptedSink:
     def wants(self, event: Event) -> bool:
         return event.subject not in self.unwanted
 
-    async def attempt(self, event: Event, attempt: Attempt) -> Answered:
+    async def step(self) -> None:
+        """A crash may come here; a fault of the store cannot."""
         if self.fuse is not None:
-            await self.fuse.step()
+            with suppress(StoreFault):
+                await self.fuse.step()
+
+    async def attempt(self, event: Event, attempt: Attempt) -> Answered:
+        await self.step()
         self.asked.append((self.clock.now(), event.subject, attempt))
         self.ids[event.subject].add(event.id)
         self.running += 1
@@ -78,8 +84,7 @@ class ScriptedSink:
                 answer = await answer()
             if answer.outcome == "delivered":
                 self.taken.append(event.subject)
-            if self.fuse is not None:
-                await self.fuse.step()
+            await self.step()
             return answer
         finally:
             self.running -= 1

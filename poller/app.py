@@ -101,7 +101,7 @@ async def _open_source(app: App, stack: AsyncExitStack, hosts: Hosts, name: str,
         _log.warning(
             "certificates are not checked", source=name, detail="tls.verify is false: anybody may pose as this system"
         )
-    dead = {letter.id for letter in await app.store.dead_records()}
+    dead = await app.store.dead_record_ids(identifier)
     for key, endpoint_options in endpoints_of(options).items():
         app.metrics.declare(name, source.endpoints[key].name)
         app.tracks += _tracks(setup, source, key, endpoint_options, mentions=options.recordings_from_calls, dead=dead)

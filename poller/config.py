@@ -71,6 +71,11 @@ class Settings(Options):
         gt=0,
         description="How long ids are remembered; at least 2 days more than the longest rung reaches.",
     )
+    dead_letter_retention: Duration = Field(
+        2_592_000.0,
+        gt=0,
+        description="How long dead letters are kept; at least 2 days more than the longest rung reaches.",
+    )
     shutdown_grace: Duration = Field(30.0, description="Longest time from SIGTERM to the end.")
     server: Server = Server()
     admin: Admin = Admin()
@@ -125,8 +130,9 @@ class _Reader:
             values.pop(section, None)
         values["store"] = store or Options()
         top = self._check(Settings, values, ())
-        seen_ttl = top.seen_ttl if isinstance(top, Settings) else None
-        self.faults += cross_faults(sources, sinks, seen_ttl)
+        names = ("seen_ttl", "dead_letter_retention")
+        horizons = {name: getattr(top, name) for name in names} if isinstance(top, Settings) else {}
+        self.faults += cross_faults(sources, sinks, horizons)
         if self.faults or not isinstance(top, Settings):
             return None
         return top.model_copy(update={"sources": sources, "sinks": sinks})

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from poller.options import EndpointOptions, Name, SinkOptions, SourceOptions, show_duration
 
 MARGIN = 2 * 86_400.0
-"""Seconds that ids are remembered beyond the reach of the longest rung."""
+"""Seconds that ids are remembered and dead letters kept beyond the reach of the longest rung."""
 
 Fault = tuple[tuple[str | int, ...], str]
 _NAME = TypeAdapter[str](Name)
@@ -26,9 +26,9 @@ def endpoints_of(source: SourceOptions) -> dict[str, EndpointOptions]:
 
 
 def cross_faults(
-    sources: Mapping[str, SourceOptions], sinks: Mapping[str, SinkOptions], seen_ttl: float | None
+    sources: Mapping[str, SourceOptions], sinks: Mapping[str, SinkOptions], horizons: Mapping[str, float]
 ) -> Iterator[Fault]:
-    """Every fault between the parts. `seen_ttl` (seconds) is None where it is itself wrong."""
+    """Every fault between the parts. `horizons`: `seen_ttl` and `dead_letter_retention` in seconds, where they are well."""
     yield from _names("sources", sources)
     yield from _names("sinks", sinks)
     yield from _same_ids(sources)
@@ -36,8 +36,8 @@ def cross_faults(
     yield from _transactional_ids(sinks)
     yield from _renamed(sinks)
     yield from _unknown_sources(sources, sinks)
-    if seen_ttl is not None:
-        yield from _reach(sources, seen_ttl)
+    for horizon, length in horizons.items():
+        yield from _reach(sources, horizon, length)
 
 
 def _names(section: str, names: Iterable[str]) -> Iterator[Fault]:
@@ -100,13 +100,15 @@ def _unknown_sources(sources: Mapping[str, SourceOptions], sinks: Mapping[str, S
                 yield place, f"`{wanted}` is the id of no source; there are {', '.join(sorted(known))}"
 
 
-def _reach(sources: Mapping[str, SourceOptions], seen_ttl: float) -> Iterator[Fault]:
+def _reach(sources: Mapping[str, SourceOptions], horizon: str, length: float) -> Iterator[Fault]:
+    """What is forgotten while its row is still polled would be new again."""
+    what = {"seen_ttl": "ids must be remembered", "dead_letter_retention": "dead letters must be kept"}[horizon]
     for name, source in sources.items():
         for key, endpoint in endpoints_of(source).items():
             back = endpoint.ladder[-1].back
-            if seen_ttl < back + MARGIN:
-                sentence = f"reaches back {show_duration(back)}, and ids must be remembered 2 days longer: "
+            if length < back + MARGIN:
+                sentence = f"reaches back {show_duration(back)}, and {what} 2 days longer: "
                 sentence += (
-                    f"seen_ttl is {show_duration(seen_ttl)}, but at least {show_duration(back + MARGIN)} is needed"
+                    f"{horizon} is {show_duration(length)}, but at least {show_duration(back + MARGIN)} is needed"
                 )
                 yield ("sources", name, "endpoints", key, "ladder"), sentence

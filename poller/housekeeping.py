@@ -1,5 +1,6 @@
 """What is done beside the two lines: gauges that nobody else sets, and expiry."""
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Protocol
@@ -11,8 +12,11 @@ from poller.checkpoint import Checkpoint
 from poller.clock import Clock
 from poller.config import Settings
 from poller.errors import PollerError
+from poller.event import instant
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
+from poller.model import Discarded
+from poller.options import show_size
 from poller.protocols import Store
 from poller.shard import Shard
 from poller.track import Track, claims
@@ -23,6 +27,12 @@ EXPIRE_EVERY = 300.0
 PAUSE = 0.05
 EXPIRE_ROWS = 5_000
 """Rows deleted at a time, so that commits do not wait long."""
+LETTERS = 500
+"""Dead letters deleted at a time: each has a body."""
+_ROUNDS = 200
+"""Such times in a row, before other work has its turn."""
+_DOWN_TO = 0.9
+"""Part of `max_dead_letters` that is left by a deletion, so that one sentence stands for many letters."""
 REASONS = ("rebuilding", "backlog", "store_full")
 
 
@@ -42,7 +52,8 @@ class Housekeeping:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._outage = Outage(get_logger().bind(what=_NAME), parts.clock)
+        self._log = get_logger().bind(what=_NAME)
+        self._outage = Outage(self._log, parts.clock)
 
     async def run(self) -> None:
         """Gauges every few seconds, expiry every few minutes."""
@@ -52,8 +63,10 @@ class Housekeeping:
             try:
                 self.show_tracks()
                 await self.show_store()
+                await self.limit_letters()
                 if clock.mono() - expired >= EXPIRE_EVERY:
                     await self.expire()
+                    await self.expire_letters()
                     expired = clock.mono()
                 self._outage.ended()
                 shard.store_works(_NAME)
@@ -97,6 +110,59 @@ class Housekeeping:
             >= EXPIRE_ROWS
         ):
             await parts.clock.sleep(PAUSE)
+
+    # --- dead letters ------------------------------------------------------------------------------------------------
+
+    async def limit_letters(self) -> None:
+        """What the dead letters of each sink take; the oldest go where that is more than its `max_dead_letters`."""
+        parts, held = self._parts, Counter[str]()
+        for total in await parts.store.letter_totals():
+            held[total.sink] += total.bytes
+        for name, options in parts.settings.sinks.items():
+            limit = options.max_dead_letters
+            if limit is not None and held[name] > limit:
+                held[name] -= await self._discard(name, limit)
+            parts.metrics.dead_letter_bytes[name].set(held[name])
+
+    async def _discard(self, sink: str, limit: int) -> int:
+        """Returns the bytes that went."""
+        parts, gone = self._parts, Discarded()
+        try:
+            for _ in range(_ROUNDS):
+                some = await parts.store.discard_letters(sink, keep=int(limit * _DOWN_TO), limit=LETTERS)
+                parts.metrics.dead_letters_discarded[sink].inc(some.letters)
+                gone = Discarded(gone.letters + some.letters, gone.bytes + some.bytes, some.until or gone.until)
+                if some.letters < LETTERS:
+                    break
+                await parts.clock.sleep(PAUSE)
+        finally:  # a store that fails halfway does not hide what is gone
+            if gone.letters:
+                self._log.error(
+                    "the oldest dead letters were deleted",
+                    sink=sink, letters=gone.letters, set_aside_until=instant(gone.until),
+                    detail=f"they took more than max_dead_letters ({show_size(limit)}): mend the receiver and retry the rest",
+                )  # fmt: skip
+        return gone.bytes
+
+    async def expire_letters(self) -> None:
+        """Those past `dead_letter_retention`."""
+        parts, gone = self._parts, Counter[str]()
+        before = parts.clock.now() - parts.settings.dead_letter_retention
+        try:
+            while True:
+                records, events = await parts.store.expire_letters(before=before, limit=LETTERS)
+                for what, count in (("record", records), ("event", events)):
+                    gone[what] += count
+                    parts.metrics.dead_letters_expired[what].inc(count)
+                if records + events < LETTERS:
+                    break
+                await parts.clock.sleep(PAUSE)
+        finally:
+            if gone.total():
+                self._log.warning(
+                    "old dead letters were deleted", records=gone["record"], events=gone["event"],
+                    set_aside_before=instant(before),
+                )  # fmt: skip
 
 
 def by_endpoint(tracks: Iterable[Track]) -> list[tuple[tuple[str, str], list[Track]]]:

@@ -196,6 +196,12 @@ class Metrics:
         self.delivery_dead_letters = self._counter(
             "poller_delivery_dead_letters_total", "Events that the sink can never take.", "sink", "reason"
         )
+        self.dead_letter_bytes = self._gauge(
+            "poller_dead_letter_bytes", "Size of the sink's dead letters, before compression.", "sink"
+        )
+        self.dead_letters_discarded = self._counter(
+            "poller_dead_letters_discarded_total", "Oldest dead letters that were deleted for max_dead_letters.", "sink"
+        )
         self.sink_enabled = self._gauge(
             "poller_sink_enabled", "0 while nothing is tried: the sink wants no more calls, or was disabled.", "sink"
         )
@@ -207,6 +213,9 @@ class Metrics:
         self.events = self._counter("poller_events_total", "Events committed.", "type")
         self.record_dead_letters = self._counter(
             "poller_record_dead_letters_total", "Records that could not be understood.", "endpoint", "reason"
+        )
+        self.dead_letters_expired = self._counter(
+            "poller_dead_letters_expired_total", "Dead letters that were deleted for dead_letter_retention.", "what"
         )
         self.store_commit_seconds = self._histogram(
             "poller_store_commit_seconds",
@@ -236,6 +245,8 @@ class Metrics:
         build[version("poller"), platform.python_version()].set(1)
         for kind in EVENT_TYPES:
             _ = self.events[kind]
+        for what in ("record", "event"):
+            _ = self.dead_letters_expired[what]
 
     def _counter(self, name: str, text: str, *labels: str) -> Table:
         self.tables.append(Table(name, "counter", text, *labels))
@@ -275,6 +286,8 @@ class Metrics:
         self.sink_enabled[sink].set(1)
         _ = self.deliveries[sink, "delivered", ""]
         _ = self.producer_rebuilds[sink]
+        _ = self.dead_letters_discarded[sink]
+        self.dead_letter_bytes[sink].set(0)
         self.delivery_seconds.labels(sink)
         self.end_to_end_seconds.labels(sink)
 

@@ -328,5 +328,9 @@ class SinkOptions(Options):
     )
     renamed_from: Name | None = Field(None, description="The sink's earlier name, whose position it takes over.")
     max_pending: Size | None = Field(None, description="Largest backlog before the sink's own decision applies.")
+    max_dead_letters: Size | None = Field(
+        256 << 20,
+        description="Largest sum of the sink's dead letters, before compression. Beyond it the oldest are deleted.",
+    )
     vendor: Literal["include", "omit"] = Field("include", description="Whether events carry the vendor's raw record.")
     mask_numbers: bool = Field(False, description="Whether all but the last three digits of phone numbers are masked.")

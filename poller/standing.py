@@ -1,5 +1,7 @@
 """How the sinks stand, and switching webhooks off and on: in a running daemon, and on a store that was opened because none runs."""
 
+from collections import Counter
+
 from msgspec import Struct
 
 from poller import gate
@@ -29,7 +31,7 @@ class _Wait(Struct):
 
 async def sinks(app: App, *, running: bool) -> list[SinkStatus]:
     """Configured ones and those that the store remembers."""
-    dead = await app.store.dead_events()
+    dead = await _dead(app)
     known = {sink for sink, _ in await app.store.positions()}
     found = []
     for name in sorted(known | set(app.sinks)):
@@ -46,7 +48,7 @@ async def sinks(app: App, *, running: bool) -> list[SinkStatus]:
                 pending=wait.log + wait.kept,
                 retrying=wait.kept,
                 oldest_pending=wait.oldest,
-                dead_letters=sum(letter.sink == name for letter in dead),
+                dead_letters=dead[name],
                 error=next((str(error) for error in errors if error is not None), None),
                 state=condition.state if condition else None,
                 since=condition.since or None if condition else None,
@@ -82,8 +84,16 @@ async def _webhook_status(app: App, name: str, *, running: bool) -> WebhookStatu
         retrying=wait.kept,
         next_retry=wait.next_retry,
         oldest_pending=wait.oldest,
-        dead_letters=len(await app.store.dead_events(name)),
+        dead_letters=(await _dead(app))[name],
     )
+
+
+async def _dead(app: App) -> Counter[str]:
+    """How many dead letters there are, by sink."""
+    found = Counter[str]()
+    for total in await app.store.letter_totals():
+        found[total.sink] += total.letters
+    return found
 
 
 def _next_try(it: Condition, wait: _Wait, now: float) -> float | None:

@@ -84,7 +84,7 @@ def test_the_effective_configuration_fits_the_schema(settings: Settings) -> None
 def test_the_defaults_that_the_comments_name(settings: Settings) -> None:
     """A default that is written out in the example must be the default."""
     defaults = Settings(store=settings.store)
-    for name in ("retention", "seen_ttl", "shutdown_grace", "server", "admin", "log"):
+    for name in ("retention", "seen_ttl", "dead_letter_retention", "shutdown_grace", "server", "admin", "log"):
         assert getattr(settings, name) == getattr(defaults, name)
     crm = settings.sinks["crm"].model_dump()
     fields = type(settings.sinks["crm"]).model_fields

@@ -174,6 +174,8 @@ def with_line(line: str) -> str:
         (with_line("retention: 0s\n"), "retention (line 11): should be greater than 0"),
         (with_line("retention: 36501d\n"), "is longer than 100 years"),
         (with_line("seen_ttl: 95h\n"), "sources.office.endpoints.calls.ladder (line 10): reaches back 2d"),
+        (with_line("dead_letter_retention: 95h\n"), "dead_letter_retention is 95h, but at least 4d is needed"),
+        (with_line("dead_letter_retention: 0s\n"), "dead_letter_retention (line 11): should be greater than 0"),
         (WHOLE.replace("password: {env: PASSWORD}\n", "\n"), "sources.office.password (line 5): is required"),
         (WHOLE.replace("{env: PASSWORD}", "{env: GONE}"), "the environment variable GONE is not set"),
         (WHOLE.replace("{env: PASSWORD}", "{file: gone}"), "cannot be read: No such file or directory"),
@@ -218,6 +220,7 @@ def test_faults_between_sinks(loaded: Loader) -> None:
 
 def test_seen_ttl_at_its_least(loaded: Loader) -> None:
     assert loaded(WHOLE + "seen_ttl: 96h\n").seen_ttl == 96 * 3600
+    assert loaded(WHOLE + "dead_letter_retention: 96h\n").dead_letter_retention == 96 * 3600
 
 
 def test_a_secret_from_a_file_next_to_the_configuration(loaded: Loader, tmp_path: Path) -> None:

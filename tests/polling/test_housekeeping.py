@@ -2,16 +2,21 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from anyio import create_task_group, fail_after
+from anyio.lowlevel import checkpoint
+from fake_clock import HurriedClock
 from polling_rig import NAME, Rig, later, poll_on
 from polling_vendor import Listed, Query
+from structlog.testing import capture_logs
 
 from poller.app_parts import App
 from poller.config import Settings
 from poller.errors import BadAnswer, StoreFull
-from poller.housekeeping import Housekeeping
-from poller.model import DAY, Ask, CheckpointKey, Keys, PageCommit
+from poller.housekeeping import LETTERS, PAUSE, Housekeeping
+from poller.model import DAY, Ask, CheckpointKey, DeadEvent, DeadRecord, Event, Keys, PageCommit, Position
 from poller.segment import end
 from poller.sinks import ndjson
 from poller.stores.memory import Config
@@ -22,9 +27,9 @@ pytestmark = pytest.mark.anyio
 LADDER = [{"back": "5m"}, {"back": "30m", "every": "5m"}]
 
 
-def keeping(rig: Rig, *tracks: Track, sinks: tuple[str, ...] = ()) -> Housekeeping:
-    """Housekeeping over these tracks, with these sinks configured."""
-    options = {name: ndjson.Config(kind="ndjson", path=Path("-")) for name in sinks}
+def keeping(rig: Rig, *tracks: Track, sinks: tuple[str, ...] = (), **keys: Any) -> Housekeeping:
+    """Housekeeping over these tracks, with these sinks configured. `keys`: of each sink."""
+    options = {name: ndjson.Config(kind="ndjson", path=Path("-"), **keys) for name in sinks}
     settings = Settings.model_validate({"store": Config(), "sinks": options, "seen_ttl": "30d", "retention": "7d"})
     app = App(settings, rig.store, rig.clock, rig.metrics, rig.setup.rnd, [rig.shard])
     app.tracks = list(tracks)
@@ -141,3 +146,94 @@ async def test_only_configured_sinks_hold_the_log_back(rig: Rig) -> None:
     assert len(await rig.log()) == 3
     await keeping(rig, track, sinks=("kafka",)).expire()
     assert len(await rig.log()) < 3
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+BODY = 1_000
+
+
+async def bury(rig: Rig, sink: str, count: int, *, age: float = 0.0) -> None:
+    """Dead events of one sink, each a second younger than the one before; the first one is `age` seconds old."""
+    began = rig.clock.now() - age
+    first = len(await rig.store.dead_events())
+    letters = [
+        DeadEvent(
+            id=f"{sink}-{number:05d}", sink=sink, shard=0, seq=number, reason="backlog", error="", at=began + number - first,
+            event=Event(str(number), "telephony.call.new", "/poller/mor/calls", "", None, "", None, b"x" * BODY),
+        )
+        for number in range(first, first + count)
+    ]  # fmt: skip
+    await rig.store.delivered(rig.shard.held, sink, Position(), letters)
+
+
+async def test_dead_letters_expire(rig: Rig) -> None:
+    """In small transactions, whatever they are, whoever they are for, and with one sentence."""
+    rig.clock = HurriedClock()
+    await bury(rig, "crm", 3 * LETTERS // 2, age=30 * DAY + LETTERS)
+    record = DeadRecord(
+        id="r", source=NAME, endpoint="phones.calls", ask="", reason="bad_record", error="", raw=b"{", offset=None,
+        at=rig.clock.now() - 30 * DAY - 1,
+    )  # fmt: skip
+    rig.shard.held = await rig.store.commit_page(rig.shard.held, PageCommit(dead=[record]))
+    with capture_logs() as said:
+        await keeping(rig).expire_letters()
+        await keeping(rig).expire_letters()
+    left = [letter.id for letter in await rig.store.dead_events()]
+    assert (left[0], len(left)) == (f"crm-{LETTERS:05d}", LETTERS // 2)
+    assert await rig.store.dead_records() == []
+    expired = rig.metrics.dead_letters_expired
+    assert (expired["record"].value, expired["event"].value) == (1, LETTERS)
+    (line,) = said
+    assert (line["records"], line["events"], line["log_level"]) == (1, LETTERS, "warning")
+
+
+async def test_the_oldest_dead_letters_make_room(rig: Rig) -> None:
+    await bury(rig, "crm", 100)
+    await bury(rig, "erp", 10)
+    await bury(rig, "gone", 20)
+    shown = keeping(rig, sinks=("crm", "erp"), max_dead_letters=f"{90 * BODY}B")
+    with capture_logs() as said:
+        await shown.limit_letters()
+        await shown.limit_letters()
+    left = [letter.id for letter in await rig.store.dead_events("crm")]
+    assert left == [f"crm-{number:05d}" for number in range(19, 100)], "nine tenths are left"
+    assert (len(await rig.store.dead_events("erp")), len(await rig.store.dead_events("gone"))) == (10, 20)
+    metrics = rig.metrics
+    assert (metrics.dead_letters_discarded["crm"].value, metrics.dead_letters_discarded["erp"].value) == (19, 0)
+    assert (metrics.dead_letter_bytes["crm"].value, metrics.dead_letter_bytes["erp"].value) == (81_000, 10_000)
+    (line,) = said
+    assert (line["sink"], line["letters"], line["log_level"]) == ("crm", 19, "error")
+    assert line["set_aside_until"] == "2023-11-14T22:13:38.000Z"
+    assert "more than max_dead_letters (90000B)" in line["detail"]
+
+
+async def test_many_dead_letters_are_deleted_a_few_at_a_time(rig: Rig) -> None:
+    rig.clock = HurriedClock()
+    await bury(rig, "crm", 3 * LETTERS)
+    with capture_logs() as said:
+        await keeping(rig, sinks=("crm",), max_dead_letters="0B").limit_letters()
+    assert await rig.store.letter_totals() == []
+    assert [line["letters"] for line in said] == [3 * LETTERS]
+    assert rig.clock.mono() == pytest.approx(1_000 + 3 * PAUSE)
+
+
+async def test_a_sink_without_a_limit_keeps_its_dead_letters(rig: Rig) -> None:
+    await bury(rig, "kafka", 100)
+    await keeping(rig, sinks=("kafka",), max_dead_letters=None).limit_letters()
+    assert len(await rig.store.dead_events("kafka")) == 100
+    assert rig.metrics.dead_letter_bytes["kafka"].value == 100 * BODY
+
+
+async def test_it_looks_after_dead_letters_by_itself(rig: Rig) -> None:
+    rig.clock = HurriedClock()
+    await bury(rig, "crm", 10)
+    await bury(rig, "old", 5, age=31 * DAY)
+    shown = keeping(rig, sinks=("crm",), max_dead_letters=f"{5 * BODY}B")
+    with fail_after(60):
+        async with create_task_group() as tasks:
+            tasks.start_soon(shown.run)
+            while sum(total.letters for total in await rig.store.letter_totals()) > 4:
+                await checkpoint()
+            tasks.cancel_scope.cancel()
+    assert {total.sink for total in await rig.store.letter_totals()} == {"crm"}

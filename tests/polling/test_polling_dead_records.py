@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from polling_rig import NAME, Rig, poll_on
+from polling_rig import ID, NAME, Rig, poll_on
 from polling_vendor import Listed, Query, lines
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +40,24 @@ async def test_a_broken_record_is_kept_once_with_its_bytes_and_the_page_goes_on(
     }
     assert {letter.at for letter in letters} == {now}
     assert rig.counted(track) == {"new": 1, "duplicate": 4, "invalid": 20}
+    assert rig.metrics.record_dead_letters["phones.calls", "bad_record"].value == 2
+
+
+async def test_a_record_that_expired_and_is_still_shown_is_not_reported_again(rig: Rig) -> None:
+    """A row without a date may be shown for ever. Only a restart knows it no more, and keeps it as long again."""
+    with_broken(rig, BROKEN)
+    track = rig.track()
+    await poll_on(track, 2)
+    assert await rig.store.expire_letters(before=rig.clock.now(), limit=10) == (1, 0)
+    await poll_on(track, 2)
+    assert await rig.store.dead_records() == []
+    assert rig.metrics.record_dead_letters["phones.calls", "bad_record"].value == 1
+    await rig.restart()
+    for _ in range(2):
+        track = rig.track()
+        track.keeper.knows_dead(await rig.store.dead_record_ids(ID))
+        await poll_on(track, 2)
+    assert len(await rig.store.dead_records()) == 1
     assert rig.metrics.record_dead_letters["phones.calls", "bad_record"].value == 2
 
 

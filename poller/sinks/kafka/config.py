@@ -1,12 +1,12 @@
 """The keys of a Kafka sink, and how the client library is told about them."""
 
 import ssl
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from poller.errors import SinkRefused
-from poller.options import FilePath, Options, PositiveDuration, Secret, SinkOptions
+from poller.options import FilePath, Options, PositiveDuration, Secret, SinkOptions, Size
 
 _SAFE = r"^[a-zA-Z0-9._-]{1,249}$"
 
@@ -59,6 +59,12 @@ class Security(Options):
         return self
 
 
+def _no_limit(value: int | None) -> int | None:
+    if value is not None:
+        raise ValueError("cannot be limited for Kafka, which would lack what is deleted: remove the key")
+    return value
+
+
 class Config(SinkOptions):
     """A Kafka sink."""
 
@@ -84,6 +90,11 @@ class Config(SinkOptions):
     commit_timeout: PositiveDuration = Field(45.0, description="Longest time for one transaction.")
     transaction_timeout: PositiveDuration = Field(
         60.0, description="After which brokers abort a transaction; between commit_timeout and the broker's own limit."
+    )
+
+    max_dead_letters: Annotated[Size | None, AfterValidator(_no_limit)] = Field(
+        None,
+        description="Cannot be set: Kafka would lack what is deleted. There are few: events that are too large.",
     )
 
     @model_validator(mode="after")

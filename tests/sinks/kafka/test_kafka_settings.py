@@ -56,6 +56,14 @@ def test_transaction_outlives_our_own_deadline() -> None:
         config(commit_timeout="60s", transaction_timeout="60s")
 
 
+def test_dead_letters_of_kafka_have_no_limit() -> None:
+    """Kafka would lack what is deleted; `config show` writes the default out, which stays valid."""
+    assert config().max_dead_letters is None
+    assert config(max_dead_letters=None).max_dead_letters is None
+    with pytest.raises(ValidationError, match="cannot be limited for Kafka"):
+        config(max_dead_letters="1GiB")
+
+
 def test_certificate_files_that_are_not_there() -> None:
     with pytest.raises(SinkRefused, match="certificate files"):
         config(security={"protocol": "SSL", "ca_file": "/nowhere.pem"}).connection()

@@ -92,12 +92,14 @@ def validate(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
         "endpoints": sum(len(endpoints_of(source)) for source in settings.sources.values()),
         "sinks": len(settings.sinks),
     }
-    warnings = commands.obstacles(settings)
+    obstacles, doubts = commands.obstacles(settings), commands.doubts(settings)
     if as_json:
-        say_json({"valid": True, "faults": [], "warnings": warnings, **counts})
+        say_json({"valid": True, "faults": [], "warnings": [*doubts, *obstacles], **counts})
         return
     say(f"{config}: no faults; " + ", ".join(f"{name}: {count}" for name, count in counts.items()))
-    for warning in warnings:
+    for doubt in doubts:
+        say(f"warning: {doubt}")
+    for warning in obstacles:
         say(f"warning: {warning} (if the daemon is to run here, as this user)")
 
 

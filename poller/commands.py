@@ -48,6 +48,15 @@ def obstacles(settings: Settings) -> list[str]:
     return load_store_kind(kind_of(settings.store)).obstacles(settings.store)
 
 
+def doubts(settings: Settings) -> list[str]:
+    """What the configuration of a sink allows and hardly ever means."""
+    return [
+        f"sinks.{name}.{doubt}"
+        for name, options in settings.sinks.items()
+        for doubt in getattr(options, "doubts", list)()
+    ]
+
+
 async def migrate(settings: Settings) -> Facts:
     """Opens the store, which brings its schema up to date, and closes it. Raises StoreRefused or StoreFault."""
     store = await load_store_kind(kind_of(settings.store)).open_store(settings.store)

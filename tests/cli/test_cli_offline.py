@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
+from poller.signing import hmac_text
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 WHOLE = """\
@@ -141,3 +143,22 @@ def test_a_store_that_cannot_be_opened_exits_1(poller: Run, tmp_path: Path) -> N
 
 def test_version(poller: Run) -> None:
     assert poller("--version").stdout.startswith("poller 0.")
+
+
+HOOKS = """
+  open: {kind: webhook, url: 'http://crm.example/h/T0KEN', secrets: [{env: KEY}], allow_http: true, allow: [0.0.0.0/0]}
+  blind: {kind: webhook, url: 'https://crm.example/h', secrets: [{env: KEY}], tls: {verify: false}}
+  well: {kind: webhook, url: 'https://crm.example/h', secrets: [{env: KEY}], allow: [10.0.0.0/8]}
+"""
+
+
+def test_what_is_hardly_ever_meant_is_said(poller: Run, tmp_path: Path) -> None:
+    (tmp_path / "poller.yaml").write_text(WHOLE.replace("sinks:\n", f"sinks:{HOOKS}", 1))
+    key = hmac_text(bytes(32))
+    expected = [
+        "sinks.open.url: is http: everybody on the way reads along",
+        "sinks.open.allow: opens every network but metadata addresses: name those that are meant",
+        "sinks.blind.tls.verify: is false: anybody may pose as this receiver",
+    ]
+    assert poller("validate", KEY=key).stdout.splitlines()[1:] == [f"warning: {sentence}" for sentence in expected]
+    assert json.loads(poller("validate", "--json", KEY=key).stdout)["warnings"] == expected

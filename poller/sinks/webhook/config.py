@@ -127,6 +127,17 @@ class Config(SinkOptions):
         """What `allow` opens."""
         return read_allow(self.allow)
 
+    def doubts(self) -> list[str]:
+        """What is allowed and yet hardly ever meant."""
+        found = []
+        if self.url.scheme == "http":
+            found.append("url: is http: everybody on the way reads along")
+        elif not self.tls.verify:
+            found.append("tls.verify: is false: anybody may pose as this receiver")
+        if any(network.prefixlen == 0 for network in self.allowed().networks):
+            found.append("allow: opens every network but metadata addresses: name those that are meant")
+        return found
+
     def keys(self) -> Sequence[SigningKey]:
         """The signing keys. Never show them."""
         return [read_signing_key(secret.reveal()) for secret in self.secrets]

@@ -1,10 +1,16 @@
-"""When something is tried next, by the state of a webhook and by what waits."""
+"""How webhooks stand: when something is tried next, and what a daemon says that has only just begun."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from webhook_case import HMAC
 
+from poller.app import opened
+from poller.config import load
+from poller.errors import PollerError
 from poller.health import Condition
+from poller.operate import Work
 from poller.standing import _next_try, _Wait
 
 NOW = 1_000.0
@@ -34,3 +40,24 @@ TURN = _Wait(kept=1)
 )
 def test_the_next_try(condition: dict[str, Any], wait: _Wait, expected: float | None) -> None:
     assert _next_try(Condition(**condition), wait, NOW) == expected
+
+
+CONFIG = """\
+store: {kind: memory}
+sinks:
+  crm: {kind: webhook, url: 'https://crm.example/hooks', secrets: [{env: KEY}]}
+"""
+
+
+@pytest.mark.anyio
+async def test_before_it_has_read_how_a_webhook_stands_nothing_is_switched(tmp_path: Path) -> None:
+    """Else an enabling would not know that there is something to enable, and write over it."""
+    (tmp_path / "poller.yaml").write_text(CONFIG)
+    async with opened(load(tmp_path / "poller.yaml", {"KEY": HMAC})) as app:
+        await Work(app, running=False).disable_webhook("crm", "they move")
+        daemon = Work(app, running=True)
+        for question in (daemon.enable_webhook("crm"), daemon.disable_webhook("crm", "")):
+            with pytest.raises(PollerError, match="has not read yet how crm stands"):
+                await question
+        (crm,) = await daemon.webhooks()
+        assert (crm.state, crm.why) == ("disabled", "disabled by hand: they move")

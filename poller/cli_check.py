@@ -30,7 +30,8 @@ def check(
             _show(finding)
         for reach in reached:
             _show_reach(reach)
-    raise typer.Exit(1 if any(one.verdict == "failed" for one in (*found, *reached)) else 0)
+    verdicts = [one.verdict for one in found] + [one.verdict for one in reached]
+    raise typer.Exit(1 if "failed" in verdicts else 0)
 
 
 async def _check(settings: Settings, names: list[str], since: float) -> tuple[list[Finding], list[Reach]]:

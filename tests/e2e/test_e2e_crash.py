@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from e2e_daemon import Trial, daemon, kafka_sink, simulation, source, world
-from e2e_edges import edges
+from e2e_edges import MODULES, edges
 from e2e_elsewhere import excused, stale
 from e2e_lives import Lives, copy_store, lives_of, put_store
 from e2e_scenes import FIRST, SCENES, SEND, Scene
@@ -62,7 +62,7 @@ class Crashes:
         self.trial = trial
         self.lives = lives
         self.work = Work(trial.sims)
-        self.names = [edge.name for edge in edges()]
+        self.names = [edge.name for edge in edges(MODULES)]
         self.scenes: dict[str, dict[str, int]] = defaultdict(dict)
         """Edge → the scenes that have met it, and how often a life of each did."""
         self._judged_at = 0.0
@@ -155,10 +155,10 @@ class Crashes:
         """How often each boundary was met and the daemon killed there. Raises AssertionError where one was not."""
         met, killed = self.lives.met, self.lives.killed
         print(f"{'killed':>6} {'met':>7}")
-        for edge in edges():
+        for edge in edges(MODULES):
             where = next(iter(self.scenes[edge.name]), excused(edge))
             print(f"{killed[edge.name]:6} {met[edge.name]:7}  {edge.name:100} {where}")
         print(f"{sum(killed.values())} crashes at {len(killed)} of {len(self.names)} boundaries")
-        never = {edge.name: met[edge.name] for edge in edges() if not killed[edge.name] and not excused(edge)}
+        never = {edge.name: met[edge.name] for edge in edges(MODULES) if not killed[edge.name] and not excused(edge)}
         assert not never, f"never killed there (but met so often), and nothing says why: {never}"
         assert not ONLY, "not every boundary was tried"

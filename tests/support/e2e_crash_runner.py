@@ -99,6 +99,7 @@ def main() -> None:
     for vendor in ("mor", "thulium", "fonouc"):
         load_source_kind(vendor)
     load_sink_kind("kafka")
+    load_sink_kind("webhook")
     load_store_kind("sqlite")
     answer(ready=True)
     commands_in = sys.stdin.fileno()

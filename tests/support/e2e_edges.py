@@ -26,6 +26,9 @@ MODULES = (
     "poller.sinks.kafka.producer",
     "poller.sinks.kafka.reading",
 )
+EACH = ("poller.deliver_each", "poller.feed", "poller.gate", "poller.place")
+"""The way out where events go one by one."""
+ALL = MODULES + EACH
 _HIT = "__edge__"
 
 
@@ -103,7 +106,7 @@ class _Wrap(ast.NodeTransformer):
         return node
 
 
-def edges(modules: Sequence[str] = MODULES) -> list[Edge]:
+def edges(modules: Sequence[str] = ALL) -> list[Edge]:
     """Every boundary, in the order of the code."""
     found: list[Edge] = []
     for module in modules:
@@ -188,7 +191,7 @@ class _Finder(MetaPathFinder):
         self._hits = hits
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002 the library's
-        if fullname not in MODULES:
+        if fullname not in ALL:
             return None
         sys.meta_path.remove(self)
         try:
@@ -204,5 +207,5 @@ class _Finder(MetaPathFinder):
 
 def install(hit: Hit) -> None:
     """Before the chosen modules are imported for the first time."""
-    assert not set(MODULES) & set(sys.modules), "too late: already imported"
+    assert not set(ALL) & set(sys.modules), "too late: already imported"
     sys.meta_path.insert(0, _Finder(Hits(hit)))

@@ -11,22 +11,38 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from anyio.abc import Process
 from e2e_counts import Counts
-from e2e_daemon import Daemon
 
 RUNNER = Path(__file__).with_name("e2e_crash_runner.py")
 PATIENCE = 180.0
 """Seconds until something that must come has surely come, on a slow machine too. Nothing waits so long where all is well."""
 
 
+class Lived(Protocol):
+    """What has lives: an installation."""
+
+    folder: Path
+    config: Path
+    log: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With its secrets."""
+        ...
+
+    def tail(self) -> str:
+        """The end of its log."""
+        ...
+
+
 class Lives:
     """The runner's process, and one life at a time."""
 
-    def __init__(self, daemon: Daemon, runner: Process, counts: Counts) -> None:
+    def __init__(self, daemon: Lived, runner: Process, counts: Counts) -> None:
         self.daemon = daemon
         self.met: Counter[str] = Counter()
         """How often each boundary was met in all lives that are over."""
@@ -114,7 +130,7 @@ class Lives:
 
 
 @asynccontextmanager
-async def lives_of(daemon: Daemon) -> AsyncIterator[Lives]:
+async def lives_of(daemon: Lived) -> AsyncIterator[Lives]:
     """Starts the runner; ends it, and with it the life."""
     counts = daemon.folder / "counts"
     shared = Counts(counts)

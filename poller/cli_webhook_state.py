@@ -68,17 +68,16 @@ def _show_all(found: list[WebhookStatus]) -> None:
         "webhook",
         "url",
         "state",
-        "since",
+        "failures",
         "waiting",
         "to be tried again",
         "next try",
         "oldest",
         "dead letters",
-        "failures",
     ]
     say_table("Webhooks", heads, [
-        (each.sink, each.url, each.state, when(each.since), each.waiting, each.retrying, when(each.next_try),
-         when(each.oldest_pending), each.dead_letters, each.failures)
+        (each.sink, each.url, each.state, each.failures, each.waiting, each.retrying, when(each.next_try),
+         when(each.oldest_pending), each.dead_letters)
         for each in found
     ])  # fmt: skip
     for each in found:

@@ -193,17 +193,19 @@ class Feed:
     def _settle(self, line: Line, retry: Retry, attempt: Attempt, answer: Answered) -> None:
         """Delivered, kept to be tried again, or dead."""
         now, name = self._clock.now(), self._sink.name
-        outcome = {"delivered": "delivered", "later": "failed", "dead": "dead"}[answer.outcome]
-        self._metrics.deliveries[name, outcome, answer.reason].inc()
         if answer.outcome == "delivered":
+            self._metrics.deliveries[name, "delivered", ""].inc()
             return line.delivered(retry, now)
+        down = self._gate.health.condition.state == "down"
+        dead = answer.outcome == "dead" and not (answer.at_large and down)
+        self._metrics.deliveries[name, "dead" if dead else "failed", answer.reason].inc()
         pace = self._sink.pace
-        later = again(pace, retry, attempt, answer, now=now, rnd=self._route.rnd) if answer.outcome == "later" else None
+        later = None if dead else again(pace, retry, attempt, answer, now=now, rnd=self._route.rnd)
         if later is not None:
             line.failed.add(retry.seq)
             return line.kept(later)
         reason = answer.reason
-        if answer.outcome == "later":
+        if not dead:
             reason = "exhausted"
             self._metrics.deliveries[name, "dead", reason].inc()
         self._metrics.delivery_dead_letters[name, reason].inc()

@@ -130,7 +130,7 @@ class Health:
             self.condition = disabled(self.condition, answer.error, now)
         elif answer.outcome == "delivered":
             self._worked(now, fresh=fresh)
-        elif answer.outcome == "dead":
+        elif answer.outcome == "dead" and not answer.at_large:
             self._condemned(now, rnd, fresh=fresh, probe=probe)
         else:
             self._failed(answer, seq, now, rnd, fresh=fresh, probe=probe)

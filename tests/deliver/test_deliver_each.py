@@ -10,6 +10,7 @@ import pytest
 from each_life import REFUSED, TAKEN, EachLife, later, never
 
 from poller.gate import switch
+from poller.health import FAILURES
 from poller.model import Position
 from poller.protocols import Answered
 from poller.shard import Shard
@@ -61,6 +62,21 @@ async def test_one_that_is_refused_is_dead_and_costs_the_others_nothing(each: Ea
     await each.until(lambda: delivery.position == each.shard.held.last)
     assert each.sink.taken == ["a", "c"]
     assert [dead.reason for dead in await each.store.dead_events()] == ["client_error"]
+
+
+async def test_a_receiver_that_refuses_everybody_costs_a_few_events_and_the_rest_wait(each: EachLife) -> None:
+    away = Answered(outcome="dead", reason="refused", error="404 no", at_large=True)
+    each.sink.answer = lambda _event, _attempt: away
+    delivery = await each.begin()
+    calls = [f"c{n}" for n in range(100)]
+    await each.commit(*calls)
+    await each.pass_time(3_600)
+    dead = {letter.event.subject for letter in await each.store.dead_events()}
+    assert delivery.health.state == "down"
+    assert FAILURES <= len(dead) < FAILURES + each.sink.pace.concurrency
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.until(lambda: delivery.pending == 0)
+    assert set(each.sink.taken) == set(calls) - dead
 
 
 async def test_one_that_hangs_holds_only_its_own_attempt(each: EachLife) -> None:

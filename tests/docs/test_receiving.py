@@ -95,6 +95,7 @@ def test_each_answer_causes_what_the_table_says(status: int, waits: bool, event:
     assert said_of(found.outcome, found.reason, disable=found.disable) == event
     assert found.slow_down == webhook.startswith("is slowed down")
     assert found.disable == webhook.startswith("is disabled")
+    assert found.at_large == ("events so answered are kept" in webhook)
     assert found.retry_after == (7 if waits else None)
 
 

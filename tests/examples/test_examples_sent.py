@@ -84,7 +84,7 @@ async def test_a_key_is_replaced_without_a_call_lost(command: list[str], tmp_pat
             assert (await attempts(sink, four))[0].outcome == "delivered"
         async with hook(receiver, SECRET) as sink:
             (late,) = await attempts(sink, one)
-        assert (late.outcome, late.reason) == ("dead", "client_error")
+        assert (late.outcome, late.reason) == ("dead", "refused")
         assert "401" in late.error
         assert set(receiver.noted()) == {event.id for event in EVENTS[:4]}
 
@@ -93,7 +93,7 @@ async def test_a_stranger_is_refused(command: list[str], tmp_path: Path) -> None
     with ExampleReceiver(command, tmp_path / "inbox", [SECRET, PUBLIC]) as receiver:
         async with hook(receiver, STRANGER) as sink:
             said = await attempts(sink, EVENTS[:3])
-        assert {(answered.outcome, answered.reason) for answered in said} == {("dead", "client_error")}
+        assert {(answered.outcome, answered.reason) for answered in said} == {("dead", "refused")}
         assert receiver.noted() == {}
 
 

@@ -39,10 +39,16 @@ class _Meaning(NamedTuple):
     reason: str
     slow_down: bool = False
     advice: str = ""
+    at_large: bool = False
 
 
+_REFUSED = _Meaning("dead", "refused", advice="Check url, and the keys that the receiver knows", at_large=True)
+"""What a receiver answers that is being deployed, or that has other keys: hardly ever about one event."""
 _FAULT = _Meaning("later", "server_error")
 _STATUSES = {
+    401: _REFUSED,
+    403: _REFUSED,
+    404: _REFUSED,
     408: _FAULT,
     410: _Meaning("later", "gone", advice="It wants no more calls"),
     413: _Meaning("dead", "too_large", advice="The receiver takes no body of this size"),
@@ -76,6 +82,7 @@ def judge(reply: Reply, place: str, *, now: float, longest: float, redact: Redac
         error=" ".join(filter(None, (f"{_said(reply, place, redact)}.", meaning.advice))),
         retry_after=wait if meaning.outcome == "later" else None,
         slow_down=meaning.slow_down,
+        at_large=meaning.at_large,
         disable=disable,
     )
 

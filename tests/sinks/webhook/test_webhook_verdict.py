@@ -30,6 +30,8 @@ def expected(status: int) -> tuple[str, str]:
         return "later", named[status]
     if status in {413, 431}:
         return "dead", "too_large"
+    if status in {401, 403, 404}:
+        return "dead", "refused"
     if 400 <= status < 500:
         return "dead", "client_error"
     return "later", "redirect" if 300 <= status < 400 else "server_error"
@@ -41,6 +43,7 @@ def test_every_status() -> None:
         assert (answered.outcome, answered.reason) == expected(status), status
         assert answered.slow_down is (status in {429, 502, 504})
         assert answered.disable is (status == 410)
+        assert answered.at_large is (status in {401, 403, 404})
         assert answered.error.startswith(f"{status} from {PLACE}: said so.") is not (200 <= status < 300)
 
 
@@ -116,7 +119,9 @@ def test_sentences_say_what_to_do() -> None:
         assert judged(500, location=location).error == f"500 from {PLACE} without a word."
         assert judged(301, location=location).error.startswith(f"301 from {PLACE}{shown} without a word.")
     assert judged(413).error.endswith("The receiver takes no body of this size")
-    assert judged(404, b"\x1b[31mnot\r\nfound\x07\xff\xe2\x80\xae").error == f"404 from {PLACE}: [31mnot found \ufffd."
+    assert judged(404, b"\x1b[31mnot\r\nfound\x07\xff\xe2\x80\xae").error == (
+        f"404 from {PLACE}: [31mnot found \ufffd. Check url, and the keys that the receiver knows"
+    )
 
 
 def test_a_secret_is_taken_out_before_the_text_is_cut() -> None:

@@ -29,6 +29,8 @@ _SHORTEST = 0.001
 _READ = 1 << 20
 _LOADED = 32
 """Retries whose bytes are read at a time."""
+_QUIET = 60.0
+"""Seconds after a line about a dead letter in which further ones are only counted."""
 
 
 class Feed:
@@ -46,6 +48,8 @@ class Feed:
         self._gate = gate
         self._backlog = backlog
         self._moved = moved
+        self._said = -_QUIET
+        self._unsaid = 0
 
     async def run(self, line: Line, tasks: TaskGroup) -> None:
         """Until the line is void."""
@@ -209,7 +213,18 @@ class Feed:
             reason = "exhausted"
             self._metrics.deliveries[name, "dead", reason].inc()
         self._metrics.delivery_dead_letters[name, reason].inc()
+        self._say_dead(retry.event, reason, answer.error)
         return line.buried(letter_of(self._route, retry.seq, retry.event, reason, answer.error), now)
+
+    def _say_dead(self, event: Event, reason: str, error: str) -> None:
+        """One line a minute: a receiver that refuses everything must not fill the log."""
+        if self._clock.mono() - self._said < _QUIET:
+            self._unsaid += 1
+            return
+        self._route.log.warning(
+            "an event became a dead letter", event_id=event.id, reason=reason, error=error, left_out=self._unsaid
+        )
+        self._said, self._unsaid = self._clock.mono(), 0
 
     def _seen_to_delivered(self, event: Event, committed: float | None) -> None:
         seen = _recorded(event) if committed is None else committed

@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 
 import anyio
 import pytest
+import structlog
 from each_life import REFUSED, TAKEN, EachLife, later, never
 
 from poller.gate import switch
@@ -62,6 +63,22 @@ async def test_one_that_is_refused_is_dead_and_costs_the_others_nothing(each: Ea
     await each.until(lambda: delivery.position == each.shard.held.last)
     assert each.sink.taken == ["a", "c"]
     assert [dead.reason for dead in await each.store.dead_events()] == ["client_error"]
+
+
+async def test_dead_letters_are_said_once_a_minute_however_many_there_are(each: EachLife) -> None:
+    each.sink.answer = lambda _event, _attempt: REFUSED
+    delivery = await each.begin()
+    with structlog.testing.capture_logs() as lines:
+        await each.commit(*[f"c{n}" for n in range(50)])
+        await each.until(lambda: delivery.pending == 0)
+        await each.pass_time(61)
+        await each.commit("last")
+        await each.until(lambda: delivery.pending == 0)
+    said = [line for line in lines if line["event"] == "an event became a dead letter"]
+    assert [(line["reason"], line["error"], line["left_out"]) for line in said] == [
+        ("client_error", "400 no", 0),
+        ("client_error", "400 no", 49),
+    ]
 
 
 async def test_a_receiver_that_refuses_everybody_costs_a_few_events_and_the_rest_wait(each: EachLife) -> None:

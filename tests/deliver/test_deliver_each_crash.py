@@ -140,6 +140,9 @@ async def test_a_crash_at_any_step_repeats_at_most_what_was_under_way(ordered: b
         await world.life.end()
         repeated = len(world.life.sink.taken) - len(set(world.life.sink.taken))
         assert repeated <= (4 if fired else 0), "what was taken and not committed"
+        if ordered:
+            taken = [call for call in dict.fromkeys(world.life.sink.taken) if call[0] in "abc"]
+            assert taken == sorted(taken), "the events of one key"
         step += 1
     assert step > 60
 

@@ -133,6 +133,8 @@ class Inbox:
         self.times = 0
         self.tries: dict[str, int] = defaultdict(int)
         self.mode = "takes"
+        self.retry_after: int | None = None
+        """Seconds that a refusal asks for."""
 
     async def __call__(self, got: Got, writer: asyncio.StreamWriter) -> None:
         """One request."""
@@ -142,7 +144,8 @@ class Inbox:
         self.tries[identifier] += 1
         first = self.tries[identifier] == 1
         if self.mode == "refuses" or (self.mode == "refuses at first" and first):
-            writer.write(answer(500))
+            asks = {} if self.retry_after is None else {"retry_after": str(self.retry_after)}
+            writer.write(answer(500, **asks))
         elif self.mode == "hangs":
             await asyncio.Event().wait()
         else:

@@ -15,14 +15,8 @@ from starlette.routing import Route
 
 from poller.admin_client import alive
 from poller.errors import ConfigError, PollerError, Unknown
-from poller.operations import Operations, Replay
+from poller.operations import Again, Listing, Operations, Replay
 from poller.serving import answer
-
-
-class Retry(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `POST /dead-letters/retry`."""
-
-    ids: list[str]
 
 
 class Rebuild(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,14 +39,13 @@ def admin_app(operations: Operations) -> Starlette:
         return _json(await operations.status())
 
     async def dead_letters(request: Request) -> Response:
-        query = request.query_params
-        return _json(await operations.dead_letters(source=query.get("source"), sink=query.get("sink")))
+        return _json(await operations.dead_letters(msgspec.json.decode(await request.body(), type=Listing)))
 
     async def dead_letter(request: Request) -> Response:
         return _json(await operations.dead_letter(request.path_params["id"]))
 
     async def retry(request: Request) -> Response:
-        return _json(await operations.retry(msgspec.json.decode(await request.body(), type=Retry).ids))
+        return _json(await operations.retry(msgspec.json.decode(await request.body(), type=Again)))
 
     async def recording(request: Request) -> Response:
         return _json(await operations.recording(request.path_params["name"], request.query_params.get("id", "")))
@@ -75,7 +68,7 @@ def admin_app(operations: Operations) -> Starlette:
     return Starlette(
         routes=[
             Route("/status", status),
-            Route("/dead-letters", dead_letters),
+            Route("/dead-letters", dead_letters, methods=["POST"]),
             Route("/dead-letters/retry", retry, methods=["POST"]),
             Route("/dead-letters/{id:path}", dead_letter),
             Route("/recordings/{name:path}", recording),

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import UnionType
@@ -13,7 +13,18 @@ import httpx
 import msgspec
 
 from poller.errors import PollerError, Transient, Unknown
-from poller.operations import DeadLetter, Replay, Replayed, Retried, Status, Switched, WebhookStatus
+from poller.operations import (
+    Again,
+    DeadLetter,
+    Listed,
+    Listing,
+    Replay,
+    Replayed,
+    Status,
+    Switched,
+    Tried,
+    WebhookStatus,
+)
 
 ANSWER = 60.0
 """Seconds to wait for an answer."""
@@ -63,19 +74,17 @@ class Remote:
         """See Operations."""
         return await self._ask("GET", "/status", Status)
 
-    async def dead_letters(self, *, source: str | None = None, sink: str | None = None) -> list[DeadLetter]:
+    async def dead_letters(self, asked: Listing) -> Listed:
         """See Operations."""
-        asked = {"source": source, "sink": sink}
-        params = {key: value for key, value in asked.items() if value is not None}
-        return await self._ask("GET", "/dead-letters", list[DeadLetter], params=params)
+        return await self._ask("POST", "/dead-letters", Listed, json=msgspec.to_builtins(asked))
 
     async def dead_letter(self, letter: str) -> DeadLetter:
         """See Operations."""
         return await self._ask("GET", f"/dead-letters/{quote(letter, safe='')}", DeadLetter)
 
-    async def retry(self, letters: Sequence[str]) -> list[Retried]:
+    async def retry(self, asked: Again) -> Tried:
         """See Operations."""
-        return await self._ask("POST", "/dead-letters/retry", list[Retried], json={"ids": list(letters)})
+        return await self._ask("POST", "/dead-letters/retry", Tried, json=msgspec.to_builtins(asked))
 
     async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:
         """See Operations."""

@@ -10,6 +10,7 @@ import yaml
 from poller import __version__, cli_daemon, cli_webhook_state, commands
 from poller.cli_check import check
 from poller.cli_demo import demo_command
+from poller.cli_letters import dead_letters
 from poller.cli_media import recording
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json
 from poller.cli_replay import replay
@@ -40,6 +41,7 @@ app.command()(replay)
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.add_typer(recording, name="recording")
+app.add_typer(dead_letters, name="dead-letters")
 cli_webhook_state.register(webhook)
 app.add_typer(webhook, name="webhook")
 cli_daemon.register(app)

@@ -1,30 +1,21 @@
-"""The commands that look at and mend what a daemon keeps: status, dead letters, sinks, sources, state."""
+"""The commands that look at and mend what a daemon keeps: status, sinks, sources, state."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, say_table, when
 from poller.commands import ask
-from poller.errors import PollerError
-from poller.operations import DeadLetter, Operations, SinkStatus, Status
+from poller.operations import SinkStatus, Status
 
-dead_letters = typer.Typer(help="Records and events that were set aside.", no_args_is_help=True)
 sinks = typer.Typer(help="Where events go.", no_args_is_help=True)
 sources = typer.Typer(help="The phone systems that are asked.", no_args_is_help=True)
 state = typer.Typer(help="What poller remembers.", no_args_is_help=True)
-
-Source = Annotated[str | None, typer.Option(help="Only records of this source.")]
-Sink = Annotated[str | None, typer.Option(help="Only events for this sink.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds these commands to the program."""
     app.command()(status)
-    app.add_typer(dead_letters, name="dead-letters")
     app.add_typer(sinks, name="sinks")
     app.add_typer(sources, name="sources")
     app.add_typer(state, name="state")
@@ -67,103 +58,6 @@ def _show_sinks(found: list[SinkStatus]) -> None:
 
 def _known(name: str, configured: bool) -> str:
     return name if configured else f"{name} (not configured)"
-
-
-# --- dead letters ----------------------------------------------------------------------------------------------------
-
-
-@dead_letters.command("list")
-def dead_list(
-    config: ConfigPath = DEFAULT_CONFIG, source: Source = None, sink: Sink = None, as_json: Json = False
-) -> None:
-    """List dead letters, oldest first."""
-    found = ask(config, lambda operations: operations.dead_letters(source=source, sink=sink), looking=True)
-    if as_json:
-        say_json(found)
-        return
-    say_table(f"Dead letters: {len(found)}", ["id", "what", "of", "reason", "since", "bytes", "error"], [
-        (each.id[:12], each.what, each.sink or f"{each.source} {each.endpoint}", each.reason, when(each.at), each.size,
-         each.error)
-        for each in found
-    ])  # fmt: skip
-
-
-@dead_letters.command("show")
-def dead_show(
-    letter: Annotated[str, typer.Argument(metavar="ID", help="The id or its beginning.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: Json = False,
-) -> None:
-    """Show one dead letter with its body."""
-    found = ask(config, lambda operations: operations.dead_letter(letter), looking=True)
-    if as_json:
-        say_json(_plain(found))
-        return
-    for name, value in _plain(found).items():
-        if value is not None and name not in {"body", "body_base64"}:
-            say(f"{name}: {when(found.at) if name == 'at' else value}")
-    say((found.body or b"").decode(errors="replace"))
-
-
-@dead_letters.command("retry")
-def dead_retry(
-    letters: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids or their beginnings.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every dead letter there is.")] = False,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: Json = False,
-) -> None:
-    """Try dead letters again; those that succeed are closed."""
-    if bool(letters) == every:
-        raise typer.BadParameter("name the dead letters to retry, or all of them with --all")
-
-    async def retry(operations: Operations) -> list[str]:
-        chosen = letters or [each.id for each in await operations.dead_letters()]
-        done = await operations.retry(chosen)
-        if as_json:
-            say_json(done)
-        else:
-            say_table(
-                "Retried", ["id", "done", "error"], [(one.id, "yes" if one.done else "no", one.error) for one in done]
-            )
-        return [one.id for one in done if not one.done]
-
-    left = ask(config, retry)
-    if left:
-        raise typer.Exit(1)
-
-
-@dead_letters.command("export")
-def dead_export(
-    config: ConfigPath = DEFAULT_CONFIG,
-    source: Source = None,
-    sink: Sink = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; standard output unless given.")] = None,
-) -> None:
-    """Write dead letters with their bodies, one JSON object per line."""
-
-    async def read(operations: Operations) -> list[DeadLetter]:
-        return [
-            await operations.dead_letter(each.id) for each in await operations.dead_letters(source=source, sink=sink)
-        ]
-
-    lines = b"".join(msgspec.json.encode(_plain(each)) + b"\n" for each in ask(config, read, looking=True))
-    try:
-        if output is None:
-            sys.stdout.buffer.write(lines)
-        else:
-            output.write_bytes(lines)
-    except OSError as error:
-        raise PollerError(f"{output or 'standard output'} cannot be written: {error.strerror}") from None
-
-
-def _plain(letter: DeadLetter) -> dict[str, object]:
-    """The body as text where it is text; else `body_base64`."""
-    fields = msgspec.to_builtins(letter)
-    encoded = fields.pop("body")
-    try:
-        return {**fields, "body": None if letter.body is None else letter.body.decode()}
-    except UnicodeDecodeError:
-        return {**fields, "body_base64": encoded}
 
 
 # --- sinks, sources, state -------------------------------------------------------------------------------------------

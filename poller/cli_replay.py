@@ -1,29 +1,19 @@
 """`poller replay`: sends a sink again what it was sent before, step by step, so that it can be stopped and gone on with."""
 
-import signal
-import sys
 from collections import Counter
-from collections.abc import Callable
 from typing import Annotated
 
-import anyio
 import typer
-from anyio.abc import TaskStatus
 from msgspec import structs
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from poller import commands
-from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json, say_table, when
+from poller import cli_steps, commands
+from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, say_table, when
 from poller.clock import SystemClock
 from poller.config import Settings
 from poller.errors import ConfigError, PollerError
-from poller.operations import Replay, Replayed
+from poller.operations import Operations, Replay
 from poller.options import show_duration
 from poller.replay import as_option, moment, types_of
-
-PAUSE = 1.0
-"""Seconds between two questions while the sink has too much to do."""
 
 
 class Course:
@@ -38,14 +28,27 @@ class Course:
         self.ended = False
         self.error: str | None = None
 
-    def take(self, answer: Replayed) -> None:
-        """One step's answer; the next one goes on where it ended."""
+    async def step(self, operations: Operations) -> None:
+        """The next one goes on where this one ends."""
+        answer = await operations.replay(self.asked)
         self.asked = structs.replace(self.asked, cursor=answer.cursor)
         self.reached = max(self.reached, answer.reached)
         self.types.update(answer.types)
         self.kept_from = self.kept_from if answer.kept_from is None else answer.kept_from
         self.waiting = answer.waiting
         self.ended = answer.ended
+
+    def progress(self) -> tuple[float, float, str]:
+        """In seconds of the time that was asked for."""
+        span = self.asked.until - self.asked.since
+        told = f"{self.types.total()} events"
+        if self.waiting:
+            told += f"; {self.waiting} wait for the sink, which comes first"
+        return span if self.ended else self.reached - self.asked.since, span, told
+
+    def why_waiting(self) -> str:
+        """For whoever reads the log of it."""
+        return f"{self.waiting} events wait for {self.asked.sink}: the replay goes on when they are fewer"
 
     def rest(self) -> str:
         """How to go on."""
@@ -81,19 +84,7 @@ def replay(
     """Send events to a sink again, as far back as they are kept. Their ids stay the same, and they are marked as a replay."""
     settings = commands.settings_of(config)
     course = Course(_asked(sink, since, until, kinds or [], dry_run=dry_run))
-    columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(),
-        TextColumn("{task.fields[told]}", markup=False),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        span = course.asked.until - course.asked.since
-        task = progress.add_task(f"{'count' if dry_run else 'replay'} {sink}", total=span, told="")
-
-        def show() -> None:
-            done = span if course.ended else course.reached - course.asked.since
-            progress.update(task, completed=done, told=_told(course))
-
-        anyio.run(_steps, settings, course, show)
+    cli_steps.walk(settings, course, f"{'count' if dry_run else 'replay'} {sink}", looking=dry_run)
     _conclude(settings, course, as_json=as_json)
 
 
@@ -110,48 +101,6 @@ def _asked(sink: str, since: str, until: str, kinds: list[str], *, dry_run: bool
             f"replay: --since ({as_option(asked.since)}) is not before --until ({as_option(asked.until)}): nothing lies between"
         )
     return asked
-
-
-async def _steps(settings: Settings, course: Course, show: Callable[[], None]) -> None:
-    """Until all is done, something fails, or a signal comes: the first one lets the step under way end, so that nothing is done twice."""
-    stopping = anyio.Event()
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(_watch, stopping, tasks.cancel_scope)
-        try:
-            async with commands.operations(settings, looking=course.asked.dry_run) as operations:
-                while not course.ended and not stopping.is_set():
-                    before = course.waiting
-                    course.take(await operations.replay(course.asked))
-                    show()
-                    if course.waiting:
-                        _say_waiting(course, before)
-                        with anyio.move_on_after(PAUSE):
-                            await stopping.wait()
-        except PollerError as error:
-            course.error = str(error)
-        tasks.cancel_scope.cancel()
-
-
-async def _watch(
-    stopping: anyio.Event, everything: anyio.CancelScope, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            if stopping.is_set():
-                everything.cancel()
-            stopping.set()
-
-
-def _say_waiting(course: Course, before: int) -> None:
-    """Once for each wait; a terminal shows it beside the bar."""
-    if not before and not sys.stderr.isatty():
-        complain(f"{course.waiting} events wait for {course.asked.sink}: the replay goes on when they are fewer")
-
-
-def _told(course: Course) -> str:
-    count = f"{course.types.total()} events"
-    return f"{count}; {course.waiting} wait for the sink, which comes first" if course.waiting else count
 
 
 # --- at the end ------------------------------------------------------------------------------------------------------

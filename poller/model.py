@@ -343,7 +343,7 @@ class DeadEvent(Struct, frozen=True, kw_only=True):
         return parts[2] if len(parts) > 2 else ""
 
 
-class Which(Struct, frozen=True, kw_only=True):
+class Which(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which dead letters are meant; None: any. Records belong to no sink."""
 
     sink: str | None = None

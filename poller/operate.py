@@ -9,24 +9,24 @@ from poller.app_parts import App
 from poller.errors import PollerError, Unknown
 from poller.health import meta_name
 from poller.identity import Identity, day_of
-from poller.keep import Walk
 from poller.kinds import kind_of
-from poller.model import DAY, DeadEvent, DeadRecord, Event, PageCommit, Window
+from poller.letters import Letters
+from poller.model import DAY
 from poller.operations import (
+    Again,
     DeadLetter,
     EndpointStatus,
+    Listed,
+    Listing,
     Replay,
     Replayed,
-    Retried,
     Status,
     Switched,
+    Tried,
     WebhookStatus,
 )
-from poller.outgoing import renumbered
 from poller.replay_step import Step
 from poller.track import Track, claims
-
-ALWAYS = Window(0, 1 << 40)
 
 
 class Work:
@@ -35,6 +35,7 @@ class Work:
     def __init__(self, app: App, *, running: bool) -> None:
         self._app = app
         self._running = running
+        self._letters = Letters(app, running=running)
 
     # --- status ------------------------------------------------------------------------------------------------------
 
@@ -88,81 +89,17 @@ class Work:
 
     # --- dead letters --------------------------------------------------------------------------------------------------
 
-    async def dead_letters(self, *, source: str | None = None, sink: str | None = None) -> list[DeadLetter]:
-        """Without bodies, oldest first."""
-        records = [] if sink else [_of_record(one) for one in await self._app.store.dead_records()]
-        events = [] if source else [_of_event(one) for one in await self._app.store.dead_events(sink)]
-        return sorted((one for one in records + events if source in {None, one.source}), key=lambda one: one.at)
+    async def dead_letters(self, asked: Listing) -> Listed:
+        """A part of the list, oldest first."""
+        return await self._letters.listed(asked)
 
     async def dead_letter(self, letter: str) -> DeadLetter:
         """One with its body. Raises Unknown."""
-        found = await self._find(letter)
-        return _of_record(found, body=True) if isinstance(found, DeadRecord) else _of_event(found, body=True)
+        return await self._letters.one(letter)
 
-    async def retry(self, letters: Sequence[str]) -> list[Retried]:
-        """Each goes through the same steps as new ones; one that succeeds is closed in the same commit."""
-        found = [await self._find(letter) for letter in letters]
-        return [await self._retry(one) for one in found]
-
-    async def _retry(self, letter: DeadRecord | DeadEvent) -> Retried:
-        try:
-            if isinstance(letter, DeadRecord):
-                await self._read_again(letter)
-            else:
-                await self._append_again(letter)
-        except PollerError as error:
-            return Retried(id=letter.id, done=False, error=str(error))
-        return Retried(id=letter.id, done=True)
-
-    async def _read_again(self, letter: DeadRecord) -> None:
-        """Keys, seen and commit, as if the vendor had just shown it. Raises BadRecord where it is still not understood."""
-        track = self._track(letter)
-        await track.load(int(self._app.clock.now()))
-        track.endpoint.keys(letter.raw, letter.offset)
-        track.endpoint.normalise(letter.raw, letter.offset)
-        walk = Walk(
-            ask=letter.ask, generation=track.generation, asked=ALWAYS, tolerance=0, horizon=0,
-            read_until=None, complete_until=None, reach=track.ladder[-1].back, offset=letter.offset,
-        )  # fmt: skip
-        await track.keeper.keep([letter.raw], walk, closes=(letter.id,))
-
-    def _track(self, letter: DeadRecord) -> Track:
-        tracks = [
-            track
-            for track in self._app.tracks
-            if (track.key.source, track.endpoint.name) == (letter.source, letter.endpoint)
-        ]
-        if not tracks:
-            raise Unknown(
-                f"{letter.source} has no endpoint {letter.endpoint} in the configuration: add it to retry its records"
-            )
-        return next((track for track in tracks if track.key.ask == letter.ask), tracks[0])
-
-    async def _append_again(self, letter: DeadEvent) -> None:
-        """The log gets the event again, for this one sink, so that it goes through the sink's own protocol."""
-        if letter.sink not in self._app.sinks:
-            raise Unknown(f"sink {letter.sink} is not configured: nothing could deliver the event")
-        shard = self._app.shards[letter.shard]
-        async with shard.lock:
-            last = shard.held.last
-            event = letter.event
-            again = Event(
-                event.id, event.type, event.source, event.subject, event.time, event.key, None,
-                renumbered(event.body, last.seq + 1), (letter.sink,), event.replay,
-            )  # fmt: skip
-            commit = PageCommit(segment=segment.pack([again], last, self._app.clock.now()), closes=(letter.id,))
-            shard.held = await shard.store.commit_page(shard.held, commit)
-        shard.tell()
-
-    async def _find(self, letter: str) -> DeadRecord | DeadEvent:
-        letters: list[DeadRecord | DeadEvent] = [
-            *await self._app.store.dead_records(),
-            *await self._app.store.dead_events(),
-        ]
-        found = [one for one in letters if one.id == letter] or [one for one in letters if one.id.startswith(letter)]
-        if len(found) != 1 or not letter:
-            raise Unknown(f"{letter!r} is {'no dead letter' if not found else 'the beginning of several dead letters'}")
-        return found[0]
+    async def retry(self, asked: Again) -> Tried:
+        """One step, which keeps nothing: what it has done is done."""
+        return await self._letters.retry(asked)
 
     async def replay(self, asked: Replay) -> Replayed:
         """One step, which keeps nothing: a daemon that is killed has done a part, and whoever asks knows which."""
@@ -240,18 +177,3 @@ def _endpoint(source: str, endpoint: str, tracks: Sequence[Track]) -> EndpointSt
         overdue_rungs=sum(housekeeping.overdue(track) for track in tracks),
         error=errors[0] if errors else None,
     )
-
-
-def _of_record(letter: DeadRecord, *, body: bool = False) -> DeadLetter:
-    return DeadLetter(
-        id=letter.id, what="record", source=letter.source, endpoint=letter.endpoint, reason=letter.reason,
-        error=letter.error, at=letter.at, size=len(letter.raw), body=letter.raw if body else None,
-    )  # fmt: skip
-
-
-def _of_event(letter: DeadEvent, *, body: bool = False) -> DeadLetter:
-    source = letter.event.source.split("/")[2] if letter.event.source.count("/") >= 2 else None
-    return DeadLetter(
-        id=letter.id, what="event", source=source, sink=letter.sink, reason=letter.reason,
-        error=letter.error, at=letter.at, size=len(letter.event.body), body=letter.event.body if body else None,
-    )  # fmt: skip

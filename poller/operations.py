@@ -1,11 +1,11 @@
 """What the command line asks of a daemon, or of the store itself when no daemon runs. Times are epoch seconds."""
 
-from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from poller.health import State
+from poller.model import LetterPlace, Which
 
 
 class EndpointStatus(Struct, frozen=True, kw_only=True):
@@ -117,12 +117,68 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     """The record's raw bytes or the event as JSON; None in lists."""
 
 
+class Listing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters to list."""
+
+    which: Which = Which()
+    after: LetterPlace = LetterPlace()
+    """Where the part before ended."""
+    until: float | None = None
+    """What the part before said, so that what is set aside meanwhile does not make a list endless; None: this is the first one."""
+    limit: int = 1_000
+    """At most so many; fewer may come."""
+    bodies: bool = False
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """A part of a list of dead letters, oldest first."""
+
+    letters: list[DeadLetter]
+    after: LetterPlace | None
+    """Where to go on; None: there are no more."""
+    until: float
+    total: int
+    """So many fit in all."""
+
+
+class Cursor(Struct, frozen=True, array_like=True):
+    """How far a retry has come, and when it began: what dies again meanwhile is not tried again by it."""
+
+    after: LetterPlace
+    until: float
+
+
+class Again(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters to try again."""
+
+    ids: tuple[str, ...] | None = None
+    """These, each by its id or an unambiguous beginning; None: by `which`."""
+    which: Which = Which()
+    cursor: Cursor | None = None
+    """What the step before gave; None: this is the first one. Of no use with ids: those that were tried are left out instead."""
+
+
 class Retried(Struct, frozen=True, kw_only=True):
     """What became of one dead letter."""
 
     id: str
     done: bool
     error: str | None = None
+
+
+class Tried(Struct, frozen=True, kw_only=True):
+    """What one step of a retry did."""
+
+    results: list[Retried] = []
+    """In the order of the letters; of ids, the first ones."""
+    cursor: Cursor
+    ended: bool = False
+    """There was nothing left to try."""
+    total: int
+    """How many fitted before this step, those that an earlier step tried in vain included."""
+    waiting: int = 0
+    """So many events wait for `sink` that this step did nothing; 0: it did not wait."""
+    sink: str | None = None
 
 
 class Mark(Struct, frozen=True, array_like=True):
@@ -169,16 +225,19 @@ class Operations(Protocol):
         """How things stand."""
         ...
 
-    async def dead_letters(self, *, source: str | None = None, sink: str | None = None) -> list[DeadLetter]:
-        """Without bodies, oldest first."""
+    async def dead_letters(self, asked: Listing) -> Listed:
+        """A part of the list, bounded in number and bytes. Whoever asks goes on where it ended."""
         ...
 
     async def dead_letter(self, letter: str) -> DeadLetter:
         """One with its body. `letter` is its id or an unambiguous beginning of it."""
         ...
 
-    async def retry(self, letters: Sequence[str]) -> list[Retried]:
-        """Tries each again; one that succeeds is closed."""
+    async def retry(self, asked: Again) -> Tried:
+        """One step of a retry, bounded in number and bytes. Those that succeed are closed.
+
+        Whoever asks gives the cursor of the step before, and waits where it says so.
+        """
         ...
 
     async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:

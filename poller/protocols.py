@@ -262,6 +262,8 @@ class Answered(Struct, frozen=True, kw_only=True):
     """Seconds that the other side asked us to wait."""
     slow_down: bool = False
     """The endpoint as a whole is asked too much (429, 502, 504), not just this event."""
+    at_large: bool = False
+    """Perhaps the endpoint is wrong and not the event (401, 403, 404): an event dies of it only until the endpoint counts as down."""
     disable: bool = False
     """The endpoint wants no more calls (410, or the header that says so). `error` says why."""
 
@@ -405,8 +407,8 @@ class Store(Protocol):
         """Dead letters behind a place, oldest first, at most `limit`, none set aside later than `until`; bodies are not read."""
         ...
 
-    async def letter_ids(self, start: str, limit: int) -> list[str]:
-        """Ids of dead letters that begin so, in their order, at most `limit`."""
+    async def letters_like(self, start: str, limit: int) -> list[LetterHead]:
+        """Dead letters whose ids begin so, in the order of their ids, at most `limit`; bodies are not read."""
         ...
 
     async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:

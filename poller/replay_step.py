@@ -12,7 +12,8 @@ from poller.app_parts import App
 from poller.errors import PollerError, Unknown
 from poller.model import Event, PageCommit, Segment
 from poller.operations import Mark, Replay, Replayed
-from poller.replay import PART, again, has_room, wanted
+from poller.replay import PART, again, wanted
+from poller.room import too_many
 from poller.shard import Shard
 
 MARGIN = 600.0
@@ -88,26 +89,13 @@ class Step:
 
     async def _too_many(self) -> int:
         """How many events wait for the sink, where that is so many that more have to wait; 0: there is room."""
-        name, store = self._asked.sink, self._store
-        events = size = 0
-        for shard in self._app.shards:
-            kept = await store.places(name, shard.number)
-            events += len(kept)
-            size += sum(place.size for place in kept)
-            position = await store.position(name, shard.number)
-            behind = await self._first(shard.number, position.seq if position is not None else 0)
-            if position is not None and behind is not None:
-                count, _ = await store.backlog(shard.number, position.seq)
-                count = max(0, count - len(await store.done(name, shard.number)))
-                events += count
-                size += count * behind.recorded_bytes // (behind.last - behind.first + 1)
-        if has_room(events, size, self._limit()):
-            return 0
-        if not self._running:
+        events = await too_many(self._store, self._app.shards, self._asked.sink, self._limit())
+        if events and not self._running:
             raise PollerError(
-                f"{events} events wait for sink {name}, and no daemon runs that would deliver them: start it before more are added"
+                f"{events} events wait for sink {self._asked.sink}, and no daemon runs that would deliver them: "
+                "start it before more are added"
             )
-        return max(1, events)
+        return events
 
     def _limit(self) -> int | None:
         return self._app.settings.sinks[self._asked.sink].max_pending

@@ -285,10 +285,10 @@ class MemoryStore:
         ]
         return found[:limit]
 
-    async def letter_ids(self, start: str, limit: int) -> list[str]:
-        """In their order."""
-        known = (*self._now.dead_records, *self._now.dead_events)
-        return sorted(letter for letter in known if letter.startswith(start))[:limit]
+    async def letters_like(self, start: str, limit: int) -> list[LetterHead]:
+        """By id."""
+        found = [head for head in self._now.heads() if head.id.startswith(start)]
+        return sorted(found, key=lambda head: head.id)[:limit]
 
     async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
         """Those that are kept."""

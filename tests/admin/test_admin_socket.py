@@ -14,7 +14,8 @@ from admin_ledger import DOWN, LETTER, UP, Ledger
 from poller.admin import admin_socket, serve_admin
 from poller.admin_client import Remote, alive, connect
 from poller.errors import ConfigError, PollerError, Unknown
-from poller.operations import Retried, Switched
+from poller.model import LetterPlace, Which
+from poller.operations import Again, Cursor, Listed, Listing, Retried, Switched
 
 pytestmark = pytest.mark.anyio
 
@@ -44,10 +45,15 @@ async def test_every_operation_arrives(path: Path) -> None:
     ledger = Ledger()
     async with daemon(ledger, path), remote(path) as there:
         assert await there.status() == await ledger.status()
-        assert await there.dead_letters(source="s") == [LETTER]
-        assert await there.dead_letters(sink="x") == []
+        listing = Listing(which=Which(source="s"), after=LetterPlace(1.25, "é/"), until=7.5, limit=3, bodies=True)
+        assert await there.dead_letters(listing) == Listed(letters=[LETTER], after=None, until=9.0, total=1)
+        assert (await there.dead_letters(Listing(which=Which(sink="x")))).letters == []
         assert await there.dead_letter("a/b") == LETTER
-        assert await there.retry(["a/b", "c"]) == [Retried(id="a/b", done=True), Retried(id="c", done=False)]
+        again = Again(ids=("a/b", "c"), cursor=Cursor(LetterPlace(1.25, "é/"), 0.5))
+        tried = await there.retry(again)
+        assert tried.results == [Retried(id="a/b", done=True), Retried(id="c", done=False)]
+        assert tried.cursor == again.cursor
+        assert (ledger.listings[0], ledger.retries) == (listing, [again])
         assert await there.webhooks() == [DOWN, UP]
         assert await there.webhooks("erp") == [UP]
         assert await there.enable_webhook("disabled") == Switched(
@@ -79,7 +85,7 @@ async def test_a_defect_in_the_daemon_is_said_and_does_not_end_it(path: Path) ->
 async def test_a_body_that_is_not_understood(path: Path) -> None:
     transport = httpx.AsyncHTTPTransport(uds=str(path))
     async with daemon(Ledger(), path), httpx.AsyncClient(transport=transport, base_url="http://poller") as client:
-        for body in (b"", b"[]", b'{"ids": 3}', b'{"id": []}'):
+        for body in (b"", b"[]", b'{"ids": 3}', b'{"id": []}', b'{"which": {"sinks": "x"}}'):
             answer = await client.post("/dead-letters/retry", content=body)
             assert (answer.status_code, answer.json()["reason"]) == (400, "error")
 

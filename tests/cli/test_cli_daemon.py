@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 
 import anyio
 import pytest
-from admin_ledger import LETTER, Ledger
+from admin_ledger import Ledger
 
 from poller.admin import serve_admin
 
@@ -55,31 +55,6 @@ async def test_status(daemon: Daemon) -> None:
     assert [(each["state"], each["retrying"]) for each in sinks] == [(None, 0), (None, 0), ("down", 2)]
     (line,) = [line for line in text.splitlines() if line.startswith("crm")]
     assert line.split() == ["crm", "-", "down", "7", "2", "-", "0", "-"]
-
-
-async def test_what_vendors_wrote_does_not_steer_the_terminal(daemon: Daemon) -> None:
-    for command in (("dead-letters", "list"), ("dead-letters", "show", "a/b")):
-        done = await daemon.poller(*command)
-        assert done.returncode == 0
-        assert b"\x1b[31m" not in done.stdout
-        assert "no �[31mid [bold]" in done.stdout.decode()
-
-
-async def test_dead_letters_for_programs(daemon: Daemon) -> None:
-    told = json.loads((await daemon.poller("dead-letters", "list", "--json", "--source", "s")).stdout)
-    assert [each["id"] for each in told] == [LETTER.id]
-    assert json.loads((await daemon.poller("dead-letters", "list", "--json", "--sink", "x")).stdout) == []
-    await daemon.poller("dead-letters", "export", "-o", "letters.jsonl")
-    (line,) = (await anyio.Path(daemon.folder / "letters.jsonl").read_text()).splitlines()
-    assert json.loads(line)["body_base64"] == "/3s="
-
-
-async def test_retry(daemon: Daemon) -> None:
-    assert (await daemon.poller("dead-letters", "retry", "a/b")).returncode == 0
-    assert (await daemon.poller("dead-letters", "retry", "--all")).returncode == 0
-    assert (await daemon.poller("dead-letters", "retry", "a/b", "zz")).returncode == 1
-    assert (await daemon.poller("dead-letters", "retry")).returncode == 2
-    assert (await daemon.poller("dead-letters", "retry", "--all", "a/b")).returncode == 2
 
 
 async def test_forget_and_rebuild(daemon: Daemon) -> None:
@@ -143,7 +118,5 @@ async def test_switching_a_webhook(daemon: Daemon, words: tuple[str, ...], sente
 
 
 async def test_a_refusal_is_one_line_and_exit_1(daemon: Daemon) -> None:
-    done = await daemon.poller("dead-letters", "show", "zz")
-    assert (done.returncode, done.stderr) == (1, b"poller: there is no dead letter 'zz'\n")
     done = await daemon.poller("sinks", "forget", "out")
     assert (done.returncode, b"is configured" in done.stderr) == (1, True)

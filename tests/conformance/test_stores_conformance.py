@@ -70,7 +70,7 @@ async def test_an_empty_store_knows_nothing(store: Store) -> None:
     assert await store.dead_events() == []
     assert await store.letter_totals() == []
     assert await store.letter_heads(Which(), after=LetterPlace(), until=1e12, limit=9) == []
-    assert await store.letter_ids("", 9) == []
+    assert await store.letters_like("", 9) == []
     assert await store.letters(["x"]) == []
     assert await store.dead_record_ids("mor") == set()
     assert await store.expire_letters(before=1e12, limit=9) == (0, 0)
@@ -318,12 +318,15 @@ async def test_dead_letters_are_counted_by_sort(store: Store) -> None:
 
 async def test_dead_letters_are_found_by_their_ids(store: Store) -> None:
     await five(store)
-    assert await store.letter_ids("event-", 2) == ["event-2", "event-3"]
-    assert await store.letter_ids("record-4", 2) == ["record-4"]
-    assert await store.letter_ids("", 9) == ["event-2", "event-3", "event-5", "record-1", "record-4"]
-    assert await store.letter_ids("e%", 9) == []
-    found = await store.letters(["record-4", "gone", "event-2", "record-4"])
-    assert found == [dead_record(4), dead_event(2, sink="hook")]
+    both = await store.letter_heads(Which(), after=LetterPlace(2.0), until=3.0, limit=2)
+    assert await store.letters_like("event-", 2) == both
+    (record,) = await store.letters_like("record-4", 2)
+    assert (record.what, record.id, record.endpoint, record.sink) == ("record", "record-4", "mor.user_calls", None)
+    found = [head.id for head in await store.letters_like("", 9)]
+    assert found == ["event-2", "event-3", "event-5", "record-1", "record-4"]
+    assert await store.letters_like("e%", 9) == []
+    letters = await store.letters(["record-4", "gone", "event-2", "record-4"])
+    assert letters == [dead_record(4), dead_event(2, sink="hook")]
     assert await store.letters([]) == []
     assert await store.dead_record_ids("mor") == {"record-1", "record-4"}
     assert await store.dead_record_ids("other") == set()

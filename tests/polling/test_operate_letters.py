@@ -1,19 +1,31 @@
 """What the command line does with dead letters, and what it refuses to forget."""
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from anyio import create_task_group, wait_all_tasks_blocked
+from delivery_events import call_event
+from fake_clock import FakeClock
+from msgspec import structs
 from polling_rig import ID, NAME, Rig, poll_on
 from polling_vendor import Listed, Query, lines
 
+from poller import segment
 from poller.app_parts import App
 from poller.config import Settings
-from poller.errors import PollerError, Unknown
-from poller.model import DeadEvent
+from poller.errors import Outdated, PollerError, Unknown
+from poller.letters import COMMIT, LISTED, RECORDS
+from poller.metrics import Metrics
+from poller.model import DeadEvent, DeadRecord, Event, Held, LetterPlace, PageCommit, Position, Which
 from poller.operate import Work
+from poller.operations import Again, DeadLetter, Listing, Retried, Tried
+from poller.shard import Shard
 from poller.sinks import ndjson
-from poller.stores.memory import Config
+from poller.stores.memory import Config, MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +35,8 @@ BROKEN = b'{"id": "x", "own": \xff'
 def working(rig: Rig, listed: Listed, *sinks: str) -> Work:
     """The operations of a daemon with this one endpoint and these sinks."""
     options = {name: ndjson.Config(kind="ndjson", path=Path("-")) for name in sinks}
-    app = App(Settings(store=Config()), rig.store, rig.clock, rig.metrics, rig.setup.rnd, [rig.shard])
+    chosen = Settings(store=Config(), sinks=options)
+    app = App(chosen, rig.store, rig.clock, rig.metrics, rig.setup.rnd, [rig.shard])
     app.sinks = {name: ndjson.build(name, one, shards=1) for name, one in options.items()}
     app.tracks = [rig.track(listed)]
     return Work(app, running=True)
@@ -40,21 +53,29 @@ async def bury(rig: Rig, listed: Listed, *broken: bytes) -> None:
     await poll_on(rig.track(listed))
 
 
+async def shown(work: Work, **which: str) -> list[DeadLetter]:
+    return (await work.dead_letters(Listing(which=Which(**which)))).letters
+
+
+async def tried(work: Work, *ids: str) -> list[Retried]:
+    return (await work.retry(Again(ids=ids))).results
+
+
 async def test_a_record_is_published_once_its_parser_was_mended(rig: Rig) -> None:
     listed = Listed()
     await bury(rig, listed, BROKEN)
     work = working(rig, listed)
-    (letter,) = await work.dead_letters()
-    (early,) = await work.retry([letter.id])
+    (letter,) = await shown(work)
+    (early,) = await tried(work, letter.id)
     assert (early.done, early.error) == (False, "is no JSON")
-    assert len(await work.dead_letters()) == 1, "kept"
+    assert len(await shown(work)) == 1, "kept"
     listed.mended = True
-    (done,) = await work.retry([letter.id[:8]])
+    (done,) = await tried(work, letter.id[:8])
     assert done.done
-    assert await work.dead_letters() == []
+    assert await shown(work) == []
     assert await rig.told() == [("call.new", "good", 1), ("call.new", "mended", 1)]
     with pytest.raises(Unknown):
-        await work.retry([letter.id])
+        await tried(work, letter.id)
 
 
 async def test_a_record_that_was_published_meanwhile_is_closed_and_not_published_again(rig: Rig) -> None:
@@ -62,7 +83,7 @@ async def test_a_record_that_was_published_meanwhile_is_closed_and_not_published
     await bury(rig, listed, BROKEN, BROKEN + b" ")
     listed.mended = True
     work = working(rig, listed)
-    results = await work.retry([letter.id for letter in await work.dead_letters()])
+    results = await tried(work, *[letter.id for letter in await shown(work)])
     assert [result.done for result in results] == [True, True]
     assert await rig.told() == [("call.new", "good", 1), ("call.new", "mended", 1)]
 
@@ -76,13 +97,13 @@ async def test_an_event_is_tried_again_through_the_log_for_its_sink_alone(rig: R
         id="crm-1", sink="crm", shard=0, seq=1, reason="too_large", error="413", event=event, at=rig.clock.now()
     )
     await rig.store.delivered(rig.shard.held, "crm", rig.shard.held.last, [dead])
-    (done,) = await work.retry(["crm-1"])
+    (done,) = await tried(work, "crm-1")
     assert done.done
     first, again = await rig.log()
     assert (again.only, first.only) == (("crm",), None)
     assert (again.id, again.seen) == (first.id, None)
     assert msgspec.json.decode(again.body)["sequence"].endswith("2")
-    assert await work.dead_letters() == []
+    assert await shown(work) == []
     assert rig.shard.held.last.seq == 2
     rig.phones.say = None
     await poll_on(rig.track(listed))
@@ -96,28 +117,268 @@ async def test_an_event_of_a_sink_that_is_gone_stays(rig: Rig) -> None:
     dead = DeadEvent(id="old-1", sink="old", shard=0, seq=1, reason="too_large", error="413", event=event, at=1.0)
     await rig.store.delivered(rig.shard.held, "old", rig.shard.held.last, [dead])
     work = working(rig, listed, "kafka")
-    (result,) = await work.retry(["old-1"])
+    (result,) = await tried(work, "old-1")
     assert not result.done
     assert "not configured" in (result.error or "")
-    assert len(await work.dead_letters()) == 1
+    assert len(await shown(work)) == 1
 
 
 async def test_ids_may_be_shortened_while_they_are_unambiguous(rig: Rig) -> None:
     listed = Listed()
     await bury(rig, listed, *(BROKEN + b" " * number for number in range(40)))
     work = working(rig, listed)
-    letters = await work.dead_letters()
+    letters = await shown(work)
     assert len(letters) == 40
     assert all(letter.body is None for letter in letters)
-    shown = await work.dead_letter(letters[0].id)
-    assert shown.body is not None
-    assert shown.body.startswith(BROKEN)
+    whole = await work.dead_letter(letters[0].id)
+    assert whole.body is not None
+    assert whole.body.startswith(BROKEN)
     digit = max("0123456789abcdef", key=lambda one: sum(letter.id.startswith(one) for letter in letters))
     for letter, sentence in ((digit, "several"), ("zz", "no dead letter"), ("", "several")):
         with pytest.raises(Unknown, match=sentence):
             await work.dead_letter(letter)
-    assert {letter.source for letter in await work.dead_letters(source=ID)} == {ID}
-    assert await work.dead_letters(sink="kafka") == []
+    assert {letter.source for letter in await shown(work, source=ID)} == {ID}
+    assert await shown(work, sink="kafka") == []
+    assert await shown(work, reason="exhausted") == []
+
+
+async def test_an_id_that_is_the_beginning_of_others_is_meant_itself(rig: Rig) -> None:
+    await rig.store.delivered(rig.shard.held, "crm", Position(), [letter_of(number) for number in (1, 10)])
+    work = working(rig, Listed(), "crm")
+    assert (await work.dead_letter("crm-00001")).id == "crm-00001"
+
+
+# --- by the thousand -------------------------------------------------------------------------------------------------
+
+
+class Counting(MemoryStore):
+    """Counts its commits, and the most letters that were read at a time."""
+
+    commits = 0
+    most = 0
+    looked = 0
+
+    async def commit_page(self, held: Held, page: PageCommit) -> Held:
+        self.commits += 1
+        assert page.segment is None or page.segment.last - page.segment.first < COMMIT
+        return await super().commit_page(held, page)
+
+    async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
+        self.most = max(self.most, len(ids))
+        self.looked += 1
+        return await super().letters(ids)
+
+    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:  # noqa: ARG002 nobody may call it
+        raise AssertionError("all dead letters are read at a time")
+
+    async def dead_records(self) -> list[DeadRecord]:
+        raise AssertionError("all dead letters are read at a time")
+
+
+def letter_of(number: int, *, sink: str = "crm", size: int = 0, shard: int = 0, at: float | None = None) -> DeadEvent:
+    event = call_event(f"c{number}", number + 1)
+    body = msgspec.json.encode(msgspec.json.decode(event.body) | {"x": "x" * size}) if size else event.body
+    return DeadEvent(
+        id=f"{sink}-{number:05d}", sink=sink, shard=shard, seq=number, reason="backlog", error="",
+        event=structs.replace(event, body=body), at=1_000.0 + number if at is None else at,
+    )  # fmt: skip
+
+
+class Office:
+    """A store with dead letters, and sinks that take what they are given, or do not."""
+
+    def __init__(self, *sinks: str, shards: int = 1, running: bool = True, **keys: Any) -> None:
+        self.store = Counting(Config(shards=shards))
+        self.clock = FakeClock()
+        self.shards = [Shard(self.store, number) for number in range(shards)]
+        options = {name: ndjson.Config(kind="ndjson", path=Path("-"), **keys) for name in sinks}
+        settings = Settings(store=Config(), sinks=options)
+        app = App(settings, self.store, self.clock, Metrics(), random.Random(1), self.shards)
+        app.sinks = {name: ndjson.build(name, one, shards=1) for name, one in options.items()}
+        self.work = Work(app, running=running)
+
+    async def bury(self, *letters: DeadEvent) -> "Office":
+        for shard in self.shards:
+            await shard.believe()
+            for sink in {letter.sink for letter in letters}:
+                await self.store.delivered(shard.held, sink, Position(), [one for one in letters if one.sink == sink])
+        return self
+
+    async def deliver(self, sink: str = "crm") -> None:
+        for shard in self.shards:
+            await self.store.delivered(shard.held, sink, shard.held.last)
+
+    async def log(self) -> list[Event]:
+        found = [await self.store.segments_after(shard.number, 0, 1 << 40) for shard in self.shards]
+        return [event for segments in found for one in segments for event in segment.unpack(one)]
+
+    async def retry(self, *, steps: int = 1_000, **which: str) -> list[Tried]:
+        """All steps, each of which knows only what the one before answered; everything is delivered between two."""
+        asked = Again(which=Which(**which))
+        answers: list[Tried] = []
+        while not answers or not answers[-1].ended:
+            answers.append(await self.work.retry(asked))
+            asked = structs.replace(asked, cursor=answers[-1].cursor)
+            await self.deliver()
+            assert len(answers) <= steps
+        return answers
+
+
+async def test_twenty_thousand_are_retried_in_few_commits_and_small_pieces() -> None:
+    count = 20_000
+    office = await Office("crm").bury(*(letter_of(number) for number in range(count)))
+    answers = await office.retry()
+    assert [one.id for answer in answers for one in answer.results if one.done] == [
+        f"crm-{number:05d}" for number in range(count)
+    ]
+    assert [answer.total for answer in answers] == list(range(count, -1, -COMMIT))
+    assert office.store.commits == count // COMMIT
+    assert office.store.looked == count // COMMIT
+    assert office.store.most == COMMIT
+    copies = await office.log()
+    assert [copy.subject for copy in copies] == [f"c{number}" for number in range(count)]
+    assert {copy.only for copy in copies} == {("crm",)}
+    assert await office.store.letter_totals() == []
+
+
+async def test_a_retry_waits_for_a_sink_that_has_too_much_to_do() -> None:
+    """A quarter of max_pending is what it may fill, and one step at most as much."""
+    limit = 400 << 10
+    office = await Office("crm", max_pending=f"{limit}B").bury(*(letter_of(number) for number in range(2_000)))
+    asked = Again(which=Which(sink="crm"))
+    while (answer := await office.work.retry(asked)).results:
+        assert not answer.waiting
+        asked = structs.replace(asked, cursor=answer.cursor)
+    waiting = await office.log()
+    assert limit // 4 < sum(len(event.body) for event in waiting) <= limit // 2
+    for again in (asked, asked, Again(ids=("crm-01999",))):
+        stuck = await office.work.retry(again)
+        assert (stuck.results, stuck.waiting, stuck.sink, stuck.ended) == ([], len(waiting), "crm", False)
+    assert (await office.work.retry(asked)).cursor == asked.cursor
+    await office.deliver()
+    done = await office.work.retry(asked)
+    assert done.results[0].id == f"crm-{len(waiting):05d}"
+
+
+async def test_a_sink_with_too_much_to_do_ends_a_step_before_its_letters() -> None:
+    letters = [letter_of(number, sink="erp" if number in {30, 60} else "crm") for number in range(100)]
+    office = await Office("crm", "erp", max_pending="400KiB").bury(*letters)
+    held = office.shards[0].held
+    events = [letter_of(number, size=1_000).event for number in range(100)]
+    packed = segment.pack(events, held.last, 1.0)
+    office.shards[0].held = await office.store.commit_page(held, PageCommit(segment=packed))
+    await office.deliver("crm")
+    answer = await office.work.retry(Again())
+    assert [one.id for one in answer.results] == [f"crm-{number:05d}" for number in range(30)]
+    stuck = await office.work.retry(Again(cursor=answer.cursor))
+    assert (stuck.results, stuck.waiting, stuck.sink) == ([], 130, "erp"), "what the log holds behind its place"
+    await office.deliver("erp")
+    done = await office.work.retry(Again(cursor=answer.cursor))
+    assert len(done.results) == 70
+
+
+async def test_without_a_daemon_nobody_would_make_room() -> None:
+    office = await Office("crm", running=False, max_pending="1KiB").bury(letter_of(1), letter_of(2))
+    assert len((await office.work.retry(Again(ids=("crm-00001",)))).results) == 1
+    with pytest.raises(PollerError, match="1 events wait for sink crm, and no daemon runs"):
+        await office.work.retry(Again())
+
+
+async def test_a_step_is_bounded_in_bytes_too() -> None:
+    office = await Office("crm").bury(*(letter_of(number, size=1 << 20) for number in range(10)))
+    answers = await office.retry()
+    assert [len(answer.results) for answer in answers] == [3, 3, 3, 1, 0]
+    office = await Office("crm").bury(*(letter_of(number, size=5 << 20) for number in range(2)))
+    part = await office.work.dead_letters(Listing(bodies=True))
+    assert [letter.id for letter in part.letters] == ["crm-00000"]
+    assert part.after is not None
+    rest = await office.work.dead_letters(Listing(bodies=True, after=part.after, until=part.until))
+    assert ([letter.id for letter in rest.letters], rest.after, rest.total) == (["crm-00001"], None, 2)
+
+
+async def test_what_dies_again_is_not_tried_again_by_the_same_retry() -> None:
+    office = await Office("crm").bury(*(letter_of(number) for number in range(3)))
+    first = await office.work.retry(Again())
+    assert len(first.results) == 3
+    office.clock.wall += 1
+    held = office.shards[0].held
+    again = [letter_of(number, at=office.clock.now()) for number in range(100, 103)]
+    await office.store.delivered(held, "crm", held.last, again)
+    assert (await office.work.retry(Again(cursor=first.cursor))).ended
+    assert len((await office.work.retry(Again())).results) == 3, "by the next one it is"
+
+
+async def test_only_those_that_were_chosen_are_tried() -> None:
+    letters = [letter_of(1), letter_of(2, sink="erp"), structs.replace(letter_of(3), reason="exhausted")]
+    office = await Office("crm", "erp").bury(*letters)
+    answers = await office.retry(sink="crm", reason="exhausted")
+    assert [one.id for answer in answers for one in answer.results] == ["crm-00003"]
+    assert answers[0].total == 1
+    answers = await office.retry(source="nobody")
+    assert [(answer.results, answer.ended, answer.total) for answer in answers] == [([], True, 0)]
+
+
+async def test_letters_of_all_shards_go_back_to_their_own() -> None:
+    office = await Office("crm", shards=2).bury(*(letter_of(number, shard=number % 2) for number in range(6)))
+    (answer, _) = await office.retry()
+    assert [one.id for one in answer.results] == [f"crm-{number:05d}" for number in range(6)], "in their own order"
+    assert [copy.subject for copy in await office.log()] == ["c0", "c2", "c4", "c1", "c3", "c5"]
+
+
+async def test_a_letter_that_is_gone_meanwhile_is_not_sent_twice() -> None:
+    office = await Office("crm").bury(letter_of(1), letter_of(2))
+    shard = office.shards[0]
+    answers: list[Tried] = []
+
+    async def retry() -> None:
+        answers.append(await office.work.retry(Again()))
+
+    async with create_task_group() as tasks, shard.lock:
+        tasks.start_soon(retry)
+        await wait_all_tasks_blocked()
+        shard.held = await office.store.commit_page(shard.held, PageCommit(closes=("crm-00001",)))
+    (answer,) = answers
+    assert [(one.id, one.done) for one in answer.results] == [("crm-00001", False), ("crm-00002", True)]
+    assert [copy.subject for copy in await office.log()] == ["c2"]
+
+
+async def test_a_store_that_fails_ends_the_retry_and_loses_nothing() -> None:
+    office = await Office("crm").bury(letter_of(1))
+    stale, office.shards[0].held = office.shards[0].held, await office.store.hold(0)
+    office.shards[0].held = stale
+    with pytest.raises(Outdated):
+        await office.work.retry(Again())
+    assert await office.log() == []
+    assert len((await office.work.dead_letters(Listing())).letters) == 1
+
+
+async def test_records_come_fewer_at_a_time(rig: Rig) -> None:
+    listed = Listed()
+    await bury(rig, listed, *(BROKEN + b" " * number for number in range(RECORDS + 20)))
+    work = working(rig, listed)
+    first = await work.retry(Again())
+    assert [one.done for one in first.results] == [False] * RECORDS
+    second = await work.retry(Again(cursor=first.cursor))
+    assert len(second.results) == 20
+    assert (await work.retry(Again(cursor=second.cursor))).ended
+
+
+async def test_a_long_list_comes_in_parts() -> None:
+    office = await Office("crm").bury(*(letter_of(number) for number in range(2_500)))
+    found: list[str] = []
+    after: LetterPlace | None = LetterPlace()
+    while after is not None:
+        part = await office.work.dead_letters(Listing(after=after, limit=5_000))
+        assert (part.total, len(part.letters) <= LISTED) == (2_500, True)
+        found += [letter.id for letter in part.letters]
+        after = part.after
+    assert found == [f"crm-{number:05d}" for number in range(2_500)]
+    assert office.store.looked == 0, "no body is read for a list"
+    part = await office.work.dead_letters(Listing(limit=2))
+    assert ([letter.id for letter in part.letters], part.total) == (["crm-00000", "crm-00001"], 2_500)
+
+
+# --- forgetting, and recordings --------------------------------------------------------------------------------------
 
 
 async def test_only_what_is_not_configured_any_more_can_be_forgotten(rig: Rig) -> None:

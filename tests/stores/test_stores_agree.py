@@ -155,7 +155,7 @@ class Agreement(RuleBasedStateMachine):
 
     @rule(start=st.sampled_from(["", "event-", "event-2", "record-4x", "z"]), limit=st.integers(1, 5))
     def letters_found(self, start: str, limit: int) -> None:
-        self.ask("letters", self.ask("letter_ids", start, limit))
+        self.ask("letters", [head.id for head in self.ask("letters_like", start, limit)])
 
     @rule(sink=SINKS)
     def sink_forgotten(self, sink: str) -> None:

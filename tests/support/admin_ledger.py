@@ -1,13 +1,17 @@
 """Operations over one dead letter and one sink, for tests of the admin API and of the commands that use it."""
 
-from collections.abc import Sequence
-
 import anyio
+from msgspec import structs
 
 from poller.errors import PollerError, Unknown
+from poller.model import LetterPlace
 from poller.operations import (
+    Again,
+    Cursor,
     DeadLetter,
     EndpointStatus,
+    Listed,
+    Listing,
     Mark,
     Replay,
     Replayed,
@@ -15,6 +19,7 @@ from poller.operations import (
     SinkStatus,
     Status,
     Switched,
+    Tried,
     WebhookStatus,
 )
 
@@ -37,6 +42,8 @@ class Ledger:
         self.forgotten: list[str] = []
         self.asked = anyio.Event()
         self.asked_again: list[Replay] = []
+        self.listings: list[Listing] = []
+        self.retries: list[Again] = []
         self.asked_thrice = anyio.Event()
         self.never_ends = False
 
@@ -58,9 +65,17 @@ class Ledger:
             ],
         )
 
-    async def dead_letters(self, *, source: str | None = None, sink: str | None = None) -> list[DeadLetter]:
-        """The one letter belongs to the source `s`."""
-        return [LETTER] if source in {None, "s"} and sink is None else []
+    async def dead_letters(self, asked: Listing) -> Listed:
+        """The one letter belongs to the source `s`; of the sink `many` there are 2,500, of which it gives 1,000 at a time."""
+        self.listings.append(asked)
+        if asked.which.sink == "many":
+            first = int(asked.after.at)
+            some = range(first + 1, min(first + min(asked.limit, 1_000), 2_500) + 1)
+            after = LetterPlace(some[-1], str(some[-1])) if some[-1] < 2_500 else None
+            letters = [structs.replace(LETTER, id=str(number), at=number) for number in some]
+            return Listed(letters=letters, after=after, until=9.0, total=2_500)
+        found = [LETTER] if asked.which.fits(None, "s", "bad_record") else []
+        return Listed(letters=found, after=None, until=9.0, total=len(found))
 
     async def dead_letter(self, letter: str) -> DeadLetter:
         """The one letter."""
@@ -68,9 +83,30 @@ class Ledger:
             raise Unknown(f"there is no dead letter {letter!r}")
         return LETTER
 
-    async def retry(self, letters: Sequence[str]) -> list[Retried]:
-        """Only the one letter succeeds."""
-        return [Retried(id=letter, done=letter == LETTER.id) for letter in letters]
+    async def retry(self, asked: Again) -> Tried:
+        """Of ids only the one letter's succeeds. Else two steps of three letters, one of which fails; between them `out` has too much to do.
+
+        The source `down` fails after the first one.
+        """
+        self.retries.append(asked)
+        if len(self.retries) == 3:
+            self.asked_thrice.set()
+        cursor = asked.cursor or Cursor(LetterPlace(), 9.0)
+        if asked.ids is not None:
+            results = [Retried(id=letter, done=letter == LETTER.id) for letter in asked.ids[:2]]
+            return Tried(results=results, cursor=cursor, total=len(asked.ids))
+        step = int(cursor.after.at)
+        if self.never_ends:
+            await anyio.sleep(0.05)
+            step = 0
+        if asked.which.source == "down" and step:
+            raise PollerError("the store is full")
+        after = Cursor(LetterPlace(step + 1, "x"), 9.0)
+        if step == 1:
+            return Tried(cursor=after, total=4, waiting=70_000, sink="out")
+        failure = Retried(id="bad", done=False, error="still no \x1b[31mJSON")
+        results = [Retried(id=f"{step}-{number}", done=True) for number in range(2)] + [failure]
+        return Tried(results=results if step < 3 else [], cursor=after, ended=step > 2, total=6 - step)
 
     async def webhooks(self, name: str | None = None) -> list[WebhookStatus]:
         """One is down, one is up."""

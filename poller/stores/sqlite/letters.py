@@ -46,29 +46,26 @@ def heads(
         "at": after.at, "id": after.id, "until": until, "sink": which.sink, "source": which.source,
         "reason": which.reason, "limit": limit,
     }  # fmt: skip
-    records = _record_heads(connection, bound) if which.sink is None else iter(())
-    both = merge(records, _event_heads(connection, bound), key=lambda head: (head.at, head.id))
-    return list(islice(both, limit))
+    statements = ("dead_record_heads", "dead_event_heads") if which.sink is None else ("dead_event_heads_of_sink",)
+    sorts = [_heads(connection, statement, bound) for statement in statements]
+    return list(islice(merge(*sorts, key=lambda head: (head.at, head.id)), limit))
 
 
-def _record_heads(connection: sqlite3.Connection, bound: dict[str, object]) -> Iterator[LetterHead]:
-    for letter, source, endpoint, reason, error, at, size in connection.execute(SQL["dead_record_heads"], bound):
+def _heads(connection: sqlite3.Connection, statement: str, bound: dict[str, object]) -> Iterator[LetterHead]:
+    for what, letter, source, endpoint, sink, shard, reason, error, at, size in connection.execute(
+        SQL[statement], bound
+    ):
         yield LetterHead(
-            what="record", id=letter, source=source, endpoint=endpoint, reason=reason, error=error, at=at, size=size
-        )
+            what=what, id=letter, source=source, endpoint=endpoint, sink=sink, shard=shard, reason=reason, error=error, at=at,
+            size=size,
+        )  # fmt: skip
 
 
-def _event_heads(connection: sqlite3.Connection, bound: dict[str, object]) -> Iterator[LetterHead]:
-    statement = SQL["dead_event_heads" if bound["sink"] is None else "dead_event_heads_of_sink"]
-    for letter, source, sink, shard, reason, error, at, size in connection.execute(statement, bound):
-        yield LetterHead(
-            what="event", id=letter, source=source, sink=sink, shard=shard, reason=reason, error=error, at=at, size=size
-        )
-
-
-def ids(connection: sqlite3.Connection, start: str, limit: int) -> list[str]:
-    """From the keys alone."""
-    return [letter for (letter,) in connection.execute(SQL["dead_ids"], {"start": start, "limit": limit})]
+def like(connection: sqlite3.Connection, start: str, limit: int) -> list[LetterHead]:
+    """By id."""
+    bound: dict[str, object] = {"start": start, "limit": limit}
+    sorts = [_heads(connection, statement, bound) for statement in ("dead_records_like", "dead_events_like")]
+    return list(islice(merge(*sorts, key=lambda head: head.id), limit))
 
 
 def some(connection: sqlite3.Connection, wanted: Sequence[str]) -> list[DeadRecord | DeadEvent]:

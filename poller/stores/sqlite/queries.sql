@@ -116,30 +116,32 @@ DELETE FROM dead_event WHERE id = ?;
 SELECT what, sink, source, reason, letters, bytes FROM dead_total WHERE letters > 0 ORDER BY what, sink, source, reason;
 
 -- name: dead_record_heads
-SELECT id, source, endpoint, reason, error, at, length(raw) FROM dead_record
+SELECT 'record', id, source, endpoint, NULL, 0, reason, error, at, length(raw) FROM dead_record
 WHERE (at, id) > (:at, :id) AND at <= :until
 AND source = coalesce(:source, source) AND reason = coalesce(:reason, reason)
 ORDER BY at, id LIMIT :limit;
 
 -- name: dead_event_heads
-SELECT id, source, sink, shard, reason, error, at, size FROM dead_event
+SELECT 'event', id, source, NULL, sink, shard, reason, error, at, size FROM dead_event
 WHERE (at, id) > (:at, :id) AND at <= :until
 AND source = coalesce(:source, source) AND reason = coalesce(:reason, reason)
 ORDER BY at, id LIMIT :limit;
 
 -- name: dead_event_heads_of_sink
 -- Without coalesce, so that the index of the sink is used.
-SELECT id, source, sink, shard, reason, error, at, size FROM dead_event
+SELECT 'event', id, source, NULL, sink, shard, reason, error, at, size FROM dead_event
 WHERE sink = :sink AND (at, id) > (:at, :id) AND at <= :until
 AND source = coalesce(:source, source) AND reason = coalesce(:reason, reason)
 ORDER BY at, id LIMIT :limit;
 
--- name: dead_ids
--- The ids that begin with :start; no character is larger than the last one of Unicode.
-SELECT id FROM (
-    SELECT id FROM dead_record WHERE id BETWEEN :start AND :start || char(1114111)
-    UNION ALL SELECT id FROM dead_event WHERE id BETWEEN :start AND :start || char(1114111)
-) ORDER BY id LIMIT :limit;
+-- name: dead_records_like
+-- Those whose ids begin with :start; no character is larger than the last one of Unicode.
+SELECT 'record', id, source, endpoint, NULL, 0, reason, error, at, length(raw) FROM dead_record
+WHERE id BETWEEN :start AND :start || char(1114111) ORDER BY id LIMIT :limit;
+
+-- name: dead_events_like
+SELECT 'event', id, source, NULL, sink, shard, reason, error, at, size FROM dead_event
+WHERE id BETWEEN :start AND :start || char(1114111) ORDER BY id LIMIT :limit;
 
 -- name: dead_record
 SELECT id, source, endpoint, ask, reason, error, raw, "offset", at FROM dead_record WHERE id = ?;

@@ -204,9 +204,9 @@ class SqliteStore:
         """By time and id."""
         return await self._read(lambda database: letters.heads(database.reader, which, after, until, limit))
 
-    async def letter_ids(self, start: str, limit: int) -> list[str]:
-        """In their order."""
-        return await self._read(lambda database: letters.ids(database.reader, start, limit))
+    async def letters_like(self, start: str, limit: int) -> list[LetterHead]:
+        """By id."""
+        return await self._read(lambda database: letters.like(database.reader, start, limit))
 
     async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
         """Those that are kept."""

@@ -1,0 +1,212 @@
+"""What can be done with dead letters, on what is open. A retry goes step by step, and nothing is kept between two steps."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+from poller import segment
+from poller.app_parts import App
+from poller.errors import Outdated, PollerError, StoreFault, Unknown
+from poller.keep import Walk
+from poller.model import DeadEvent, DeadRecord, Event, LetterHead, LetterPlace, PageCommit, Which, Window
+from poller.operations import Again, Cursor, DeadLetter, Listed, Listing, Retried, Tried
+from poller.outgoing import renumbered
+from poller.replay import PART
+from poller.room import too_many
+from poller.shard import Shard
+from poller.track import Track
+
+ALWAYS = Window(0, 1 << 40)
+COMMIT = 500
+"""Events in one commit, and letters in one step."""
+RECORDS = 100
+"""Records in one step: each has a commit of its own."""
+READ = 4 << 20
+"""Bytes in one step or list at most, unless a single letter is larger."""
+LISTED = 1_000
+"""Letters in one list at most."""
+
+
+class Letters:
+    """Lists, shows and retries. `running`: somebody delivers what is appended."""
+
+    def __init__(self, app: App, *, running: bool) -> None:
+        self._app = app
+        self._store = app.store
+        self._running = running
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    async def listed(self, asked: Listing) -> Listed:
+        """A part of the list, oldest first."""
+        limit = min(max(asked.limit, 1), LISTED)
+        until = self._app.clock.now() if asked.until is None else asked.until
+        heads = await self._store.letter_heads(asked.which, after=asked.after, until=until, limit=limit + 1)
+        some = heads[:limit]
+        if asked.bodies:
+            some = some[: _fitting(some)]
+        bodies = await self._bodies(some) if asked.bodies else {}
+        return Listed(
+            letters=[_shown(head, bodies.get(head.id)) for head in some if not asked.bodies or head.id in bodies],
+            after=some[-1].place if len(heads) > len(some) else None,
+            until=until,
+            total=await self._total(asked.which),
+        )
+
+    async def one(self, letter: str) -> DeadLetter:
+        """With its body. Raises Unknown."""
+        head = await self._find(letter)
+        bodies = await self._bodies([head])
+        if head.id not in bodies:
+            raise Unknown(f"{letter!r} is no dead letter any more")
+        return _shown(head, bodies[head.id])
+
+    async def _bodies(self, heads: Sequence[LetterHead]) -> dict[str, bytes]:
+        found = await self._store.letters([head.id for head in heads])
+        return {one.id: one.raw if isinstance(one, DeadRecord) else one.event.body for one in found}
+
+    async def _total(self, which: Which) -> int:
+        totals = await self._store.letter_totals()
+        return sum(one.letters for one in totals if which.fits(one.sink or None, one.source, one.reason))
+
+    async def _find(self, letter: str) -> LetterHead:
+        found = await self._store.letters_like(letter, 2)
+        # The whole id sorts before longer ones that begin with it.
+        if letter and found and (len(found) == 1 or found[0].id == letter):
+            return found[0]
+        raise Unknown(f"{letter!r} is {'the beginning of several dead letters' if found else 'no dead letter'}")
+
+    # --- retrying ----------------------------------------------------------------------------------------------------
+
+    async def retry(self, asked: Again) -> Tried:
+        """One step. Each goes through the same steps as new ones; one that succeeds is closed in the same commit.
+
+        Raises Unknown for an id, StoreFault, Outdated; PollerError where a sink has too much to do and no daemon runs.
+        """
+        cursor = asked.cursor or Cursor(LetterPlace(), self._app.clock.now())
+        if asked.ids is not None:
+            heads = [await self._find(letter) for letter in asked.ids[:COMMIT]]
+        else:
+            heads = await self._store.letter_heads(asked.which, after=cursor.after, until=cursor.until, limit=COMMIT)
+        total = len(asked.ids) if asked.ids is not None else await self._total(asked.which)
+        some, waiting = await self._with_room(heads[: _fitting(heads)])
+        if not some:
+            sink = heads[0].sink if heads else None
+            return Tried(cursor=cursor, ended=not heads, total=total, waiting=waiting, sink=sink)
+        return Tried(results=await self._try(some), cursor=Cursor(some[-1].place, cursor.until), total=total)
+
+    async def _with_room(self, heads: Sequence[LetterHead]) -> tuple[Sequence[LetterHead], int]:
+        """The first of them, up to one whose sink has enough to do; how many events wait for that one."""
+        waiting: dict[str, int] = {}
+        given = Counter[str]()
+        for count, head in enumerate(heads):
+            sink = head.sink
+            if sink is None or sink not in self._app.sinks:
+                continue
+            limit = self._app.settings.sinks[sink].max_pending
+            if sink not in waiting:
+                waiting[sink] = await too_many(self._store, self._app.shards, sink, limit)
+                if waiting[sink] and not count and not self._running:
+                    raise PollerError(
+                        f"{waiting[sink]} events wait for sink {sink}, and no daemon runs that would deliver them: "
+                        "start it before more are added"
+                    )
+            given[sink] += head.size
+            if waiting[sink] or (count and limit is not None and given[sink] > limit // PART):
+                return heads[:count], waiting[sink]
+        return heads, 0
+
+    async def _try(self, heads: Sequence[LetterHead]) -> list[Retried]:
+        done: dict[str, str | None] = {}
+        events = [head for head in heads if head.what == "event"]
+        for number, group in groupby(sorted(events, key=lambda head: head.shard), lambda head: head.shard):
+            done |= await self._append_again(self._app.shards[number], list(group))
+        for head in heads:
+            if head.what == "record" and head.id not in done:
+                done[head.id] = await self._read_again(head.id)
+        return [Retried(id=head.id, done=done[head.id] is None, error=done[head.id]) for head in heads]
+
+    async def _append_again(self, shard: Shard, heads: Sequence[LetterHead]) -> dict[str, str | None]:
+        """The log gets the events again, each for its one sink, so that they go through the sink's own protocol."""
+        said: dict[str, str | None] = {
+            head.id: f"sink {head.sink} is not configured: nothing could deliver the event"
+            for head in heads
+            if head.sink not in self._app.sinks
+        }
+        async with shard.lock:
+            found = await self._store.letters([head.id for head in heads if head.id not in said])
+            letters = [one for one in found if isinstance(one, DeadEvent)]
+            if letters:
+                last = shard.held.last
+                copies = [_again(letter, seq) for seq, letter in enumerate(letters, last.seq + 1)]
+                packed = segment.pack(copies, last, self._app.clock.now())
+                commit = PageCommit(segment=packed, closes=tuple(letter.id for letter in letters))
+                shard.held = await shard.store.commit_page(shard.held, commit)
+        shard.tell()
+        gone = dict.fromkeys((head.id for head in heads), _GONE)
+        return gone | said | dict.fromkeys((letter.id for letter in letters), None)
+
+    async def _read_again(self, letter: str) -> str | None:
+        """Keys, seen and commit, as if the vendor had just shown it; a sentence where it is still not understood."""
+        for one in await self._store.letters([letter]):
+            if isinstance(one, DeadRecord):
+                try:
+                    await self._keep(one)
+                except (StoreFault, Outdated):
+                    raise
+                except PollerError as error:
+                    return str(error)
+                return None
+        return _GONE
+
+    async def _keep(self, letter: DeadRecord) -> None:
+        track = self._track(letter)
+        await track.load(int(self._app.clock.now()))
+        track.endpoint.keys(letter.raw, letter.offset)
+        track.endpoint.normalise(letter.raw, letter.offset)
+        walk = Walk(
+            ask=letter.ask, generation=track.generation, asked=ALWAYS, tolerance=0, horizon=0,
+            read_until=None, complete_until=None, reach=track.ladder[-1].back, offset=letter.offset,
+        )  # fmt: skip
+        await track.keeper.keep([letter.raw], walk, closes=(letter.id,))
+
+    def _track(self, letter: DeadRecord) -> Track:
+        tracks = [
+            track
+            for track in self._app.tracks
+            if (track.key.source, track.endpoint.name) == (letter.source, letter.endpoint)
+        ]
+        if not tracks:
+            raise Unknown(
+                f"{letter.source} has no endpoint {letter.endpoint} in the configuration: add it to retry its records"
+            )
+        return next((track for track in tracks if track.key.ask == letter.ask), tracks[0])
+
+
+_GONE = "it is gone: it was retried or deleted meanwhile"
+
+
+def _fitting(heads: Sequence[LetterHead]) -> int:
+    """How many of the first ones one step may take."""
+    size = records = 0
+    for count, head in enumerate(heads):
+        size += head.size
+        records += head.what == "record"
+        if count and (size > READ or records > RECORDS):
+            return count
+    return len(heads)
+
+
+def _again(letter: DeadEvent, seq: int) -> Event:
+    event = letter.event
+    return Event(
+        event.id, event.type, event.source, event.subject, event.time, event.key, None, renumbered(event.body, seq),
+        (letter.sink,), event.replay,
+    )  # fmt: skip
+
+
+def _shown(head: LetterHead, body: bytes | None) -> DeadLetter:
+    return DeadLetter(
+        id=head.id, what=head.what, source=head.source or None, endpoint=head.endpoint, sink=head.sink, reason=head.reason,
+        error=head.error, at=head.at, size=head.size, body=body,
+    )  # fmt: skip

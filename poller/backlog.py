@@ -4,17 +4,22 @@ Bytes are estimated from the oldest waiting segment, since counting them would m
 """
 
 from poller import segment
+from poller.each import EachSink
 from poller.line import Line
 from poller.model import DeadEvent, Event, Position, Segment
 from poller.options import show_size
 from poller.outgoing import dead_id, for_sink
-from poller.protocols import EachSink, Sink
+from poller.protocols import Sink
 from poller.route import AnySink, Route
 from poller.shard import Shard
 
 _EVERY = 1.0
 """Seconds between two looks."""
 _READ = 1 << 20
+_AT_ONCE = 8 << 20
+"""Bytes that are dropped between two looks, since what waits is only estimated."""
+_QUIET = 60.0
+"""Seconds between two lines about events that one sink lost to the limit."""
 
 
 class Backlog:
@@ -100,7 +105,9 @@ class EachBacklog:
         self._name = route.sink.name
         self._limit = route.options.max_pending
         self._metrics = route.metrics
+        self._clock = route.clock
         self._dropped = 0
+        self._said = -_QUIET
 
     async def account(self, line: Line, position: Position) -> None:
         """Looks. Raises StoreFault."""
@@ -109,11 +116,11 @@ class EachBacklog:
         kept = next(iter(line.waiting), None)
         if kept is not None and kept.seq <= position.seq:
             _, oldest = await store.backlog(number, kept.seq - 1)
-        self._metrics.pending_events[name].set(count + len(line))
+        self._metrics.pending_events[name].set(max(0, count - len(line.written[1])) + len(line))
         self._metrics.oldest_pending[name].set(oldest)
         if self._limit is not None and self.excess <= 0 and not line.unwritten_dead:
             size = await _size(self._shard, position, count) + line.waiting.bytes
-            self.excess = max(0, size - self._limit)
+            self.excess = min(max(0, size - self._limit), _AT_ONCE)
 
     def letter(self, seq: int, event: Event) -> DeadEvent:
         """The oldest one is dropped."""
@@ -127,10 +134,11 @@ class EachBacklog:
         return _dropped(self._route, seq, event)
 
     def say(self, seq: int) -> None:
-        """Once for all that were dropped, the last one being this."""
-        if self._dropped:
+        """Once for all that were dropped since the last line, the last one being this."""
+        now = self._clock.mono()
+        if self._dropped and now - self._said >= _QUIET:
             self._route.log.error(_DROPPED, events=self._dropped, up_to=seq, reason="backlog")
-        self._dropped = 0
+            self._dropped, self._said = 0, now
 
 
 _DROPPED = "the oldest events became dead letters"

@@ -7,10 +7,13 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import structs
 
-from poller.model import Place
+from poller.kept import Place
 
 MOST = 10_000
 """Places in memory; at that number nothing new is read from the log."""
+
+
+_SPARE = 1_000
 
 
 class Waiting:
@@ -104,6 +107,9 @@ class Waiting:
         self._places[seq] = structs.replace(place, due=due)
         if seq not in self._taken:
             heapq.heappush(self._heap, (due, seq))
+        if len(self._heap) > 2 * len(self._places) + _SPARE:  # what was due late and is due earlier now leaves an entry
+            self._heap = list({one for one in self._heap if not self._stale(*one)})
+            heapq.heapify(self._heap)
 
     def _add(self, place: Place) -> None:
         self._places[place.seq] = place

@@ -18,9 +18,9 @@ import httpx
 import uvloop
 from bench_kafka import log
 
+from poller.each import Attempt
 from poller.model import Event
 from poller.outgoing import Outgoing
-from poller.protocols import Attempt
 from poller.segment import unpack
 from poller.signing import ed25519_texts, hmac_text, sign
 from poller.sinks.webhook import Config, build

@@ -12,7 +12,7 @@ import typer
 from poller import cli_steps, commands
 from poller.cli_print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json, say_table, when
 from poller.errors import PollerError
-from poller.model import LetterPlace, Which
+from poller.kept import LetterPlace, Which
 from poller.operations import Again, DeadLetter, Listing, Operations, Retried
 
 dead_letters = typer.Typer(help="Records and events that were set aside.", no_args_is_help=True)

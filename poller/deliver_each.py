@@ -10,15 +10,16 @@ from anyio.abc import TaskStatus
 from poller.ahead import Ahead
 from poller.backlog import EachBacklog
 from poller.bell import Bell, pause
+from poller.each import EachSink
 from poller.errors import Outdated, PollerError, SinkFault
 from poller.event import instant
 from poller.feed import IDLE, Feed
 from poller.gate import Gate
 from poller.health import Condition
+from poller.kept import Attempted
 from poller.line import Line
-from poller.model import Attempted, Position
+from poller.model import Position
 from poller.place import fix_place
-from poller.protocols import EachSink
 from poller.retrying import longest
 from poller.route import Route
 from poller.trouble import Trouble

@@ -11,12 +11,13 @@ from msgspec import structs
 from poller.ahead import Fresh
 from poller.backlog import EachBacklog, letter_of
 from poller.bell import Bell, pause
+from poller.each import Answered, Attempt, EachSink
 from poller.errors import Outdated, PollerError
 from poller.gate import Gate
+from poller.kept import Place, Retry
 from poller.line import Line
-from poller.model import Event, Place, Retry
+from poller.model import Event
 from poller.outgoing import for_sink, recorded_time
-from poller.protocols import Answered, Attempt, EachSink
 from poller.retrying import again, longest
 from poller.route import Route
 from poller.trouble import Trouble

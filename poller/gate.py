@@ -6,10 +6,11 @@ import math
 
 from poller.bell import Bell
 from poller.clock import Clock
+from poller.each import Answered, EachSink
 from poller.health import Condition, Health, State, disabled, enabled, from_json, meta_name, to_json
 from poller.log import get_logger
 from poller.options import show_duration
-from poller.protocols import Answered, EachSink, Store
+from poller.protocols import Store
 from poller.route import Route
 
 BURST = 0.1

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from poller.protocols import Answered, Pace
+from poller.each import Answered, Pace
 from poller.retrying import bounded, doubled, jittered
 
 State: TypeAlias = Literal["up", "slowed", "down", "disabled"]

@@ -13,9 +13,9 @@ from poller.clock import Clock
 from poller.config import Settings
 from poller.errors import PollerError
 from poller.event import instant
+from poller.kept import Discarded
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
-from poller.model import Discarded
 from poller.options import show_size
 from poller.protocols import Store
 from poller.shard import Shard

@@ -7,8 +7,9 @@ from typing import Protocol, cast
 
 from msgspec import Struct
 
+from poller.each import EachSink
 from poller.options import Options, SinkOptions, SourceOptions
-from poller.protocols import EachSink, Sink, Source, Store
+from poller.protocols import Sink, Source, Store
 
 
 class SourceKind(Protocol):

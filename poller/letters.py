@@ -8,7 +8,8 @@ from poller import segment
 from poller.app_parts import App
 from poller.errors import Outdated, PollerError, StoreFault, Unknown
 from poller.keep import Walk
-from poller.model import DeadEvent, DeadRecord, Event, LetterHead, LetterPlace, PageCommit, Which, Window
+from poller.kept import LetterHead, LetterPlace, Which
+from poller.model import DeadEvent, DeadRecord, Event, PageCommit, Window
 from poller.operations import Again, Cursor, DeadLetter, Listed, Listing, Retried, Tried
 from poller.outgoing import renumbered
 from poller.replay import PART

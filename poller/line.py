@@ -1,9 +1,10 @@
 """Pure: all that a delivery one by one has in memory, between two times of believing the store."""
 
 from poller.ahead import Ahead
-from poller.model import Attempted, DeadEvent, Place, Position, Retry
+from poller.each import EachSink
+from poller.kept import Attempted, Place, Retry
+from poller.model import DeadEvent, Position
 from poller.notes import Notes
-from poller.protocols import EachSink
 from poller.waiting import Waiting
 
 

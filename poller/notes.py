@@ -3,7 +3,8 @@
 import anyio
 from msgspec import structs
 
-from poller.model import Attempted, DeadEvent, Position, Retry
+from poller.kept import Attempted, Retry
+from poller.model import DeadEvent, Position
 
 MOST = 200
 """Outcomes of one commit."""

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from poller.health import State
-from poller.model import LetterPlace, Which
+from poller.kept import LetterPlace, Which
 
 
 class EndpointStatus(Struct, frozen=True, kw_only=True):

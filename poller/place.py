@@ -2,9 +2,10 @@
 
 from msgspec import structs
 
+from poller.each import EachSink
 from poller.health import meta_name
-from poller.model import Attempted, Position
-from poller.protocols import EachSink
+from poller.kept import Attempted
+from poller.model import Position
 from poller.route import AnySink, Route
 from poller.shard import Shard
 

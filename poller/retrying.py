@@ -4,8 +4,8 @@ import random
 
 from msgspec import structs
 
-from poller.model import Retry
-from poller.protocols import Answered, Attempt, Pace
+from poller.each import Answered, Attempt, Pace
+from poller.kept import Retry
 
 
 def wait(pace: Pace, step: int, asked: float | None, rnd: random.Random) -> float | None:

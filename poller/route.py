@@ -8,11 +8,12 @@ from msgspec import Struct
 from structlog.typing import FilteringBoundLogger
 
 from poller.clock import Clock
+from poller.each import EachSink
 from poller.log import get_logger
 from poller.metrics import Metrics
 from poller.model import CheckpointKey
 from poller.options import SinkOptions
-from poller.protocols import EachSink, Sink
+from poller.protocols import Sink
 from poller.shard import Shard
 
 

@@ -1,9 +1,9 @@
 """The store cannot be used: said once however many of its users meet it, and tried again ever more rarely."""
 
 from poller.backoff import delay
+from poller.each import EachSink
 from poller.errors import PollerError, bare
 from poller.log import Outage
-from poller.protocols import EachSink
 from poller.route import Route
 
 _FIRST, _LIMIT = 0.5, 30.0

@@ -10,25 +10,18 @@ from msgspec import structs
 from pydantic import Field
 
 from poller.errors import Outdated, StoreFull
+from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which, head_of
 from poller.model import (
-    Attempted,
     CheckpointKey,
     DeadEvent,
     DeadRecord,
-    Discarded,
     Healing,
     Held,
-    LetterHead,
-    LetterPlace,
-    LetterTotal,
     PageCommit,
-    Place,
     Position,
-    Retry,
     SeenKey,
     Segment,
     Sighting,
-    Which,
 )
 from poller.options import Options, Size
 from poller.protocols import Facts
@@ -77,7 +70,7 @@ class _Contents:
     def heads(self, which: Which = _ANY) -> list[LetterHead]:
         """Dead letters by time and id."""
         letters: Iterable[DeadRecord | DeadEvent] = chain(self.dead_records.values(), self.dead_events.values())
-        heads = [_head(one) for one in letters]
+        heads = [head_of(one) for one in letters]
         fitting = [head for head in heads if which.fits(head.sink, head.source, head.reason)]
         return sorted(fitting, key=lambda head: (head.at, head.id))
 
@@ -380,18 +373,6 @@ class MemoryStore:
         log = sum(len(segment.data) for segments in self._now.log.values() for segment in segments)
         kept = sum(len(retry.event.body) for retries in self._now.retries.values() for retry in retries.values())
         return log + kept + _SEEN_BYTES * self._now.count()
-
-
-def _head(letter: DeadRecord | DeadEvent) -> LetterHead:
-    if isinstance(letter, DeadRecord):
-        return LetterHead(
-            what="record", id=letter.id, source=letter.source, endpoint=letter.endpoint, reason=letter.reason,
-            error=letter.error, at=letter.at, size=len(letter.raw),
-        )  # fmt: skip
-    return LetterHead(
-        what="event", id=letter.id, source=letter.source, sink=letter.sink, shard=letter.shard, reason=letter.reason,
-        error=letter.error, at=letter.at, size=len(letter.event.body),
-    )  # fmt: skip
 
 
 async def open_store(config: Config) -> MemoryStore:

@@ -14,7 +14,7 @@ from admin_ledger import DOWN, LETTER, UP, Ledger
 from poller.admin import admin_socket, serve_admin
 from poller.admin_client import Remote, alive, connect
 from poller.errors import ConfigError, PollerError, Unknown
-from poller.model import LetterPlace, Which
+from poller.kept import LetterPlace, Which
 from poller.operations import Again, Cursor, Listed, Listing, Retried, Switched
 
 pytestmark = pytest.mark.anyio

@@ -11,21 +11,8 @@ from stores_harness import harness_of
 
 import poller.stores
 from poller.errors import Outdated
-from poller.model import (
-    Attempted,
-    CheckpointKey,
-    Discarded,
-    Healing,
-    Held,
-    LetterHead,
-    LetterPlace,
-    LetterTotal,
-    PageCommit,
-    Position,
-    Segment,
-    Sighting,
-    Which,
-)
+from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Which
+from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, Segment, Sighting
 from poller.protocols import Store
 from poller.segment import end, unpack
 

@@ -12,9 +12,9 @@ from node_programs import run_node
 
 from poller.contract import document
 from poller.contract.webhooks import FORMATS, Format, headers
+from poller.each import Attempt
 from poller.metrics import EVENT_TYPES
 from poller.model import Event, Kind
-from poller.protocols import Attempt
 from poller.sinks.webhook.config import Config
 from poller.sinks.webhook.config import Format as Configured
 from poller.sinks.webhook.formats import Format as Maker

@@ -10,10 +10,10 @@ import pytest
 import structlog
 from each_life import REFUSED, TAKEN, EachLife, later, never
 
+from poller.each import Answered
 from poller.gate import switch
 from poller.health import FAILURES
 from poller.model import Position
-from poller.protocols import Answered
 from poller.shard import Shard
 from poller.stores.memory import Config, MemoryStore
 from poller.waiting import MOST

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from msgspec import structs
 
+from poller.each import Answered, Attempt
 from poller.errors import Outdated, StoreFault
 from poller.model import Event, PageCommit
-from poller.protocols import Answered, Attempt
 from poller.segment import pack
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore

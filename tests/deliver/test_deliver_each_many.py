@@ -13,10 +13,10 @@ from msgspec import structs
 
 from poller.clock import SystemClock
 from poller.deliver_each import EachDelivery
+from poller.each import Answered, Attempt, EachSink
 from poller.metrics import Metrics
 from poller.model import Event, PageCommit
 from poller.options import SinkOptions
-from poller.protocols import Answered, Attempt, EachSink
 from poller.route import Route
 from poller.segment import pack
 from poller.shard import Shard

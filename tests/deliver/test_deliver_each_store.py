@@ -9,7 +9,9 @@ import structlog
 from each_life import TAKEN, EachLife, later, never
 
 from poller.errors import StoreFault
-from poller.model import Attempted, Held, Segment
+from poller.kept import Attempted
+from poller.model import Held, Segment
+from poller.protocols import Answered
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore
 
@@ -116,6 +118,54 @@ async def test_an_emptied_store_is_begun_anew(each: EachLife) -> None:
     await each.until(lambda: delivery.pending == 0)
     assert each.sink.taken == ["a", "a", "b"]
     assert len(each.sink.ids["a"]) == 1
+
+
+async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each: EachLife) -> None:
+    """A standby that lagged: epoch and log are as they were, what was kept to be tried again is gone."""
+    held = anyio.Event()
+
+    async def later_on() -> Answered:
+        await held.wait()
+        return TAKEN
+
+    each.sink.answer = lambda event, attempt: (
+        later_on if event.subject == "b" else TAKEN if attempt.number > 2 or event.subject != "a" else later()
+    )
+    delivery = await each.begin()
+    await each.commit("a", "b")
+    copy = each.store.copy()
+    await each.pass_time(1)
+    assert len(await each.store.places("crm", 0)) == 1
+    each.store.restore(copy)
+    held.set()
+    await each.until(lambda: delivery.pending == 0)
+    assert set(each.sink.taken) == {"a", "b"}
+
+
+async def test_a_probe_that_is_given_up_is_followed_by_another(each: EachLife) -> None:
+    each.sink.answer = lambda _event, _attempt: later()
+    delivery = await each.begin()
+    await each.commit(*"abcdefgh")
+    await each.until(lambda: delivery.health.state == "down")
+    each.sink.answer = lambda _event, _attempt: never
+    await each.until(lambda: each.sink.running > 0)
+    async with each.shard.lock:
+        await each.store.hold(0)
+        await each.shard.believe()
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.until(lambda: delivery.pending == 0)
+    assert set(each.sink.taken) == set("abcdefgh")
+
+
+async def test_what_failed_before_a_restart_is_due_when_the_sink_is_back(each: EachLife) -> None:
+    each.sink.answer = lambda _event, _attempt: later()
+    delivery = await each.begin()
+    await each.commit(*"abcdefgh")
+    await each.pass_time(40_000)
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    delivery = await each.begin(restart=True)
+    assert delivery.health.state == "down"
+    await each.until(lambda: delivery.pending == 0, longest=310)
 
 
 # --- where it begins ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import structs
 
+from poller.each import Answered
 from poller.health import (
     FAILURES,
     FIRST,
@@ -22,7 +23,6 @@ from poller.health import (
     meta_name,
     to_json,
 )
-from poller.protocols import Answered
 
 TAKEN = Answered(outcome="delivered")
 FAILED = Answered(outcome="later", reason="server_error", error="500 oops")

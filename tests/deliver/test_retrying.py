@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from poller.model import Retry
-from poller.protocols import Answered, Attempt, Pace
+from poller.each import Answered, Attempt, Pace
+from poller.kept import Retry
 from poller.retrying import again, bounded, doubled, longest, wait
 
 SEEDS = st.integers(0, 10_000)

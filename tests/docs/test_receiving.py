@@ -8,8 +8,8 @@ from docs_pages import ROOT, blocks, text_of
 from golden_events import golden_events
 
 from poller.contract.webhooks import headers
+from poller.each import Attempt
 from poller.model import Event
-from poller.protocols import Attempt
 from poller.received import headers_of
 from poller.redact import Redactor
 from poller.signing import hmac_text, read_key, verify

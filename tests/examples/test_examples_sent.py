@@ -11,8 +11,8 @@ import pytest
 from example_receiver import ExampleReceiver
 from golden_events import golden_events
 
+from poller.each import Answered, Attempt, EachSink
 from poller.model import Event
-from poller.protocols import Answered, Attempt, EachSink
 from poller.signing import ed25519_texts, hmac_text
 from poller.sinks.webhook import Config, build
 

@@ -18,9 +18,10 @@ from poller import segment
 from poller.app_parts import App
 from poller.config import Settings
 from poller.errors import Outdated, PollerError, Unknown
+from poller.kept import LetterPlace, Which
 from poller.letters import COMMIT, LISTED, RECORDS
 from poller.metrics import Metrics
-from poller.model import DeadEvent, DeadRecord, Event, Held, LetterPlace, PageCommit, Position, Which
+from poller.model import DeadEvent, DeadRecord, Event, Held, PageCommit, Position
 from poller.operate import Work
 from poller.operations import Again, DeadLetter, Listing, Retried, Tried
 from poller.shard import Shard

@@ -17,8 +17,9 @@ from poller import segment
 from poller.app_parts import App
 from poller.config import Settings
 from poller.errors import PollerError, StoreFull, Unknown
+from poller.kept import Attempted, Retry
 from poller.metrics import Metrics
-from poller.model import Attempted, Event, Healing, PageCommit, Position, Retry, Segment
+from poller.model import Event, Healing, PageCommit, Position, Segment
 from poller.operate import Work
 from poller.operations import Replay, Replayed
 from poller.shard import Shard

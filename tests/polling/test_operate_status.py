@@ -9,8 +9,9 @@ from stores_content import event, retry
 from poller import segment
 from poller.app_parts import App
 from poller.config import Settings
+from poller.kept import Attempted, Retry
 from poller.metrics import Metrics
-from poller.model import Attempted, Healing, Position, Retry, Segment
+from poller.model import Healing, Position, Segment
 from poller.operate import Work
 from poller.shard import Shard
 from poller.stores.memory import Config, MemoryStore

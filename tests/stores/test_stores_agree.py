@@ -13,7 +13,8 @@ from stores_content import DAY0, dead_event, dead_record, key, retry, segment
 from stores_harness import harness_of
 
 from poller.errors import Outdated
-from poller.model import Attempted, CheckpointKey, Healing, Held, LetterPlace, PageCommit, Position, SeenKey, Which
+from poller.kept import Attempted, LetterPlace, Which
+from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, SeenKey
 from poller.segment import end
 
 KINDS = ("memory", "sqlite")

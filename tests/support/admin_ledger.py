@@ -4,7 +4,7 @@ import anyio
 from msgspec import structs
 
 from poller.errors import PollerError, Unknown
-from poller.model import LetterPlace
+from poller.kept import LetterPlace
 from poller.operations import (
     Again,
     Cursor,

@@ -13,12 +13,12 @@ from fake_clock import FakeClock
 from msgspec import structs
 
 from poller.deliver_each import EachDelivery
+from poller.each import Answered, Attempt, Pace
 from poller.errors import StoreFault
 from poller.gate import Gate
 from poller.metrics import Metrics
 from poller.model import Event, PageCommit
 from poller.options import SinkOptions
-from poller.protocols import Answered, Attempt, Pace
 from poller.route import Route
 from poller.segment import pack
 from poller.shard import Shard

@@ -4,20 +4,8 @@ from collections.abc import Coroutine, Iterator
 from hashlib import blake2b
 from typing import Any
 
-from poller.model import (
-    Attempted,
-    DeadEvent,
-    DeadRecord,
-    Event,
-    Healing,
-    Held,
-    PageCommit,
-    Place,
-    Position,
-    Retry,
-    SeenKey,
-    Segment,
-)
+from poller.kept import Attempted, Place, Retry
+from poller.model import DeadEvent, DeadRecord, Event, Healing, Held, PageCommit, Position, SeenKey, Segment
 from poller.protocols import Store
 from poller.segment import pack
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from delivery_events import call_event
 
+from poller.each import Answered, Attempt
 from poller.model import Event
-from poller.protocols import Answered, Attempt
 from poller.signing import ed25519_texts, hmac_text
 from poller.sinks.webhook import Config
 from poller.sinks.webhook.dial import Dialler, Resolve

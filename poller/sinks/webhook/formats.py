@@ -7,10 +7,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from poller import __version__
+from poller.each import Attempt
 from poller.event import CONTENT_TYPE, instant
 from poller.model import Event
 from poller.outgoing import Outgoing
-from poller.protocols import Attempt
 from poller.signing import SIGNATURE, SigningKey, sign
 from poller.sinks.webhook.config import Config
 

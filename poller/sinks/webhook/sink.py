@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import anyio
 
+from poller.each import Answered, Attempt, Pace
 from poller.errors import Refused, Transient
 from poller.model import Event
-from poller.protocols import Answered, Attempt, Pace
 from poller.redact import Redactor, secrets_of
 from poller.sinks.webhook.call import Caller
 from poller.sinks.webhook.config import Config

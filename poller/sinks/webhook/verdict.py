@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from poller.backoff import http_date, retry_after
-from poller.protocols import Answered
+from poller.each import Answered
 from poller.redact import Redactor, printable
 
 _SHOWN, _READ = 300, 2048

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import zstandard
 
-from poller.model import DeadEvent, DeadRecord, Discarded, Event, LetterHead, LetterPlace, LetterTotal, Which
+from poller.kept import Discarded, LetterHead, LetterPlace, LetterTotal, Which
+from poller.model import DeadEvent, DeadRecord, Event
 from poller.stores.sqlite.file import Database
 from poller.stores.sqlite.queries import SQL
 

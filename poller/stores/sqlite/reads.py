@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from poller.model import CheckpointKey, Event, Place, Position, Retry, SeenKey, Segment, Sighting
+from poller.kept import Place, Retry
+from poller.model import CheckpointKey, Event, Position, SeenKey, Segment, Sighting
 from poller.protocols import Facts
 from poller.stores.sqlite import letters, ranges
 from poller.stores.sqlite.queries import SQL

@@ -9,25 +9,18 @@ from typing import TypeVar
 import anyio
 from anyio import to_thread
 
+from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which
 from poller.model import (
-    Attempted,
     CheckpointKey,
     DeadEvent,
     DeadRecord,
-    Discarded,
     Healing,
     Held,
-    LetterHead,
-    LetterPlace,
-    LetterTotal,
     PageCommit,
-    Place,
     Position,
-    Retry,
     SeenKey,
     Segment,
     Sighting,
-    Which,
 )
 from poller.protocols import Facts
 from poller.stores.sqlite import letters, reads, writes

@@ -6,19 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from poller.errors import Outdated
-from poller.model import (
-    Attempted,
-    CheckpointKey,
-    DeadEvent,
-    DeadRecord,
-    Healing,
-    Held,
-    PageCommit,
-    Position,
-    Retry,
-    SeenKey,
-    Segment,
-)
+from poller.kept import Attempted, Retry
+from poller.model import CheckpointKey, DeadEvent, DeadRecord, Healing, Held, PageCommit, Position, SeenKey, Segment
 from poller.stores.sqlite import letters, ranges
 from poller.stores.sqlite.file import Database
 from poller.stores.sqlite.queries import SQL

@@ -18,10 +18,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from webhook_case import HMAC, PRIVATE, PUBLIC, attempt, hook, settings
 from webhook_receiver import receiver
 
+from poller.each import Attempt
 from poller.event import Encoder, instant
 from poller.identity import Identity
 from poller.model import CallData, Event, Keys, Normal, Party
-from poller.protocols import Attempt
 from poller.signing import hmac_text, read_key, verify
 from poller.sinks.webhook.formats import Call, Format
 

@@ -18,9 +18,9 @@ import trustme
 from webhook_case import HMAC, PRIVATE, attempt, settings
 from webhook_receiver import Answer, Got, answer, closes, echoes, hangs, receiver, resets, says, sends
 
+from poller.each import Answered
 from poller.log import get_logger, set_up
 from poller.metrics import Metrics
-from poller.protocols import Answered
 from poller.redact import Redactor, secrets_of
 from poller.sinks.webhook.dial import Dialler
 from poller.sinks.webhook.sink import WebhookSink

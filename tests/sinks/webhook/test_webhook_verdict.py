@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.protocols import Answered
+from poller.each import Answered
 from poller.redact import Redactor
 from poller.sinks.webhook.verdict import Reply, judge
 

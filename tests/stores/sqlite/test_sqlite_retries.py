@@ -13,7 +13,8 @@ from hypothesis import given
 from stores_content import dead_event, event, key, page, retry, segment
 
 from poller.errors import StoreFault, StoreFull, StoreRefused
-from poller.model import Attempted, CheckpointKey, Held, LetterPlace, Position, Sighting, Which
+from poller.kept import Attempted, LetterPlace, Which
+from poller.model import CheckpointKey, Held, Position, Sighting
 from poller.segment import end, unpack
 from poller.stores.sqlite import Config, SqliteStore, migrate, migrations, open_read, open_store, pending, ranges
 

@@ -317,14 +317,6 @@ class Store(Protocol):
         """
         ...
 
-    async def dead_records(self) -> list[DeadRecord]:
-        """All dead records, oldest first."""
-        ...
-
-    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
-        """All dead events, oldest first."""
-        ...
-
     async def letter_totals(self) -> list[LetterTotal]:
         """How many dead letters of each sort are kept, sorted. Flat in their number."""
         ...

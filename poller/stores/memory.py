@@ -255,15 +255,6 @@ class MemoryStore:
         self._now.log[shard] = [segment for segment in log if segment not in gone]
         return len(gone)
 
-    async def dead_records(self) -> list[DeadRecord]:
-        """Oldest first."""
-        return sorted(self._now.dead_records.values(), key=lambda dead: (dead.at, dead.id))
-
-    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
-        """Oldest first."""
-        found = [dead for dead in self._now.dead_events.values() if sink in (None, dead.sink)]
-        return sorted(found, key=lambda dead: (dead.at, dead.id))
-
     async def letter_totals(self) -> list[LetterTotal]:
         """Counted each time: this store is for small ones."""
         sorts: dict[tuple[Literal["record", "event"], str, str, str], list[int]] = defaultdict(list)

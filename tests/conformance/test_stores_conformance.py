@@ -6,7 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores_content import DAY0, at_once, dead_event, dead_record, event, key, page, place, retry, segment
+from stores_content import (
+    DAY0,
+    at_once,
+    dead_event,
+    dead_events,
+    dead_record,
+    dead_records,
+    event,
+    key,
+    page,
+    place,
+    retry,
+    segment,
+)
 from stores_harness import harness_of
 
 import poller.stores
@@ -53,8 +66,8 @@ async def test_an_empty_store_knows_nothing(store: Store) -> None:
     assert await store.retries("hook", 0, [1]) == []
     assert await store.retrying() == {}
     assert await store.backlog(0, 0) == (0, None)
-    assert await store.dead_records() == []
-    assert await store.dead_events() == []
+    assert await dead_records(store) == []
+    assert await dead_events(store) == []
     assert await store.letter_totals() == []
     assert await store.letter_heads(Which(), after=LetterPlace(), until=1e12, limit=9) == []
     assert await store.letters_like("", 9) == []
@@ -84,7 +97,7 @@ async def test_taking_over_raises_the_epoch_and_ends_the_earlier_writer(store: S
     assert await store.segments_after(0, 0, 1 << 20) == []
     assert await store.positions() == {}
     assert await store.places("hook", 0) == []
-    assert await store.dead_events() == []
+    assert await dead_events(store) == []
     await store.commit_page(second, page(second, [1]))
 
 
@@ -108,7 +121,7 @@ async def test_a_page_is_there_as_a_whole(store: Store) -> None:
     assert await store.checkpoints() == {checkpoint: b"state"}
     assert await store.checkpoints("mor") == {checkpoint: b"state"}
     assert await store.checkpoints("other") == {}
-    assert await store.dead_records() == [dead_record(1)]
+    assert await dead_records(store) == [dead_record(1)]
     assert await store.look_up(0, [key(1), key(3), key(2)]) == {1: Sighting(DAY0, 0)}
     assert await store.holds(0, after.last)
     assert not await store.holds(0, Position(after.last.seq, b"other"))
@@ -211,12 +224,12 @@ async def test_positions_and_dead_events(store: Store) -> None:
     await store.delivered(held, "hook", Position(), [dead_event(3, sink="hook")])
     assert await store.position("kafka", 0) == held.last
     assert await store.positions() == {("kafka", 0): held.last, ("hook", 0): Position()}
-    assert await store.dead_events() == [dead_event(1), dead_event(2), dead_event(3, sink="hook")]
-    assert await store.dead_events("hook") == [dead_event(3, sink="hook")]
+    assert await dead_events(store) == [dead_event(1), dead_event(2), dead_event(3, sink="hook")]
+    assert await dead_events(store, "hook") == [dead_event(3, sink="hook")]
     assert (await store.facts()).dead_events == 3
     assert await store.forget_sink("kafka")
     assert await store.positions() == {("hook", 0): Position()}
-    assert await store.dead_events() == [dead_event(3, sink="hook")]
+    assert await dead_events(store) == [dead_event(3, sink="hook")]
     assert (await store.facts()).dead_events == 1
 
 
@@ -225,10 +238,10 @@ async def test_the_same_broken_row_is_kept_once_and_closed_by_a_commit(store: St
     held = await store.commit_page(held, PageCommit(dead=[dead_record(1), dead_record(2)]))
     held = await store.commit_page(held, PageCommit(dead=[dead_record(1, at=9e9)]))
     await store.delivered(held, "kafka", Position(), [dead_event(7)])
-    assert await store.dead_records() == [dead_record(1), dead_record(2)]
+    assert await dead_records(store) == [dead_record(1), dead_record(2)]
     await store.commit_page(held, PageCommit(closes=(dead_record(1).id, dead_event(7).id, "nothing")))
-    assert await store.dead_records() == [dead_record(2)]
-    assert await store.dead_events() == []
+    assert await dead_records(store) == [dead_record(2)]
+    assert await dead_events(store) == []
     facts = await store.facts()
     assert (facts.dead_records, facts.dead_events) == (1, 0)
 
@@ -425,7 +438,7 @@ async def test_outcomes_are_written_together(store: Store) -> None:
     assert await store.retries("hook", 0, [7, 1, 4, 7]) == kept
     assert await store.retries("hook", 0, [4]) == kept[:1]
     assert await store.retrying() == {("hook", 0): 2}
-    assert await store.dead_events("hook") == [dead]
+    assert await dead_events(store, "hook") == [dead]
     assert (await store.facts()).dead_events == 1
     assert await store.places("other", 0) == []
     assert await store.retries("other", 0, [4]) == []
@@ -490,7 +503,7 @@ async def test_forgetting_a_sink_takes_its_retries(store: Store) -> None:
         await store.attempted(held, sink, came)
     assert await store.forget_sink("hook")
     assert await store.retrying() == {("other", 0): 1}
-    assert await store.dead_events("hook") == []
+    assert await dead_events(store, "hook") == []
     await store.attempted(held, "hook", Attempted(position=ends[0]))
     assert await store.done("hook", 0) == ()
     assert await store.places("hook", 0) == []

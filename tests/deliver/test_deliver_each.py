@@ -9,6 +9,7 @@ import anyio
 import pytest
 import structlog
 from each_life import REFUSED, TAKEN, EachLife, later, never
+from stores_content import dead_events
 
 from poller.each import Answered
 from poller.gate import switch
@@ -43,13 +44,13 @@ async def test_an_event_that_fails_for_days_follows_its_schedule_to_a_dead_lette
     delivery = await each.begin()
     await each.commit("a")
     began = each.clock.now()
-    while not await each.store.dead_events():
+    while not await dead_events(each.store):
         await each.pass_time(600)
     times = [round(at - began) for at in each.sink.times("a")]
     expected = [round(at) for at in accumulate(each.sink.pace.schedule, initial=0.0)]
     assert len(times) == 10
     assert all(abs(one - other) < 3 for one, other in zip(times, expected, strict=True)), times
-    (letter,) = await each.store.dead_events()
+    (letter,) = await dead_events(each.store)
     assert (letter.reason, letter.error, letter.seq) == ("exhausted", "said server_error", 1)
     assert delivery.pending == 0
     firsts = {attempt.first for _, _, attempt in each.sink.asked}
@@ -62,7 +63,7 @@ async def test_one_that_is_refused_is_dead_and_costs_the_others_nothing(each: Ea
     await each.commit("a", "b", "c")
     await each.until(lambda: delivery.position == each.shard.held.last)
     assert each.sink.taken == ["a", "c"]
-    assert [dead.reason for dead in await each.store.dead_events()] == ["client_error"]
+    assert [dead.reason for dead in await dead_events(each.store)] == ["client_error"]
 
 
 async def test_dead_letters_are_said_once_a_minute_however_many_there_are(each: EachLife) -> None:
@@ -88,7 +89,7 @@ async def test_a_receiver_that_refuses_everybody_costs_a_few_events_and_the_rest
     calls = [f"c{n}" for n in range(100)]
     await each.commit(*calls)
     await each.pass_time(3_600)
-    dead = {letter.event.subject for letter in await each.store.dead_events()}
+    dead = {letter.event.subject for letter in await dead_events(each.store)}
     assert delivery.health.state == "down"
     assert FAILURES <= len(dead) < FAILURES + each.sink.pace.concurrency
     each.sink.answer = lambda _event, _attempt: TAKEN
@@ -127,7 +128,7 @@ async def test_a_sink_that_is_down_is_probed_by_one_and_then_fed(each: EachLife)
     await each.until(lambda: delivery.pending == 0)
     assert each.clock.now() - began < 3_600 + 310, "those that had failed are due at once when it is back"
     assert sorted(each.sink.taken) == sorted(f"e{number}" for number in range(100))
-    assert await each.store.dead_events() == []
+    assert await dead_events(each.store) == []
 
 
 async def test_a_probe_before_its_time_counts_as_attempt_and_uses_up_nothing(each: EachLife) -> None:
@@ -150,7 +151,7 @@ async def test_a_sink_that_is_down_for_days_loses_only_what_was_tried(each: Each
     await each.commit(*[f"e{number}" for number in range(50)])
     for _ in range(80):
         await each.pass_time(3_600)
-    dead = await each.store.dead_events()
+    dead = await dead_events(each.store)
     assert 5 <= len(dead) <= 12
     assert {letter.reason for letter in dead} == {"exhausted"}
     assert delivery.pending == 50 - len(dead)
@@ -435,7 +436,7 @@ async def test_over_the_limit_the_oldest_become_dead_letters_and_the_rest_is_del
     for page in range(1, 40):
         await each.commit(*[f"e{page * 10 + number}" for number in range(10)], size=4_000)
     await each.pass_time(120)
-    dead = await each.store.dead_events("crm")
+    dead = await dead_events(each.store, "crm")
     assert {letter.reason for letter in dead} == {"backlog"}
     assert [letter.seq for letter in sorted(dead, key=lambda one: one.seq)] == list(range(1, len(dead) + 1))
     size = len(dead[0].event.body)

@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from msgspec import structs
+from stores_content import dead_events
 
 from poller.each import Answered, Attempt
 from poller.errors import Outdated, StoreFault
@@ -86,7 +87,7 @@ class World:
             await self.begin()
 
     async def look(self) -> None:
-        self.given_up |= {dead.event.subject for dead in await self.life.store.dead_events()}
+        self.given_up |= {dead.event.subject for dead in await dead_events(self.life.store)}
 
     async def judge(self) -> None:
         """All is well from now on, and everything arrives."""

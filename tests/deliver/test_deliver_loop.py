@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from delivery_events import call_event, seen_key
 from delivery_model import quiet
+from stores_content import dead_events
 from structlog.testing import capture_logs
 
 from poller.deliver import AT_ONCE, BUSY, GATHER
@@ -116,7 +117,7 @@ async def test_dead_letter_is_kept_before_it_is_passed(life: Any) -> None:
     await life.commit("a", "big", "b")
     await life.begin()
     assert life.published == ["a", "b"]
-    assert [dead.event.subject for dead in await life.store.dead_events("kafka")] == ["big"]
+    assert [dead.event.subject for dead in await dead_events(life.store, "kafka")] == ["big"]
     assert life.metrics.delivery_dead_letters["kafka", "too_large"].value == 1
 
 
@@ -335,7 +336,7 @@ async def test_a_backlog_of_a_sink_that_does_not_pause_becomes_dead_letters(life
         await life.commit(f"c{number}", f"d{number}")
     each = len(call_event("c0", 1).body) * 2
     await life.begin(max_pending=f"{each * 2}B")
-    letters = sorted(await life.store.dead_events("kafka"), key=lambda letter: letter.seq)
+    letters = sorted(await dead_events(life.store, "kafka"), key=lambda letter: letter.seq)
     dead = [letter.event.subject for letter in letters]
     assert dead == ["c0", "d0", "c1", "d1", "c2", "d2"]
     assert life.published == ["c3", "d3", "c4", "d4"]

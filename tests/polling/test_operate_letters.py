@@ -169,12 +169,6 @@ class Counting(MemoryStore):
         self.looked += 1
         return await super().letters(ids)
 
-    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:  # noqa: ARG002 nobody may call it
-        raise AssertionError("all dead letters are read at a time")
-
-    async def dead_records(self) -> list[DeadRecord]:
-        raise AssertionError("all dead letters are read at a time")
-
 
 def letter_of(number: int, *, sink: str = "crm", size: int = 0, shard: int = 0, at: float | None = None) -> DeadEvent:
     event = call_event(f"c{number}", number + 1)

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from polling_rig import NAME, Rig, later, poll_on, polling
 from polling_vendor import Listed, Query
+from stores_content import dead_records
 
 from poller import schedule
 from poller.errors import Outdated, PollerError, StoreFault, StoreFull
@@ -78,7 +79,7 @@ async def test_nothing_is_published_counted_or_claimed_when_the_store_refuses(
     assert await schedule.poll_once(track, until=None) is None
     assert await rig.told() == [("call.new", "a", 1)]
     assert rig.counted(track) == {"new": 1, "invalid": 1}
-    assert len(await store.dead_records()) == 1
+    assert len(await dead_records(store)) == 1
 
 
 async def test_a_full_store_goes_on_once_there_is_room() -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from polling_rig import ID, NAME, Rig, poll_on
 from polling_vendor import Listed, Query, lines
+from stores_content import dead_records
 
 pytestmark = pytest.mark.anyio
 
@@ -30,10 +31,10 @@ async def test_a_broken_record_is_kept_once_with_its_bytes_and_the_page_goes_on(
     await poll_on(track, 3)
     await rig.restart()
     again = rig.track(listed)
-    again.keeper.knows_dead({letter.id for letter in await rig.store.dead_records()})
+    again.keeper.knows_dead({letter.id for letter in await dead_records(rig.store)})
     await poll_on(again, 2)
     assert await rig.told() == [("call.new", "a", 1)]
-    letters = await rig.store.dead_records()
+    letters = await dead_records(rig.store)
     assert sorted(letter.raw for letter in letters) == [BROKEN[:-1], BROKEN]
     assert {(one.source, one.endpoint, one.reason, one.error) for one in letters} == {
         ("phones-main", "phones.calls", "bad_record", "is no JSON")
@@ -50,14 +51,14 @@ async def test_a_record_that_expired_and_is_still_shown_is_not_reported_again(ri
     await poll_on(track, 2)
     assert await rig.store.expire_letters(before=rig.clock.now(), limit=10) == (1, 0)
     await poll_on(track, 2)
-    assert await rig.store.dead_records() == []
+    assert await dead_records(rig.store) == []
     assert rig.metrics.record_dead_letters["phones.calls", "bad_record"].value == 1
     await rig.restart()
     for _ in range(2):
         track = rig.track()
         track.keeper.knows_dead(await rig.store.dead_record_ids(ID))
         await poll_on(track, 2)
-    assert len(await rig.store.dead_records()) == 1
+    assert len(await dead_records(rig.store)) == 1
     assert rig.metrics.record_dead_letters["phones.calls", "bad_record"].value == 2
 
 
@@ -70,7 +71,7 @@ async def test_a_defect_of_the_parser_costs_one_record(rig: Rig, field: str) -> 
     rig.phones.add(now - 100, id="c")
     await poll_on(track, 2)
     assert await rig.told() == [("call.new", "a", 1), ("call.new", "c", 1)]
-    (letter,) = await rig.store.dead_records()
+    (letter,) = await dead_records(rig.store)
     assert msgspec.json.decode(letter.raw)["id"] == "b"
     assert "defect of this program" in letter.error
     assert rig.counted(track) == {"new": 2, "duplicate": 2, "invalid": 2}
@@ -81,7 +82,7 @@ async def test_nothing_but_broken_records_still_moves_the_checkpoint(rig: Rig) -
     track = rig.track()
     await poll_on(track, 2)
     assert (await rig.checkpoint(track)).rungs[0].last == rig.clock.now() - 70
-    assert len(await rig.store.dead_records()) == 1
+    assert len(await dead_records(rig.store)) == 1
     assert rig.metrics.polls[NAME, "phones.calls", "ok"].value == 0, "the schedule counts polls"
 
 

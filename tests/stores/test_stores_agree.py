@@ -220,9 +220,11 @@ class Agreement(RuleBasedStateMachine):
             self.ask("done", sink, 0)
             self.ask("places", sink, 0)
             self.ask("retries", sink, 0, range(9))
-        for listing in ("checkpoints", "positions", "retrying", "dead_records", "dead_events", "letter_totals"):
+        for listing in ("checkpoints", "positions", "retrying", "letter_totals"):
             self.ask(listing)
         self.ask("dead_record_ids", "mor")
+        heads = self.ask("letter_heads", Which(), after=LetterPlace(), until=9.0, limit=99)
+        self.ask("letters", [head.id for head in heads])
         for position in self.ends[-4:]:
             self.ask("holds", 0, position)
         facts = [self.run(harness.store.facts()) for harness in self.harnesses]

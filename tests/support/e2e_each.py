@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from delivery_events import call_event, call_id
 from e2e_lives import Lives
+from stores_content import dead_events
 from webhook_receiver import Got, Receiver, answer
 
 from poller import segment
@@ -114,7 +115,7 @@ class Installation:
         """Ids of the events that are dead letters."""
         store = await open_store(Config(path=self.store))
         try:
-            return {letter.event.id for letter in await store.dead_events()}
+            return {letter.event.id for letter in await dead_events(store)}
         finally:
             await store.close()
 

@@ -1,15 +1,17 @@
 """Small contents for store tests: the same number always makes the same key, event or dead letter."""
 
+import math
 from collections.abc import Coroutine, Iterator
 from hashlib import blake2b
 from typing import Any
 
-from poller.kept import Attempted, Place, Retry
+from poller.kept import Attempted, LetterPlace, Place, Retry, Which
 from poller.model import DeadEvent, DeadRecord, Event, Healing, Held, PageCommit, Position, SeenKey, Segment
 from poller.protocols import Store
 from poller.segment import pack
 
 DAY0 = 20_000
+_ANY = Which()
 
 
 def key(number: int, *, state: int = 1, day: int = DAY0) -> SeenKey:
@@ -93,3 +95,19 @@ def at_once(store: Store, held: Held) -> Iterator[Coroutine[Any, Any, Any]]:
     yield store.delivered(held, "kafka", Position())
     yield store.attempted(held, "hook", Attempted(position=Position()))
     yield store.heal(held, Healing(sink="kafka", position=held.last, last=held.last))
+
+
+async def dead_letters(store: Store, which: Which = _ANY) -> list[DeadRecord | DeadEvent]:
+    """All of these, oldest first."""
+    heads = await store.letter_heads(which, after=LetterPlace(), until=math.inf, limit=1 << 30)
+    return await store.letters([head.id for head in heads])
+
+
+async def dead_events(store: Store, sink: str | None = None) -> list[DeadEvent]:
+    """All dead events, oldest first."""
+    return [letter for letter in await dead_letters(store, Which(sink=sink)) if isinstance(letter, DeadEvent)]
+
+
+async def dead_records(store: Store) -> list[DeadRecord]:
+    """All dead records, oldest first."""
+    return [letter for letter in await dead_letters(store) if isinstance(letter, DeadRecord)]

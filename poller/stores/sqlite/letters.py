@@ -80,16 +80,6 @@ def some(connection: sqlite3.Connection, wanted: Sequence[str]) -> list[DeadReco
     return found
 
 
-def records(connection: sqlite3.Connection) -> list[DeadRecord]:
-    """Oldest first."""
-    return [_record(row) for row in connection.execute(SQL["dead_records"])]
-
-
-def events(connection: sqlite3.Connection, sink: str | None) -> list[DeadEvent]:
-    """Oldest first."""
-    return [_event(row) for row in connection.execute(SQL["dead_events"], (sink,))]
-
-
 def record_ids(connection: sqlite3.Connection, source: str) -> set[str]:
     """From an index alone."""
     return {letter for (letter,) in connection.execute(SQL["dead_record_ids"], (source,))}

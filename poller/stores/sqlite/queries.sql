@@ -163,12 +163,6 @@ SELECT id, size, at FROM dead_event WHERE sink = ? ORDER BY at, id LIMIT ?;
 -- name: dead_event_bytes
 SELECT coalesce(sum(bytes), 0) FROM dead_total WHERE what = 'event' AND sink = ?;
 
--- name: dead_records
-SELECT id, source, endpoint, ask, reason, error, raw, "offset", at FROM dead_record ORDER BY at, id;
-
--- name: dead_events
-SELECT id, sink, shard, seq, reason, error, event, at FROM dead_event WHERE sink = coalesce(?, sink) ORDER BY at, id;
-
 -- name: expire_segments
 -- Behind every position of its shard, and neither the newest one of the shard nor one at which a position points: those
 -- prove the chain.

@@ -181,14 +181,6 @@ class SqliteStore:
         """Events behind `seq` and the oldest one's commit."""
         return await self._read(lambda database: reads.backlog(database.reader, shard, seq))
 
-    async def dead_records(self) -> list[DeadRecord]:
-        """Oldest first."""
-        return await self._read(lambda database: letters.records(database.reader))
-
-    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
-        """Oldest first."""
-        return await self._read(lambda database: letters.events(database.reader, sink))
-
     async def letter_totals(self) -> list[LetterTotal]:
         """Kept by triggers."""
         return await self._read(lambda database: letters.totals(database.reader))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stores_content import DAY0, dead_event, key, page
+from stores_content import DAY0, dead_event, dead_events, key, page
 
 from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
 from poller.model import PageCommit, Position, Sighting
@@ -226,7 +226,7 @@ async def test_at_max_bytes_pages_wait_and_positions_move(path: Path) -> None:
         await store.commit_page(held, page(held, [1]))
     await store.delivered(held, "kafka", held.last, [dead_event(1)])
     assert await store.position("kafka", 0) == held.last
-    assert len(await store.dead_events()) == 1
+    assert len(await dead_events(store)) == 1
     facts = await store.facts()
     assert facts.limit_bytes == 1024
     assert facts.bytes > 1024
@@ -417,7 +417,7 @@ async def test_looking_beside_a_daemon_changes_nothing(path: Path) -> None:
     held = await store.hold(0)
     await store.delivered(held, "kafka", Position(), [dead_event(1)])
     look: SqliteStore = await open_read(Config(path=path))
-    assert len(await look.dead_events()) == 1
+    assert len(await dead_events(look)) == 1
     with pytest.raises(StoreRefused, match="cannot be written"):
         await look.put_meta("a", "b")
     held = await store.commit_page(held, page(held, [1]))

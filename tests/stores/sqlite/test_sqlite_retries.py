@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import msgspec
 import pytest
 from hypothesis import given
-from stores_content import dead_event, event, key, page, retry, segment
+from stores_content import dead_event, dead_events, event, key, page, retry, segment
 
 from poller.errors import StoreFault, StoreFull, StoreRefused
 from poller.kept import Attempted, LetterPlace, Which
@@ -70,7 +70,7 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path, way
     assert await store.positions() == {("kafka", 0): held.last, ("hook", 0): Position()}
     assert [e.id for s in await store.segments_after(0, 0, 1 << 20) for e in unpack(s)] == [event(1).id, event(2).id]
     assert await store.look_up(0, [key(1), key(2)]) == {1: Sighting(key(2).day, 0)}
-    assert await store.dead_events() == [dead_event(9)]
+    assert await dead_events(store) == [dead_event(9)]
     (head,) = await store.letter_heads(Which(source="mor", sink="kafka"), after=LetterPlace(), until=9.0, limit=9)
     assert (head.id, head.at) == (dead_event(9).id, 9.0)
     (total,) = await store.letter_totals()
@@ -110,7 +110,7 @@ async def test_outcomes_are_all_there_or_none(path: Path) -> None:
         other.commit()
     with pytest.raises(StoreFault):
         await store.attempted(held, "hook", Attempted(position=Position(), later=[retry(2)], dead=[dead_event(1)]))
-    assert (await store.retrying(), await store.dead_events(), await store.positions()) == ({}, [], {})
+    assert (await store.retrying(), await dead_events(store), await store.positions()) == ({}, [], {})
     assert (await store.facts()).dead_events == 0
     await store.close()
 

@@ -8,10 +8,10 @@ import pytest
 import structlog
 from each_life import TAKEN, EachLife, later, never
 
+from poller.each import Answered
 from poller.errors import StoreFault
 from poller.kept import Attempted
 from poller.model import Held, Segment
-from poller.protocols import Answered
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore
 
@@ -133,7 +133,8 @@ async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each:
     )
     delivery = await each.begin()
     await each.commit("a", "b")
-    copy = each.store.copy()
+    copy = MemoryStore()
+    copy.restore(each.store)
     await each.pass_time(1)
     assert len(await each.store.places("crm", 0)) == 1
     each.store.restore(copy)
@@ -166,6 +167,49 @@ async def test_what_failed_before_a_restart_is_due_when_the_sink_is_back(each: E
     delivery = await each.begin(restart=True)
     assert delivery.health.state == "down"
     await each.until(lambda: delivery.pending == 0, longest=310)
+
+
+# --- turns -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_turn_that_comes_while_the_one_that_waits_is_written(each: EachLife) -> None:
+    answered, writing = anyio.Event(), anyio.Event()
+
+    class Slow(MemoryStore):
+        async def attempted(self, held: Held, sink: str, attempted: Attempted) -> None:
+            if attempted.later:
+                answered.set()
+                await writing.wait()
+            await super().attempted(held, sink, attempted)
+
+    async def later_on() -> Answered:
+        await answered.wait()
+        return TAKEN
+
+    each.shard = Shard(Slow(), 0)
+    each.pace(ordered=True)
+    each.sink.answer = lambda event, _: later_on if event.subject == "k1" else TAKEN
+    delivery = await each.begin()
+    await each.commit("k1", "k2", key="k")
+    await each.pass_time(1)
+    assert each.sink.taken == ["k1"]
+    writing.set()
+    await each.until(lambda: delivery.pending == 0, longest=5)
+    assert each.sink.taken == ["k1", "k2"]
+
+
+async def test_one_that_waits_for_what_is_not_wanted_any_more_has_its_turn(each: EachLife) -> None:
+    each.pace(ordered=True)
+    each.sink.answer = lambda _event, _attempt: never
+    await each.begin()
+    await each.commit("k1", "k2", key="k")
+    await each.pass_time(1)
+    assert [place.due for place in await each.store.places("crm", 0)] == [None]
+    each.sink.unwanted = {"k1"}
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    delivery = await each.begin(restart=True)
+    await each.until(lambda: delivery.pending == 0, longest=5)
+    assert each.sink.taken == ["k2"]
 
 
 # --- where it begins ---------------------------------------------------------------------------------------------------

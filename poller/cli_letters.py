@@ -69,11 +69,10 @@ async def _parts(
 ) -> AsyncIterator[tuple[list[DeadLetter], int]]:
     """Part after part, with how many there are in all."""
     after: LetterPlace | None = LetterPlace()
-    until = None
     while after is not None and (limit is None or limit > 0):
-        asked = Listing(which=which, after=after, until=until, limit=1_000 if limit is None else limit, bodies=bodies)
+        asked = Listing(which=which, after=after, limit=1_000 if limit is None else limit, bodies=bodies)
         part = await operations.dead_letters(asked)
-        after, until = part.after, part.until
+        after = part.after
         limit = None if limit is None else limit - len(part.letters)
         yield part.letters, part.total
 

@@ -1,5 +1,6 @@
 """What can be done with dead letters, on what is open. A retry goes step by step, and nothing is kept between two steps."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -41,8 +42,7 @@ class Letters:
     async def listed(self, asked: Listing) -> Listed:
         """A part of the list, oldest first."""
         limit = min(max(asked.limit, 1), LISTED)
-        until = self._app.clock.now() if asked.until is None else asked.until
-        heads = await self._store.letter_heads(asked.which, after=asked.after, until=until, limit=limit + 1)
+        heads = await self._store.letter_heads(asked.which, after=asked.after, until=math.inf, limit=limit + 1)
         some = heads[:limit]
         if asked.bodies:
             some = some[: _fitting(some)]
@@ -50,7 +50,6 @@ class Letters:
         return Listed(
             letters=[_shown(head, bodies.get(head.id)) for head in some if not asked.bodies or head.id in bodies],
             after=some[-1].place if len(heads) > len(some) else None,
-            until=until,
             total=await self._total(asked.which),
         )
 

@@ -123,8 +123,6 @@ class Listing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     which: Which = Which()
     after: LetterPlace = LetterPlace()
     """Where the part before ended."""
-    until: float | None = None
-    """What the part before said, so that what is set aside meanwhile does not make a list endless; None: this is the first one."""
     limit: int = 1_000
     """At most so many; fewer may come."""
     bodies: bool = False
@@ -136,7 +134,6 @@ class Listed(Struct, frozen=True, kw_only=True):
     letters: list[DeadLetter]
     after: LetterPlace | None
     """Where to go on; None: there are no more."""
-    until: float
     total: int
     """So many fit in all."""
 

@@ -78,7 +78,7 @@ async def test_a_long_list_says_how_many_more_there_are(daemon: Daemon) -> None:
     assert done.stderr == b"poller: there are 1500 more: --limit 2500 shows them all\n"
     done = await daemon.poller("list", "--sink", "many", "--limit", "1002")
     assert done.stdout.startswith(b"Dead letters: 1002, the oldest of 2500 ")
-    assert [(asked.limit, asked.until) for asked in daemon.ledger.listings] == [(1_000, None), (1_002, None), (2, 9.0)]
+    assert [(asked.limit, asked.after.at) for asked in daemon.ledger.listings] == [(1_000, 0), (1_002, 0), (2, 1_000)]
     done = await daemon.poller("list", "--sink", "many", "--limit", "2500")
     assert (done.stderr, done.stdout.startswith(b"Dead letters: 2500 ")) == (b"", True)
 

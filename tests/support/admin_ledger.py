@@ -73,9 +73,9 @@ class Ledger:
             some = range(first + 1, min(first + min(asked.limit, 1_000), 2_500) + 1)
             after = LetterPlace(some[-1], str(some[-1])) if some[-1] < 2_500 else None
             letters = [structs.replace(LETTER, id=str(number), at=number) for number in some]
-            return Listed(letters=letters, after=after, until=9.0, total=2_500)
+            return Listed(letters=letters, after=after, total=2_500)
         found = [LETTER] if asked.which.fits(None, "s", "bad_record") else []
-        return Listed(letters=found, after=None, until=9.0, total=len(found))
+        return Listed(letters=found, after=None, total=len(found))
 
     async def dead_letter(self, letter: str) -> DeadLetter:
         """The one letter."""

@@ -146,7 +146,7 @@ class Inbox:
         first = self.tries[identifier] == 1
         if self.mode == "refuses" or (self.mode == "refuses at first" and first):
             asks = {} if self.retry_after is None else {"retry_after": str(self.retry_after)}
-            writer.write(answer(500, **asks))
+            writer.write(answer(500, b"", **asks))
         elif self.mode == "hangs":
             await asyncio.Event().wait()
         else:

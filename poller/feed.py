@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 
+import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 from msgspec import structs
 
@@ -100,9 +102,9 @@ class Feed:
     def _first(self, line: Line, tasks: TaskGroup, fresh: Fresh) -> float | None:
         """The oldest event of the log, for the first time; one that has to wait for its turn is kept."""
         event = fresh.event
-        pause = self._gate.pause(len(event.body))
-        if pause:
-            return self._clock.now() + pause
+        seconds = self._gate.pause(len(event.body))
+        if seconds:
+            return self._clock.now() + seconds
         line.ahead.fresh.popleft()
         retry = Retry(sink=self._sink.name, shard=self._shard.number, seq=fresh.seq, event=event)
         if line.waiting.has_turn(event.key, fresh.seq):
@@ -113,9 +115,9 @@ class Feed:
 
     async def _again(self, line: Line, tasks: TaskGroup, place: Place) -> float | None:
         """One that was tried before."""
-        pause = self._gate.pause(place.size)
-        if pause:
-            return self._clock.now() + pause
+        seconds = self._gate.pause(place.size)
+        if seconds:
+            return self._clock.now() + seconds
         retry = line.loaded.pop(place.seq, None)
         if retry is None:
             await self._load(line, line.waiting.next(_LOADED))
@@ -150,6 +152,7 @@ class Feed:
                 line.ended = last
                 return False
             ahead.add(segments)
+        await anyio.lowlevel.checkpoint()  # a long log that nobody wants is no reason to keep others waiting
         had = len(ahead.fresh)
         known, passed = ahead.look()
         for fresh in islice(ahead.fresh, had, None):

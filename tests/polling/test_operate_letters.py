@@ -18,7 +18,7 @@ from poller import segment
 from poller.app_parts import App
 from poller.config import Settings
 from poller.errors import Outdated, PollerError, Unknown
-from poller.kept import LetterPlace, Which
+from poller.kept import LetterHead, LetterPlace, Which
 from poller.letters import COMMIT, LISTED, RECORDS
 from poller.metrics import Metrics
 from poller.model import DeadEvent, DeadRecord, Event, Held, PageCommit, Position
@@ -144,9 +144,24 @@ async def test_ids_may_be_shortened_while_they_are_unambiguous(rig: Rig) -> None
 
 
 async def test_an_id_that_is_the_beginning_of_others_is_meant_itself(rig: Rig) -> None:
-    await rig.store.delivered(rig.shard.held, "crm", Position(), [letter_of(number) for number in (1, 10)])
+    letters = [structs.replace(letter_of(number), id="crm-" + "1" * number) for number in (1, 2, 3)]
+    await rig.store.delivered(rig.shard.held, "crm", Position(), letters)
     work = working(rig, Listed(), "crm")
-    assert (await work.dead_letter("crm-00001")).id == "crm-00001"
+    assert (await work.dead_letter("crm-11")).id == "crm-11"
+    with pytest.raises(Unknown, match="several"):
+        await work.dead_letter("crm-")
+
+
+async def test_a_store_that_fails_is_no_fault_of_a_record(rig: Rig) -> None:
+    """Else a retry would run through all of them and call each a failure."""
+    listed = Listed()
+    await bury(rig, listed, BROKEN)
+    listed.mended = True
+    await rig.store.hold(0)
+    work = working(rig, listed)
+    with pytest.raises(Outdated):
+        await work.retry(Again())
+    assert len(await shown(work)) == 1
 
 
 # --- by the thousand -------------------------------------------------------------------------------------------------
@@ -163,6 +178,10 @@ class Counting(MemoryStore):
         self.commits += 1
         assert page.segment is None or page.segment.last - page.segment.first < COMMIT
         return await super().commit_page(held, page)
+
+    async def letter_heads(self, which: Which, *, after: LetterPlace, until: float, limit: int) -> list[LetterHead]:
+        assert limit <= LISTED + 1
+        return await super().letter_heads(which, after=after, until=until, limit=limit)
 
     async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
         self.most = max(self.most, len(ids))

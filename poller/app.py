@@ -17,9 +17,7 @@ from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.crosscheck import endpoints_of, source_id
 from poller.deliver import Delivery
-from poller.deliver_each import EachDelivery
 from poller.errors import BadAnswer, PollerError
-from poller.gate import Gate
 from poller.hosts import Hosts
 from poller.housekeeping import Housekeeping
 from poller.http import Vendor
@@ -29,6 +27,8 @@ from poller.kinds import kind_of, load_sink_kind, load_source_kind, load_store_k
 from poller.log import SharedOutage, get_logger, set_up
 from poller.metrics import Metrics
 from poller.model import Position
+from poller.one_by_one.delivery import EachDelivery
+from poller.one_by_one.gate import Gate
 from poller.operate import Work
 from poller.options import EndpointOptions, SourceOptions
 from poller.protocols import Sink, Source

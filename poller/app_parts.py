@@ -8,9 +8,9 @@ from msgspec import Struct, field
 from poller.clock import Clock
 from poller.config import Settings
 from poller.deliver import Delivery
-from poller.deliver_each import EachDelivery
 from poller.http import Vendor
 from poller.metrics import Metrics
+from poller.one_by_one.delivery import EachDelivery
 from poller.protocols import Source, Store
 from poller.route import AnySink
 from poller.shard import Shard

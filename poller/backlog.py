@@ -4,8 +4,6 @@ Bytes are estimated from the oldest waiting segment, since counting them would m
 """
 
 from poller import segment
-from poller.each import EachSink
-from poller.line import Line
 from poller.model import DeadEvent, Event, Position, Segment
 from poller.options import show_size
 from poller.outgoing import dead_id, for_sink
@@ -16,10 +14,6 @@ from poller.shard import Shard
 _EVERY = 1.0
 """Seconds between two looks."""
 _READ = 1 << 20
-_AT_ONCE = 8 << 20
-"""Bytes that are dropped between two looks, since what waits is only estimated."""
-_QUIET = 60.0
-"""Seconds between two lines about events that one sink lost to the limit."""
 
 
 class Backlog:
@@ -49,7 +43,7 @@ class Backlog:
         self._metrics.pending_events[name].set(count)
         self._metrics.oldest_pending[name].set(oldest)
         if self._limit is not None:
-            size = await _size(self._shard, position, count)
+            size = await backlog_size(self._shard, position, count)
             if self._sink.pauses_polling:
                 self._pause(size)
             elif failing and size > self._limit:
@@ -85,66 +79,20 @@ class Backlog:
             async with self._shard.lock:
                 await store.delivered(self._shard.held, name, segment.end(one), dead)
             self._metrics.delivery_dead_letters[name, "backlog"].inc(len(dead))
-            self._log.error(_DROPPED, events=len(dead), up_to=one.last, reason="backlog")
+            self._log.error(DROPPED, events=len(dead), up_to=one.last, reason="backlog")
             size -= one.recorded_bytes
 
     def _letters(self, one: Segment) -> list[DeadEvent]:
         name = self._sink.name
         events = enumerate(segment.unpack(one), one.first)
-        return [_dropped(self._route, seq, event) for seq, event in events if for_sink(event, name)]
+        return [dropped(self._route, seq, event) for seq, event in events if for_sink(event, name)]
 
 
-class EachBacklog:
-    """The same for a sink that takes events one by one: what waits in the log and what is kept to be tried again."""
-
-    def __init__(self, route: Route[EachSink]) -> None:
-        self.excess = 0
-        """Bytes that are to become dead letters. Whoever makes them takes them off."""
-        self._route = route
-        self._shard = route.shard
-        self._name = route.sink.name
-        self._limit = route.options.max_pending
-        self._metrics = route.metrics
-        self._clock = route.clock
-        self._dropped = 0
-        self._said = -_QUIET
-
-    async def account(self, line: Line, position: Position) -> None:
-        """Looks. Raises StoreFault."""
-        store, number, name = self._shard.store, self._shard.number, self._name
-        count, oldest = await store.backlog(number, position.seq)
-        kept = next(iter(line.waiting), None)
-        if kept is not None and kept.seq <= position.seq:
-            _, oldest = await store.backlog(number, kept.seq - 1)
-        self._metrics.pending_events[name].set(max(0, count - len(line.written[1])) + len(line))
-        self._metrics.oldest_pending[name].set(oldest)
-        if self._limit is not None and self.excess <= 0 and not line.unwritten_dead:
-            size = await _size(self._shard, position, count) + line.waiting.bytes
-            self.excess = min(max(0, size - self._limit), _AT_ONCE)
-
-    def letter(self, seq: int, event: Event) -> DeadEvent:
-        """The oldest one is dropped."""
-        self.excess -= len(event.body)
-        self._dropped += 1
-        name = self._name
-        self._metrics.delivery_dead_letters[name, "backlog"].inc()
-        self._metrics.deliveries[name, "dead", "backlog"].inc()
-        if self.excess <= 0:
-            self.say(seq)
-        return _dropped(self._route, seq, event)
-
-    def say(self, seq: int) -> None:
-        """Once for all that were dropped since the last line, the last one being this."""
-        now = self._clock.mono()
-        if self._dropped and now - self._said >= _QUIET:
-            self._route.log.error(_DROPPED, events=self._dropped, up_to=seq, reason="backlog")
-            self._dropped, self._said = 0, now
+DROPPED = "the oldest events became dead letters"
 
 
-_DROPPED = "the oldest events became dead letters"
-
-
-async def _size(shard: Shard, position: Position, count: int) -> int:
+async def backlog_size(shard: Shard, position: Position, count: int) -> int:
+    """About how many bytes of events lie behind a position. `count`: how many events. Raises StoreFault."""
     oldest = await shard.store.segments_after(shard.number, position.seq, 1) if count else []
     if not oldest:
         return 0
@@ -160,6 +108,7 @@ def letter_of(route: Route[AnySink], seq: int, event: Event, reason: str, error:
     )  # fmt: skip
 
 
-def _dropped(route: Route[AnySink], seq: int, event: Event) -> DeadEvent:
+def dropped(route: Route[AnySink], seq: int, event: Event) -> DeadEvent:
+    """One of the oldest, when too much waits."""
     size = show_size(route.options.max_pending or 0)
     return letter_of(route, seq, event, "backlog", f"more than max_pending ({size}) waited for the sink")

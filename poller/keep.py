@@ -161,9 +161,7 @@ class Keeper:
             return False
         return own is None or abs(own - (walk.asked.begin + walk.asked.end) / 2) <= walk.asked.span / 2 + walk.tolerance
 
-    def _keys(
-        self, records: list[bytes], walk: Walk, chunk: _Chunk
-    ) -> tuple[list[bytes], list[Keys], list[SeenKey]]:
+    def _keys(self, records: list[bytes], walk: Walk, chunk: _Chunk) -> tuple[list[bytes], list[Keys], list[SeenKey]]:
         """The records that may be unseen, what identifies each, and its key: three lists of one length."""
         kept: list[bytes] = []
         rows: list[Keys] = []

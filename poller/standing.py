@@ -4,12 +4,12 @@ from collections import Counter
 
 from msgspec import Struct
 
-from poller import gate
 from poller.app_parts import App
-from poller.deliver_each import EachDelivery
 from poller.errors import PollerError, Unknown
 from poller.health import Condition
 from poller.kinds import kind_of
+from poller.one_by_one import gate
+from poller.one_by_one.delivery import EachDelivery
 from poller.operations import SinkStatus, Switched, WebhookStatus
 
 BY_HAND = "disabled by hand"

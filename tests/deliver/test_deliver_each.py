@@ -12,12 +12,12 @@ from each_life import REFUSED, TAKEN, EachLife, later, never
 from stores_content import dead_events
 
 from poller.each import Answered
-from poller.gate import switch
 from poller.health import FAILURES
 from poller.model import Position
+from poller.one_by_one.gate import switch
+from poller.one_by_one.waiting import MOST
 from poller.shard import Shard
 from poller.stores.memory import Config, MemoryStore
-from poller.waiting import MOST
 
 pytestmark = pytest.mark.anyio
 

@@ -12,10 +12,10 @@ from each_life import PACE, TAKEN
 from msgspec import structs
 
 from poller.clock import SystemClock
-from poller.deliver_each import EachDelivery
 from poller.each import Answered, Attempt, EachSink
 from poller.metrics import Metrics
 from poller.model import Event, PageCommit
+from poller.one_by_one.delivery import EachDelivery
 from poller.options import SinkOptions
 from poller.route import Route
 from poller.segment import pack

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.kept import Place
-from poller.waiting import Waiting
+from poller.one_by_one.waiting import Waiting
 
 
 def place(seq: int, due: float | None, key: str = "k") -> Place:

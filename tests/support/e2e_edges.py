@@ -26,7 +26,13 @@ MODULES = (
     "poller.sinks.kafka.producer",
     "poller.sinks.kafka.reading",
 )
-EACH = ("poller.deliver_each", "poller.feed", "poller.gate", "poller.place")
+EACH = (
+    "poller.one_by_one.delivery",
+    "poller.one_by_one.feed",
+    "poller.one_by_one.gate",
+    "poller.one_by_one.place",
+    "poller.place",
+)
 """The way out where events go one by one."""
 ALL = MODULES + EACH
 _HIT = "__edge__"

@@ -111,27 +111,27 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "what was answered cannot be written",
         _EACH_STORE + "test_what_is_answered_is_kept_while_the_store_fails_and_nothing_more_is_tried",
-        ("poller.deliver_each.EachDelivery._commits: self._writing.wait",),
+        ("poller.one_by_one.delivery.EachDelivery._commits: self._writing.wait",),
     ),
     Elsewhere(
         "the store fails before a delivery one by one begins",
         _EACH_STORE + "test_a_store_that_fails_is_tried_again_and_said_once[hold]",
-        ("poller.deliver_each.EachDelivery._begin: self._feed.trouble.wait",),
+        ("poller.one_by_one.delivery.EachDelivery._begin: self._feed.trouble.wait",),
     ),
     Elsewhere(
         "the log cannot be read",
         _EACH_STORE + "test_a_store_that_fails_is_tried_again_and_said_once[segments_after]",
-        ("poller.feed.Feed.run: self.trouble.wait",),
+        ("poller.one_by_one.feed.Feed.run: self.trouble.wait",),
     ),
     Elsewhere(
         "new events come while it lasts",
         _EACH + "test_everything_is_delivered_once_and_the_position_follows",
-        ("poller.deliver_each.EachDelivery._watch: changed.wait",),
+        ("poller.one_by_one.delivery.EachDelivery._watch: changed.wait",),
     ),
     Elsewhere(
         "the end waits for what is due soon",
         _EACH_STORE + "test_caught_up_waits_for_what_is_due_soon_and_not_for_what_is_due_later",
-        ("poller.deliver_each.EachDelivery.caught_up: self._moved.event.wait",),
+        ("poller.one_by_one.delivery.EachDelivery.caught_up: self._moved.event.wait",),
     ),
     Elsewhere(
         "`start_from` of a webhook is a time",
@@ -142,20 +142,20 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "a webhook is disabled by hand",
         _EACH + "test_shards_of_a_sink_share_its_limits_and_its_health",
         (
-            "poller.deliver_each.EachDelivery.disable",
-            "poller.gate.Gate.disable",
-            "poller.gate.Gate._command",
+            "poller.one_by_one.delivery.EachDelivery.disable",
+            "poller.one_by_one.gate.Gate.disable",
+            "poller.one_by_one.gate.Gate._command",
         ),
     ),
     Elsewhere(
         "a webhook is enabled",
         _EACH + "test_one_that_wants_no_more_calls_is_disabled_over_restarts_until_it_is_enabled",
-        ("poller.deliver_each.EachDelivery.enable", "poller.gate.Gate.enable"),
+        ("poller.one_by_one.delivery.EachDelivery.enable", "poller.one_by_one.gate.Gate.enable"),
     ),
     Elsewhere(
         "a webhook is disabled or enabled without a daemon",
         _EACH + "test_it_can_be_disabled_and_enabled_by_hand_without_a_daemon",
-        ("poller.gate.condition_of", "poller.gate.switch"),
+        ("poller.one_by_one.gate.condition_of", "poller.one_by_one.gate.switch"),
     ),
 )
 

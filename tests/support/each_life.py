@@ -12,12 +12,12 @@ from delivery_model import Crashed, Fuse, Fused, quiet, wake_next
 from fake_clock import FakeClock
 from msgspec import structs
 
-from poller.deliver_each import EachDelivery
 from poller.each import Answered, Attempt, Pace
 from poller.errors import StoreFault
-from poller.gate import Gate
 from poller.metrics import Metrics
 from poller.model import Event, PageCommit
+from poller.one_by_one.delivery import EachDelivery
+from poller.one_by_one.gate import Gate
 from poller.options import SinkOptions
 from poller.route import Route
 from poller.segment import pack

@@ -9,9 +9,9 @@ import anyio
 
 from poller.clock import SystemClock
 from poller.deliver import Delivery
-from poller.deliver_each import EachDelivery
 from poller.metrics import Metrics
 from poller.model import PageCommit, Segment
+from poller.one_by_one.delivery import EachDelivery
 from poller.options import SinkOptions
 from poller.route import Route
 from poller.segment import end, unpack

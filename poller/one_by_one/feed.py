@@ -10,20 +10,21 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 from msgspec import structs
 
-from poller.ahead import Fresh
-from poller.backlog import EachBacklog, letter_of
-from poller.bell import Bell, pause
+from poller.backlog import letter_of
 from poller.each import Answered, Attempt, EachSink
 from poller.errors import Outdated, PollerError
-from poller.gate import Gate
 from poller.kept import Place, Retry
-from poller.line import Line
 from poller.model import Event
+from poller.one_by_one.ahead import Fresh
+from poller.one_by_one.backlog import EachBacklog
+from poller.one_by_one.bell import Bell, pause
+from poller.one_by_one.gate import Gate
+from poller.one_by_one.line import Line
+from poller.one_by_one.trouble import Trouble
+from poller.one_by_one.waiting import MOST
 from poller.outgoing import for_sink, recorded_time
 from poller.retrying import again, longest
 from poller.route import Route
-from poller.trouble import Trouble
-from poller.waiting import MOST
 
 IDLE = 60.0
 """Seconds after which everything is looked at anew although nobody told of anything; the wall clock may have moved, too."""

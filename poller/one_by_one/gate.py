@@ -4,11 +4,11 @@ and bytes are under way, and its rate. The shards of a sink share one.
 
 import math
 
-from poller.bell import Bell
 from poller.clock import Clock
 from poller.each import Answered, EachSink
 from poller.health import Condition, Health, State, disabled, enabled, from_json, meta_name, to_json
 from poller.log import get_logger
+from poller.one_by_one.bell import Bell
 from poller.options import show_duration
 from poller.protocols import Store
 from poller.route import Route

@@ -1,11 +1,11 @@
 """Pure: all that a delivery one by one has in memory, between two times of believing the store."""
 
-from poller.ahead import Ahead
 from poller.each import EachSink
 from poller.kept import Attempted, Place, Retry
 from poller.model import DeadEvent, Position
-from poller.notes import Notes
-from poller.waiting import Waiting
+from poller.one_by_one.ahead import Ahead
+from poller.one_by_one.notes import Notes
+from poller.one_by_one.waiting import Waiting
 
 
 class Line:

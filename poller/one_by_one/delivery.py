@@ -7,23 +7,23 @@ of them. Memory holds what is under way; everything else is in the store, and a 
 import anyio
 from anyio.abc import TaskStatus
 
-from poller.ahead import Ahead
-from poller.backlog import EachBacklog
-from poller.bell import Bell, pause
 from poller.each import EachSink
 from poller.errors import Outdated, PollerError, SinkFault
 from poller.event import instant
-from poller.feed import IDLE, Feed
-from poller.gate import Gate
 from poller.health import Condition
 from poller.kept import Attempted
-from poller.line import Line
 from poller.model import Position
-from poller.place import fix_place
+from poller.one_by_one.ahead import Ahead
+from poller.one_by_one.backlog import EachBacklog
+from poller.one_by_one.bell import Bell, pause
+from poller.one_by_one.feed import IDLE, Feed
+from poller.one_by_one.gate import Gate
+from poller.one_by_one.line import Line
+from poller.one_by_one.place import fix_place
+from poller.one_by_one.trouble import Trouble
+from poller.one_by_one.waiting import Waiting
 from poller.retrying import longest
 from poller.route import Route
-from poller.trouble import Trouble
-from poller.waiting import Waiting
 
 GATHER = 0.2
 """Seconds for which outcomes gather: each commit costs polling as much as it costs us."""

@@ -116,6 +116,13 @@ class Health:
         """An attempt ended without an answer: it was cancelled."""
         self._probing &= not probe
 
+    def set_back(self, seconds: float) -> None:
+        """Our clock was: what is to be waited stays as long as it was."""
+        it = self.condition
+        self._asked -= seconds
+        if it.state in {"slowed", "down"}:
+            self._change(since=it.since - seconds, until=it.until - seconds, probe_at=it.probe_at - seconds)
+
     # --- what came of it -------------------------------------------------------------------------------------------------
 
     def answered(
@@ -137,7 +144,9 @@ class Health:
 
     def _worked(self, now: float, *, fresh: bool) -> None:
         self._failing.clear()
-        if self.condition.state == "down" and now < self.condition.until:
+        if self.condition.state == "up":
+            self._asked = 0.0
+        elif self.condition.state == "down" and now < self.condition.until:
             self._change(probe_at=self.condition.until)  # it works, and asked to be left alone until then
         elif self.condition.state == "down" or (self.condition.state == "slowed" and fresh):
             self._up(now)
@@ -176,24 +185,21 @@ class Health:
         self.condition = Condition("up", now)
         self._asked = 0.0
 
-    def _change(self, *, until: float | None = None, probe_at: float | None = None, waits: int | None = None) -> None:
-        it = self.condition
-        self.condition = Condition(
-            it.state, it.since, it.why,
-            until=it.until if until is None else until,
-            probe_at=it.probe_at if probe_at is None else probe_at,
-            waits=it.waits if waits is None else waits,
-        )  # fmt: skip
+    def _change(self, **changed: float) -> None:
+        self.condition = msgspec.structs.replace(self.condition, **changed)
 
     def _wait(self, times: int, limit: float, rnd: random.Random) -> float:
         return doubled(times, first=min(FIRST, limit), limit=limit, jitter=self._pace.jitter, rnd=rnd)
 
     def _anchor(self, now: float) -> None:
-        """Before it began: the clock was set back, and what was to be waited is waited from now on."""
+        """What another clock wrote before a restart: nothing began later than now, and nothing is waited for longer than ever."""
         it = self.condition
-        if it.state not in {"slowed", "down"} or now >= it.since:
+        if it.state not in {"slowed", "down"}:
             return
-        back = now - it.since
-        self.condition = Condition(
-            it.state, now, it.why, until=it.until + back, probe_at=it.probe_at + back, waits=it.waits
-        )
+        if now < it.since:
+            self.set_back(it.since - now)
+        it, slack = self.condition, 1.0 + self._pace.jitter
+        until = min(it.until, now + max(self._pace.longest_retry_after, SLOWEST * slack))
+        probe_at = min(it.probe_at, max(until, now + max(self._pace.probe, FIRST) * slack))
+        if (until, probe_at) != (it.until, it.probe_at):
+            self._change(until=until, probe_at=probe_at)

@@ -120,10 +120,11 @@ class EachDelivery:
     async def _commit(self, line: Line) -> None:
         """All that came of attempts since the last time, in one transaction. Does no harm when it is done twice."""
         batch = line.gather()
+        # Before the lock: a long list that somebody reads just now holds this up, and would hold up polling.
+        await self._confirm(line, batch)
         async with self.shard.lock:
             if line.generation != self.shard.generation:
                 raise Outdated("what was answered belongs to another history")
-            await self._confirm(line, batch)
             await self._store.attempted(self.shard.held, self.sink.name, batch)
         self.position = line.committed(batch)
         line.looked = -1
@@ -185,7 +186,7 @@ class EachDelivery:
         line = Line(
             generation, self.sink, Ahead(position, done, self._feed.wants, pace.in_flight), waiting, (position, done)
         )
-        line.recovered = self.gate.recovered
+        line.recovered, line.set_back = self.gate.recovered, self.gate.set_back
         if self.gate.health.condition.state in {"down", "disabled"}:
             line.failed = set(waiting.seqs)  # nothing tells which of them failed before it went down
         self.position = position

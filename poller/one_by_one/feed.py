@@ -77,12 +77,19 @@ class Feed:
         """One step: something is tried, or got ready for that, and None. Else the instant before which there is nothing to do."""
         if line.notes.full or line.stuck:
             return math.inf
+        self._follow_clock(line)
         if self._backlog.excess > 0:
             return await self._drop(line)
+        if line.early and self._gate.health.condition.state == "down":
+            line.put_off(self._clock.now())
         if line.recovered != self._gate.recovered:
             line.recovered = self._gate.recovered
             line.release(self._clock.now())
         return await self._choose(line, tasks)
+
+    def _follow_clock(self, line: Line) -> None:
+        self._gate.look_at_clock()
+        line.follow_clock(self._gate.set_back)
 
     async def _choose(self, line: Line, tasks: TaskGroup) -> float | None:
         """What the sink's health permits: retries that are due, else the log; as a probe also one that is not due yet."""
@@ -124,7 +131,7 @@ class Feed:
             await self._load(line, line.waiting.next(_LOADED))
         else:
             line.waiting.take(place.seq)
-            self._try(line, tasks, structs.replace(retry, due=place.due), None)
+            self._try(line, tasks, structs.replace(retry, due=line.early.pop(place.seq, place.due)), None)
         return None
 
     async def _load(self, line: Line, places: Sequence[Place]) -> None:
@@ -185,11 +192,15 @@ class Feed:
         mono, answer = self._clock.mono(), None
         try:
             answer = await self._sink.attempt(retry.event, attempt)
+        except Exception as defect:  # of one sink: it must not end the others
+            self._route.log.exception("defect", event_id=retry.event.id)
+            answer = _defective(defect)
         finally:
             line.running -= 1
             self._gate.end(len(retry.event.body), probe=probe and answer is None)
             line.looked = -1
         self._metrics.delivery_seconds.labels(self._sink.name).observe(self._clock.mono() - mono)
+        self._follow_clock(line)
         self._settle(line, retry, attempt, answer)
         waiting = line.pending(self._shard.held.last.seq)
         self._gate.answered(answer, retry.seq, began=began, probe=probe, waiting=waiting)
@@ -254,6 +265,11 @@ class Feed:
             backlog.excess = 0  # the rest is under way
             backlog.say(line.ahead.read_to)
         return None
+
+
+def _defective(defect: Exception) -> Answered:
+    """As if the other side had failed: it is tried again, and a sink that fails so with every event counts as down."""
+    return Answered(outcome="later", reason="defect", error=f"a defect of this program: {type(defect).__name__}")
 
 
 def _recorded(event: Event) -> float | None:

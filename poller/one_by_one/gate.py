@@ -15,6 +15,8 @@ from poller.route import Route
 
 BURST = 0.1
 """Seconds of its rate that a sink may get at once, to make up for a late wake-up."""
+_STEP = 1.0
+"""Seconds; a clock that is slewed moves less between two looks."""
 _NOTHING = 1e-6
 """Seconds that are too short to be slept."""
 _QUIET = 60.0
@@ -61,10 +63,13 @@ class Gate:
         """Attempts that failed one after the other up to now, in this process."""
         self.bell = Bell()
         """Rung when an attempt has ended, and when something else may let one begin."""
+        self.set_back = 0.0
+        """Seconds by which the wall clock was set back while this process ran."""
         self._bytes = 0
         self._rate = Rate(sink.pace.rate, route.clock)
         self._store = route.shard.store
         self._clock = route.clock
+        self._ahead = self._clock.now() - self._clock.mono()
         self._rnd = route.rnd
         self._metrics = route.metrics
         self._log = get_logger().bind(sink=sink.name)
@@ -103,6 +108,13 @@ class Gate:
             self._saved = condition
 
     # --- attempts ----------------------------------------------------------------------------------------------------------
+
+    def look_at_clock(self) -> None:
+        """Notices that the wall clock was set back: nobody waits longer for that."""
+        before, self._ahead = self._ahead, self._clock.now() - self._clock.mono()
+        if before - self._ahead > _STEP:
+            self.set_back += before - self._ahead
+            self.health.set_back(before - self._ahead)
 
     def pause(self, size: int) -> float:
         """Seconds until an attempt with so many bytes may begin; infinity: when another one has ended."""

@@ -28,8 +28,11 @@ class Line:
         """The bytes of what is due next."""
         self.failed: set[int] = set()
         """What failed since the sink last worked."""
+        self.early: dict[int, float] = {}
+        """What is due because the sink is back: when it would have been by its own schedule, which that uses up nothing of."""
+        self.set_back = 0.0
+        """As the gate counts it; so is the next one."""
         self.recovered = 0
-        """As the gate counts it."""
         self.running = 0
         self.void = False
         """The store is not as this believes: nothing more is written."""
@@ -71,6 +74,7 @@ class Line:
     def kept(self, retry: Retry) -> None:
         """It is tried again, or waits for its turn."""
         self.keeps = True
+        self.early.pop(retry.seq, None)
         self.notes.keep(retry)
         self.ahead.settle(retry.seq)
 
@@ -82,6 +86,7 @@ class Line:
         self.notes.settle(it.seq, kept=it.seq in self.waiting.seqs)
         self.ahead.settle(it.seq)
         self.failed.discard(it.seq)
+        self.early.pop(it.seq, None)
         self.loaded.pop(it.seq, None)
         turn = self.waiting.leave(it.event.key, it.seq)
         if turn is not None:
@@ -94,11 +99,27 @@ class Line:
 
     def release(self, now: float) -> None:
         """The sink is back: what failed while it was away is due at once, but for what waits for its turn."""
+        writing = {retry.seq: retry for retry in self.batch.later} if self.batch is not None else {}
         for seq in sorted(self.failed):
-            kept = self.notes.later.get(seq) or self.waiting.get(seq)
+            kept = self.notes.later.get(seq) or writing.get(seq) or self.waiting.get(seq)
             if kept is not None and kept.due is not None and kept.due > now:
+                self.early[seq] = kept.due
                 self.set_due(seq, now)
         self.failed.clear()
+
+    def put_off(self, now: float) -> None:
+        """It is away again: what was not tried meanwhile goes back to its own time."""
+        for seq, due in self.early.items():
+            self.set_due(seq, max(due, now))
+        self.failed |= self.early.keys()
+        self.early.clear()
+
+    def follow_clock(self, set_back: float) -> None:
+        """The wall clock was set back by so many seconds altogether."""
+        seconds, self.set_back = set_back - self.set_back, set_back
+        if seconds:
+            self.waiting.set_back(seconds)
+            self.early = {seq: due - seconds for seq, due in self.early.items()}
 
     # --- commits ---------------------------------------------------------------------------------------------------------
 

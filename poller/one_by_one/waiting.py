@@ -35,8 +35,8 @@ class Waiting:
         when the log has been read so far: then `passed` is told.
         """
         for place in places:
-            self._add(place)
             first = self.join(place.key, place.seq)
+            self._add(place if first else structs.replace(place, due=None))
             if place.due is not None and first:
                 self.set_due(place.seq, min(place.due, now + longest))
             elif first and (place.seq <= position or not self._ordered):
@@ -45,7 +45,9 @@ class Waiting:
     def passed(self, seq: int, now: float) -> None:
         """The log has been read up to here, and this one is kept."""
         place = self._places.get(seq)
-        if place is not None and place.due is None and self.has_turn(place.key, seq):
+        if place is None or place.due is not None or seq in self._taken:  # taken: it is over, and left its line
+            return
+        if self.has_turn(place.key, seq):
             self.set_due(seq, now)
 
     # --- places ------------------------------------------------------------------------------------------------------------
@@ -110,6 +112,14 @@ class Waiting:
         if len(self._heap) > 2 * len(self._places) + _SPARE:  # what was due late and is due earlier now leaves an entry
             self._heap = list({one for one in self._heap if not self._stale(*one)})
             heapq.heapify(self._heap)
+
+    def set_back(self, seconds: float) -> None:
+        """Our clock was: what is to be waited stays as long as it was. The store keeps the dues of the other clock."""
+        self._places = {
+            seq: place if place.due is None else structs.replace(place, due=place.due - seconds)
+            for seq, place in self._places.items()
+        }
+        self._heap = [(due - seconds, seq) for due, seq in self._heap]  # in the same order
 
     def _add(self, place: Place) -> None:
         self._places[place.seq] = place

@@ -201,6 +201,15 @@ def test_down_keeps_what_was_asked_on_the_way_there() -> None:
     assert tried.permit == "probe"
 
 
+def test_a_success_ends_what_was_asked_before_it() -> None:
+    tried = Tried()
+    tried.one(structs.replace(FAILED, retry_after=86_400.0))
+    tried.one(TAKEN)
+    tried.down()
+    assert tried.permit == "due"
+    assert tried.health.opens(tried.now) - tried.now <= FIRST
+
+
 def test_disabled_tries_nothing_and_is_probed_when_it_is_enabled() -> None:
     tried = Tried()
     tried.one(GONE)
@@ -232,6 +241,28 @@ def test_a_clock_that_is_set_back_delays_nothing() -> None:
     assert tried.permit == "nothing"
     tried.now += 60
     assert tried.permit == "probe"
+
+
+@pytest.mark.parametrize("state", ["slowed", "down"])
+def test_what_another_clock_wrote_is_waited_no_longer_than_anything_else(state: str) -> None:
+    """It was ahead by a week, also as the state began or after that."""
+    for since in (0.0, 1_000.0 + WEEK):
+        written = Condition(state, since, "500", until=2_000.0 + WEEK, probe_at=3_000.0 + WEEK, waits=3)  # type: ignore[arg-type]
+        health = Health(PACE, written)
+        assert health.permit(1_000.0) == "nothing"
+        assert health.permit(1_000.0 + PACE.longest_retry_after) in {"probe", "due"}
+        assert health.permit(1_000.0 + PACE.longest_retry_after + PACE.probe) == "probe"
+
+
+def test_a_clock_that_is_set_back_long_after_the_state_began_delays_nothing() -> None:
+    tried = Tried()
+    tried.down()
+    tried.now += 6 * 3_600
+    tried.one(FAILED)
+    before = tried.health.opens(tried.now) - tried.now
+    tried.now -= 5 * 3_600
+    tried.health.set_back(5 * 3_600)
+    assert tried.health.opens(tried.now) - tried.now == before
 
 
 CONDITIONS = st.builds(

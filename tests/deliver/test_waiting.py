@@ -78,3 +78,32 @@ def test_a_first_one_without_due_is_due_when_nothing_can_come_before_it() -> Non
     assert [one.seq for one in waiting.next(9)] == [3]
     waiting.passed(9, 2.0)
     assert [one.seq for one in waiting.next(9)] == [3, 9]
+
+
+def test_one_that_is_over_before_the_log_is_read_so_far_has_no_turn() -> None:
+    waiting = Waiting(ordered=True)
+    waiting.load([place(3, None)], now=1.0, longest=9.0, position=0)
+    waiting.take(3)
+    assert waiting.leave("k", 3) is None
+    waiting.passed(3, 1.0)
+    assert waiting.soonest(99.0) is None
+
+
+def test_one_that_was_due_before_there_was_an_order_waits_for_its_turn() -> None:
+    waiting = Waiting(ordered=True)
+    waiting.load([place(3, 7.0), place(5, 2.0)], now=1.0, longest=9.0, position=9)
+    assert [(one.seq, one.due) for one in waiting] == [(3, 7.0), (5, None)]
+    assert [one.seq for one in waiting.next(9)] == [3]
+
+
+def test_a_clock_that_is_set_back_delays_nothing() -> None:
+    waiting = Waiting(ordered=False)
+    for seq in range(9):
+        waiting.put(place(seq, 1_000.0 + seq * 7 % 9))
+    before = [(one.seq, (one.due or 0) - 600) for one in waiting.next(9)]
+    waiting.put(place(9, None))
+    waiting.set_back(600.0)
+    assert [(one.seq, one.due) for one in waiting.next(9)] == before
+    soonest = waiting.soonest(9e9)
+    assert soonest is not None
+    assert soonest.due == 400.0

@@ -22,7 +22,7 @@ from poller.one_by_one.line import Line
 from poller.one_by_one.place import fix_place
 from poller.one_by_one.trouble import Trouble
 from poller.one_by_one.waiting import Waiting
-from poller.retrying import longest
+from poller.retrying import doubled, longest
 from poller.route import Route
 
 GATHER = 0.2
@@ -31,6 +31,8 @@ LAZY = 5.0
 """The same where nothing was tried: a restart would only look at these events again."""
 CLOSING = 3.0
 """Seconds in which what is answered is committed at the end."""
+_FIRST, _SHORT = 0.25, 60.0
+"""Seconds: a stretch that is shorter than the latter, after another such one, is followed by a wait that doubles up to it."""
 _LOOK = 1.0
 """Seconds between two looks at the backlog, at least."""
 
@@ -60,12 +62,17 @@ class EachDelivery:
         """Started as soon as the sink's place in the log is fixed; polling may begin then. All faults are tried again."""
         line = await self._begin()
         task_status.started()
+        short = 0
         while True:
+            began = self._clock.mono()
             try:
                 await self._deliver(line)
             finally:
                 self._line = None
                 await self._close(line)
+            short = short + 1 if self._clock.mono() - began < _SHORT else 0
+            if short > 1:  # somebody else writes, too: each time a few events are sent again
+                await self._clock.sleep(doubled(short, first=_FIRST, limit=_SHORT, jitter=0.5, rnd=self._route.rnd))
             line = await self._begin(void=line.generation)
 
     # --- one stretch between two faults ----------------------------------------------------------------------------------

@@ -172,6 +172,33 @@ async def test_what_fails_and_is_being_written_when_the_sink_is_back_is_due_at_o
     assert each.clock.now() - began < 2, "not after five seconds"
 
 
+class Fought(MemoryStore):
+    """Somebody else takes the shard over whenever we have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others = True
+
+    async def attempted(self, held: Held, sink: str, attempted: Attempted) -> None:
+        if self.others and attempted.later:
+            await self.hold(held.shard)
+        await super().attempted(held, sink, attempted)
+
+
+async def test_two_that_fight_for_a_store_send_no_storm(each: EachLife) -> None:
+    each.store = store = Fought()
+    each.shard = Shard(store, 0)
+    each.sink.answer = lambda _event, _attempt: later()
+    await each.commit("a")
+    delivery = await each.begin()
+    await each.pass_time(3_600)
+    assert len(each.sink.asked) < 100
+    store.others = False
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.until(lambda: delivery.pending == 0, longest=100)
+    assert len(each.sink.ids["a"]) == 1
+
+
 @pytest.mark.parametrize("hours", [-5, 5, -24 * 30])
 async def test_a_clock_that_is_moved_delays_nothing(each: EachLife, hours: int) -> None:
     each.sink.answer = lambda _event, attempt: TAKEN if attempt.number > 1 else later()

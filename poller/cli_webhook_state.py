@@ -42,7 +42,7 @@ def enable(name: Name, config: ConfigPath = DEFAULT_CONFIG, as_json: Json = Fals
     elif done.before == "down":
         say(f"{name} is not disabled but down: one event is tried at once")
     elif done.before == "slowed":
-        say(f"{name} is not disabled: it asked for fewer calls and is tried again by itself")
+        say(f"{name} is not disabled: it asked for fewer calls. One event is tried at once all the same")
     else:
         say(f"{name} is not disabled: nothing to do")
 

@@ -67,11 +67,11 @@ def disabled(condition: Condition, why: str, now: float) -> Condition:
 
 
 def enabled(condition: Condition, now: float) -> Condition:
-    """A disabled sink is probed with one event, at once; so is one that is down, unless it asked to be left alone."""
+    """A sink that is not up is probed with one event, at once, whatever it asked for: somebody has looked at it."""
     if condition.state == "disabled":
         return Condition("down", now, "enabled again, not tried yet", probe_at=now)
-    if condition.state == "down":
-        return msgspec.structs.replace(condition, probe_at=now, waits=0)
+    if condition.state in {"down", "slowed"}:
+        return Condition("down", condition.since, condition.why, probe_at=now)
     return condition
 
 
@@ -173,7 +173,7 @@ class Health:
             until = max(it.until, self._asked)
             self.condition = Condition("down", now, answer.error[:_SAID], until=until, probe_at=probe_at)
         elif it.state == "slowed" and fresh:
-            until = max(it.until, asked, now + self._wait(it.waits + 1, SLOWEST, rnd))
+            until = max(it.until, asked or now + self._wait(it.waits + 1, SLOWEST, rnd))
             self._change(until=until, waits=it.waits + 1)
         elif it.state == "slowed":  # it was under way already when the first one was told to slow down
             self._change(until=max(it.until, asked))

@@ -8,6 +8,8 @@ from poller.route import Route
 
 _AT_ONCE = 8 << 20
 """Bytes that are dropped between two looks, since what waits is only estimated."""
+_SLACK = 20
+"""This part of the limit is dropped beyond what is too much: to drop a few events at every look would cost all others dearly."""
 _QUIET = 60.0
 """Seconds between two lines about events that one sink lost to the limit."""
 
@@ -38,7 +40,8 @@ class EachBacklog:
         self._metrics.oldest_pending[name].set(oldest)
         if self._limit is not None and self.excess <= 0 and not line.unwritten_dead:
             size = await backlog_size(self._shard, position, count) + line.waiting.bytes
-            self.excess = min(max(0, size - self._limit), _AT_ONCE)
+            if size > self._limit:
+                self.excess = min(size - self._limit + self._limit // _SLACK, _AT_ONCE)
 
     def letter(self, seq: int, event: Event) -> DeadEvent:
         """The oldest one is dropped."""

@@ -229,9 +229,18 @@ def test_disabling_keeps_the_first_reason_and_enabling_leaves_the_well_alone() -
     assert disabled(first, "by hand", 9.0) is first
     assert enabled(Condition(), 5.0) == Condition()
     slowed = Condition("slowed", 1.0, "429", until=99.0)
-    assert enabled(slowed, 5.0) is slowed
+    assert enabled(slowed, 5.0) == Condition("down", 1.0, "429", probe_at=5.0)
     down = Condition("down", 1.0, "500", until=7.0, probe_at=99.0, waits=9)
-    assert enabled(down, 5.0) == Condition("down", 1.0, "500", until=7.0, probe_at=5.0)
+    assert enabled(down, 5.0) == Condition("down", 1.0, "500", probe_at=5.0)
+
+
+def test_who_asks_to_wait_is_asked_again_right_after_it_however_often() -> None:
+    tried = Tried()
+    for _ in range(20):
+        began = tried.now
+        tried.one(structs.replace(SLOW, retry_after=20.0))
+        tried.now = tried.health.opens(tried.now)
+        assert tried.now - began == pytest.approx(20.0)
 
 
 def test_a_clock_that_is_set_back_delays_nothing() -> None:
@@ -366,7 +375,7 @@ class HealthMachine(RuleBasedStateMachine):
     def command(self, on: bool) -> None:
         before = self.health.condition
         self.health.condition = enabled(before, self.now) if on else disabled(before, "by hand", self.now)
-        if before.state == "disabled" and on:
+        if before.state != "up" and on:
             self.closed = 0.0
 
     @invariant()

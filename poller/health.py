@@ -27,6 +27,8 @@ FIRST = 5.0
 """Seconds of the first wait; the next ones double."""
 SLOWEST = 300.0
 """Seconds between two attempts at a sink that is slowed and does not say how long."""
+_NAMED = 1.0
+"""Seconds; who asks to wait for less has not said when to come again."""
 _SAID = 500
 
 
@@ -173,7 +175,8 @@ class Health:
             until = max(it.until, self._asked)
             self.condition = Condition("down", now, answer.error[:_SAID], until=until, probe_at=probe_at)
         elif it.state == "slowed" and fresh:
-            until = max(it.until, asked or now + self._wait(it.waits + 1, SLOWEST, rnd))
+            until = asked if asked >= now + _NAMED else now + self._wait(it.waits + 1, SLOWEST, rnd)
+            until = max(it.until, until)
             self._change(until=until, waits=it.waits + 1)
         elif it.state == "slowed":  # it was under way already when the first one was told to slow down
             self._change(until=max(it.until, asked))

@@ -199,7 +199,7 @@ async def _say_stopped(app: App) -> None:
     for delivery in app.deliveries:
         name, number = delivery.sink.name, delivery.shard.number
         position = positions.get((name, number), Position())
-        left += (await app.store.backlog(number, position.seq))[0] + retrying.get((name, number), 0)
+        left += (await app.store.backlog(number, position.seq, name)).events + retrying.get((name, number), 0)
         left -= len(await app.store.done(name, number))
     _log.info("stopped", pending=left)
 

@@ -1,7 +1,4 @@
-"""What waits for a sink: shown, and limited by `max_pending`.
-
-Bytes are estimated from the oldest waiting segment, since counting them would mean reading the whole backlog.
-"""
+"""What waits for a sink: shown, and limited by `max_pending`."""
 
 from poller import segment
 from poller.model import DeadEvent, Event, Position, Segment
@@ -9,7 +6,6 @@ from poller.options import show_size
 from poller.outgoing import dead_id, for_sink
 from poller.protocols import Sink
 from poller.route import AnySink, Route
-from poller.shard import Shard
 
 _EVERY = 1.0
 """Seconds between two looks."""
@@ -39,15 +35,14 @@ class Backlog:
         store, number, name = self._shard.store, self._shard.number, self._sink.name
         if position is None:
             position = await store.position(name, number) or Position()
-        count, oldest = await store.backlog(number, position.seq)
-        self._metrics.pending_events[name].set(count)
-        self._metrics.oldest_pending[name].set(oldest)
+        behind = await store.backlog(number, position.seq, name)
+        self._metrics.pending_events[name].set(behind.events)
+        self._metrics.oldest_pending[name].set(behind.oldest)
         if self._limit is not None:
-            size = await backlog_size(self._shard, position, count)
             if self._sink.pauses_polling:
-                self._pause(size)
-            elif failing and size > self._limit:
-                await self._drop(position, size)
+                self._pause(behind.size)
+            elif failing and behind.size > self._limit:
+                await self._drop(position, behind.size)
 
     def close(self) -> None:
         """A sink that is gone pauses nothing."""
@@ -80,7 +75,7 @@ class Backlog:
                 await store.delivered(self._shard.held, name, segment.end(one), dead)
             self._metrics.delivery_dead_letters[name, "backlog"].inc(len(dead))
             self._log.error(DROPPED, events=len(dead), up_to=one.last, reason="backlog")
-            size -= one.recorded_bytes
+            size -= one.recorded_bytes if one.only is None or name in one.only else 0
 
     def _letters(self, one: Segment) -> list[DeadEvent]:
         name = self._sink.name
@@ -89,14 +84,6 @@ class Backlog:
 
 
 DROPPED = "the oldest events became dead letters"
-
-
-async def backlog_size(shard: Shard, position: Position, count: int) -> int:
-    """About how many bytes of events lie behind a position. `count`: how many events. Raises StoreFault."""
-    oldest = await shard.store.segments_after(shard.number, position.seq, 1) if count else []
-    if not oldest:
-        return 0
-    return count * oldest[0].recorded_bytes // (oldest[0].last - oldest[0].first + 1)
 
 
 def letter_of(route: Route[AnySink], seq: int, event: Event, reason: str, error: str) -> DeadEvent:

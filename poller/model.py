@@ -299,6 +299,18 @@ class Segment(Struct, frozen=True):
     data: bytes
     recorded_bytes: int = 0
     """Size of the bodies before compression."""
+    only: tuple[str, ...] | None = None
+    """The sinks that all of its entries are for (a replay, a retry, a healing); None: not all for the same ones, or for all."""
+
+
+class Behind(Struct, frozen=True):
+    """What lies behind a place in the log, as far as it may be meant for one sink."""
+
+    events: int = 0
+    size: int = 0
+    """Bytes of the bodies before compression."""
+    oldest: float | None = None
+    """When the oldest was committed; None where there is none."""
 
 
 class CheckpointKey(Struct, frozen=True):

@@ -11,6 +11,7 @@ from msgspec import Struct
 from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which
 from poller.model import (
     Ask,
+    Behind,
     CheckpointKey,
     DeadEvent,
     DeadRecord,
@@ -303,8 +304,8 @@ class Store(Protocol):
         """Applies a healing in one transaction."""
         ...
 
-    async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
-        """How many events lie behind `seq`, and when the oldest of them was committed."""
+    async def backlog(self, shard: int, seq: int, sink: str) -> Behind:
+        """What lies behind `seq`, without the segments that are for other sinks alone."""
         ...
 
     async def expire(

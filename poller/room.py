@@ -15,10 +15,9 @@ async def too_many(store: Store, shards: Iterable[Shard], sink: str, limit: int 
         events += len(kept)
         size += sum(place.size for place in kept)
         position = await store.position(sink, shard.number)
-        behind = await store.segments_after(shard.number, position.seq, 1) if position is not None else []
-        if position is not None and behind:
-            count, _ = await store.backlog(shard.number, position.seq)
-            count = max(0, count - len(await store.done(sink, shard.number)))
-            events += count
-            size += count * behind[0].recorded_bytes // (behind[0].last - behind[0].first + 1)
+        if position is not None:
+            behind = await store.backlog(shard.number, position.seq, sink)
+            left = max(0, behind.events - len(await store.done(sink, shard.number)))
+            events += left
+            size += behind.size * left // max(1, behind.events)
     return 0 if has_room(events, size, limit) else max(1, events)

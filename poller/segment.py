@@ -32,6 +32,7 @@ def pack(events: list[Event], after: Position, at: float) -> Segment:
         at=at,
         data=data,
         recorded_bytes=sum(len(event.body) for event in events),
+        only=events[0].only if len({event.only for event in events}) == 1 else None,
     )
 
 

@@ -118,12 +118,13 @@ async def _wait(app: App, name: str) -> _Wait:
         position = positions.get((name, shard.number))
         if position is None:
             continue
-        count, oldest = await store.backlog(shard.number, position.seq)
+        behind = await store.backlog(shard.number, position.seq, name)
+        oldest = behind.oldest
         if kept.get((name, shard.number)):
             first = await _add_kept(app, wait, name, shard.number)
-            _, oldest = await store.backlog(shard.number, min(first - 1, position.seq))
+            oldest = (await store.backlog(shard.number, min(first - 1, position.seq), name)).oldest
         # What is kept may lie behind the position; it is among `done` then.
-        wait.log += max(0, count - len(await store.done(name, shard.number)))
+        wait.log += max(0, behind.events - len(await store.done(name, shard.number)))
         wait.oldest = _least(wait.oldest, oldest)
     return wait
 

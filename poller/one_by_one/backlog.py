@@ -1,13 +1,13 @@
 """What waits for a sink that takes events one by one: in the log, and kept to be tried again."""
 
-from poller.backlog import DROPPED, backlog_size, dropped
+from poller.backlog import DROPPED, dropped
 from poller.each import EachSink
 from poller.model import DeadEvent, Event, Position
 from poller.one_by_one.line import Line
 from poller.route import Route
 
 _AT_ONCE = 8 << 20
-"""Bytes that are dropped between two looks, since what waits is only estimated."""
+"""Bytes that are dropped between two looks: others want the store, too."""
 _SLACK = 20
 """This part of the limit is dropped beyond what is too much: to drop a few events at every look would cost all others dearly."""
 _QUIET = 60.0
@@ -32,14 +32,15 @@ class EachBacklog:
     async def account(self, line: Line, position: Position) -> None:
         """Looks. Raises StoreFault."""
         store, number, name = self._shard.store, self._shard.number, self._name
-        count, oldest = await store.backlog(number, position.seq)
+        behind = await store.backlog(number, position.seq, name)
+        oldest = behind.oldest
         kept = next(iter(line.waiting), None)
         if kept is not None and kept.seq <= position.seq:
-            _, oldest = await store.backlog(number, kept.seq - 1)
-        self._metrics.pending_events[name].set(max(0, count - len(line.written[1])) + len(line))
+            oldest = (await store.backlog(number, kept.seq - 1, name)).oldest
+        self._metrics.pending_events[name].set(max(0, behind.events - len(line.written[1])) + len(line))
         self._metrics.oldest_pending[name].set(oldest)
         if self._limit is not None and self.excess <= 0 and not line.unwritten_dead:
-            size = await backlog_size(self._shard, position, count) + line.waiting.bytes
+            size = behind.size + line.waiting.bytes
             if size > self._limit:
                 self.excess = min(size - self._limit + self._limit // _SLACK, _AT_ONCE)
 

@@ -169,9 +169,9 @@ class Feed:
             line.waiting.passed(seq, self._clock.now())
         if passed:
             line.passed()
-            self._backlog.excess -= sum(len(event.body) for event in passed)
-            meant = sum(for_sink(event, self._sink.name) for event in passed)
-            self._metrics.deliveries[self._sink.name, "filtered", ""].inc(meant)
+            meant = [event for event in passed if for_sink(event, self._sink.name)]
+            self._backlog.excess -= sum(len(event.body) for event in meant)
+            self._metrics.deliveries[self._sink.name, "filtered", ""].inc(len(meant))
         return True
 
     def wants(self, event: Event) -> bool:

@@ -12,6 +12,7 @@ from pydantic import Field
 from poller.errors import Outdated, StoreFull
 from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which, head_of
 from poller.model import (
+    Behind,
     CheckpointKey,
     DeadEvent,
     DeadRecord,
@@ -223,10 +224,12 @@ class MemoryStore:
         self._now.positions[healing.sink, held.shard] = healing.position
         return Held(held.shard, held.epoch, healing.last)
 
-    async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
-        """Events behind `seq` and the oldest one's commit."""
-        behind = [segment for segment in self._now.log.get(shard, []) if segment.last > seq]
-        return sum(s.last - s.first + 1 for s in behind), min((s.at for s in behind), default=None)
+    async def backlog(self, shard: int, seq: int, sink: str) -> Behind:
+        """Without the segments that are for other sinks alone."""
+        log = self._now.log.get(shard, [])
+        behind = [one for one in log if one.last > seq and (one.only is None or sink in one.only)]
+        events, size = sum(one.last - one.first + 1 for one in behind), sum(one.recorded_bytes for one in behind)
+        return Behind(events, size, min((one.at for one in behind), default=None))
 
     async def expire(
         self, *, log_before: float, seen_before_day: int, limit: int, sinks: Collection[str] | None = None

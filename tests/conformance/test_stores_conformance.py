@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from stores_content import (
     DAY0,
     at_once,
@@ -25,9 +26,9 @@ from stores_harness import harness_of
 import poller.stores
 from poller.errors import Outdated
 from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Which
-from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, Segment, Sighting
+from poller.model import Behind, CheckpointKey, Healing, Held, PageCommit, Position, Segment, Sighting
 from poller.protocols import Store
-from poller.segment import end, unpack
+from poller.segment import end, pack, unpack
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +66,7 @@ async def test_an_empty_store_knows_nothing(store: Store) -> None:
     assert await store.places("hook", 0) == []
     assert await store.retries("hook", 0, [1]) == []
     assert await store.retrying() == {}
-    assert await store.backlog(0, 0) == (0, None)
+    assert await store.backlog(0, 0, "crm") == Behind()
     assert await dead_records(store) == []
     assert await dead_events(store) == []
     assert await store.letter_totals() == []
@@ -125,7 +126,7 @@ async def test_a_page_is_there_as_a_whole(store: Store) -> None:
     assert await store.look_up(0, [key(1), key(3), key(2)]) == {1: Sighting(DAY0, 0)}
     assert await store.holds(0, after.last)
     assert not await store.holds(0, Position(after.last.seq, b"other"))
-    assert await store.backlog(0, 0) == (2, commit.segment.at)
+    assert await store.backlog(0, 0, "crm") == Behind(2, commit.segment.recorded_bytes, commit.segment.at)
     assert (await store.facts()).seen_ids == 2
 
 
@@ -213,7 +214,23 @@ async def test_segments_come_in_order_and_in_bounded_lots(store: Store) -> None:
     assert [s.last for s in await store.segments_after(0, 0, 2 * size)] == [1, 2]
     assert [s.last for s in await store.segments_after(0, 3, 0)] == [4]
     assert await store.segments_after(0, 5, 1 << 20) == []
-    assert await store.backlog(0, 3) == (2, everything[3].at)
+    assert await store.backlog(0, 3, "crm") == Behind(2, 2 * size, everything[3].at)
+
+
+async def test_a_backlog_is_counted_without_what_is_for_other_sinks_alone(store: Store) -> None:
+    held = await store.hold(0)
+    held = await store.commit_page(held, page(held, [1]))
+    (whole,) = await store.segments_after(0, 0, 1 << 20)
+    for only in (("crm",), ("crm", "hook"), ("other",)):
+        copies = [structs.replace(one, only=only) for one in unpack(whole)]
+        held = await store.commit_page(held, PageCommit(segment=pack(copies, held.last, 2_000.0)))
+    found = await store.segments_after(0, 0, 1 << 20)
+    assert [one.only for one in found] == [None, ("crm",), ("crm", "hook"), ("other",)]
+    size = whole.recorded_bytes
+    assert await store.backlog(0, 0, "crm") == Behind(3, 3 * size, whole.at)
+    assert await store.backlog(0, 0, "hook") == Behind(2, 2 * size, whole.at)
+    assert await store.backlog(0, 1, "other") == Behind(1, size, 2_000.0)
+    assert await store.backlog(0, 1, "any") == Behind()
 
 
 async def test_positions_and_dead_events(store: Store) -> None:
@@ -397,7 +414,8 @@ async def test_a_healing_moves_the_end_and_drops_nothing(store: Store) -> None:
     with pytest.raises(Outdated):
         await store.commit_page(held, page(held, [3]))
     await store.commit_page(healed, page(healed, [3]))
-    assert await store.backlog(0, 50) == (2, again.at)
+    size = sum(one.recorded_bytes for one in await store.segments_after(0, 50, 1 << 20))
+    assert await store.backlog(0, 50, "crm") == Behind(2, size, again.at)
 
 
 async def test_a_healing_without_segments_leaves_an_end_that_is_held(store: Store) -> None:

@@ -450,6 +450,23 @@ async def test_over_the_limit_the_oldest_become_dead_letters_and_the_rest_is_del
     assert len(each.sink.taken) == left
 
 
+@pytest.mark.parametrize("down", [True, False])
+async def test_what_another_sink_gets_again_costs_this_one_nothing(each: EachLife, down: bool) -> None:
+    each.sink.answer = lambda _event, _attempt: later() if down else TAKEN
+    delivery = await each.begin(max_pending="1MiB")
+    own = [f"e{number}" for number in range(20)]
+    await each.commit(*own, size=4_000)
+    await each.pass_time(10)
+    for page in range(40):
+        await each.commit(*[f"r{page}-{number}" for number in range(10)], size=4_000, only=("other",))
+    await each.pass_time(120)
+    assert await dead_events(each.store, "crm") == []
+    assert each.metrics.pending_events["crm"].value == (len(own) if down else 0)
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.until(lambda: delivery.pending == 0)
+    assert set(each.sink.taken) == set(own)
+
+
 async def test_what_waits_is_shown_with_what_is_kept(each: EachLife) -> None:
     each.sink.answer = lambda event, _: TAKEN if event.subject == "b" else later(retry_after=9_000)
     await each.begin()

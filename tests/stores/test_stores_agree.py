@@ -210,7 +210,7 @@ class Agreement(RuleBasedStateMachine):
     @rule(seq=st.integers(0, 30), size=st.integers(0, 200))
     def read(self, seq: int, size: int) -> None:
         self.ask("segments_after", 0, seq, size)
-        self.ask("backlog", 0, seq)
+        self.ask("backlog", 0, seq, "hook")
 
     @invariant()
     def both_tell_the_same(self) -> None:

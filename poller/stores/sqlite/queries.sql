@@ -33,13 +33,13 @@ RETURNING epoch, seq, chain;
 UPDATE shard SET seq = ?, chain = ? WHERE number = ?;
 
 -- name: append
-INSERT INTO segment (shard, first, last, chain, at, data, recorded_bytes) VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO segment (shard, first, last, chain, at, data, recorded_bytes, sinks) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: segments_after
-SELECT first, last, chain, at, data, recorded_bytes FROM segment WHERE shard = ? AND last > ? ORDER BY last;
+SELECT first, last, chain, at, data, recorded_bytes, sinks FROM segment WHERE shard = ? AND last > ? ORDER BY last;
 
 -- name: segment_with
-SELECT first, last, chain, at, data, recorded_bytes FROM segment
+SELECT first, last, chain, at, data, recorded_bytes, sinks FROM segment
 WHERE shard = :shard AND last >= :seq AND first <= :seq ORDER BY last LIMIT 1;
 
 -- name: segment_ends
@@ -50,7 +50,9 @@ UNION ALL SELECT 1 FROM shard WHERE number = ? AND seq = ? AND chain = ?;
 SELECT max(seq) FROM seen WHERE day IN (:day - 1, :day, :day + 1) AND id = :id AND seq > 0;
 
 -- name: backlog
-SELECT coalesce(sum(last - first + 1), 0), min(at) FROM segment WHERE shard = ? AND last > ?;
+SELECT coalesce(sum(last - first + 1), 0), coalesce(sum(recorded_bytes), 0), min(at) FROM segment
+WHERE shard = :shard AND last > :seq
+AND (sinks = '' OR EXISTS (SELECT 1 FROM json_each(sinks) WHERE value = :sink));
 
 -- name: checkpoints
 SELECT source, endpoint, ask, value FROM checkpoint WHERE source = coalesce(?, source);

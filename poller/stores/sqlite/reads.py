@@ -2,16 +2,18 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from poller.kept import Place, Retry
-from poller.model import CheckpointKey, Event, Position, SeenKey, Segment, Sighting
+from poller.model import Behind, CheckpointKey, Event, Position, SeenKey, Segment, Sighting
 from poller.protocols import Facts
 from poller.stores.sqlite import letters, ranges
 from poller.stores.sqlite.queries import SQL
 
 _decode = msgspec.msgpack.Decoder(Event).decode
+_names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def look_up(connection: sqlite3.Connection, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
@@ -71,7 +73,7 @@ def segments_after(connection: sqlite3.Connection, shard: int, seq: int, max_byt
     segments: list[Segment] = []
     size = 0
     for row in connection.execute(SQL["segments_after"], (shard, seq)):
-        segment = Segment(*row)
+        segment = _segment(row)
         size += segment.recorded_bytes
         if segments and size > max_bytes:
             break
@@ -93,7 +95,7 @@ def find_event(connection: sqlite3.Connection, shard: int, key: SeenKey) -> Segm
     if seq is None:
         return None
     row = connection.execute(SQL["segment_with"], {"shard": shard, "seq": seq}).fetchone()
-    return None if row is None else Segment(*row)
+    return None if row is None else _segment(row)
 
 
 def checkpoints(connection: sqlite3.Connection, source: str | None) -> dict[CheckpointKey, bytes]:
@@ -142,10 +144,14 @@ def retrying(connection: sqlite3.Connection) -> dict[tuple[str, int], int]:
     return {(sink, shard): count for sink, shard, count in connection.execute(SQL["retrying"])}
 
 
-def backlog(connection: sqlite3.Connection, shard: int, seq: int) -> tuple[int, float | None]:
+def backlog(connection: sqlite3.Connection, shard: int, seq: int, sink: str) -> Behind:
     """From the index alone."""
-    count, oldest = connection.execute(SQL["backlog"], (shard, seq)).fetchone()
-    return count, oldest
+    return Behind(*connection.execute(SQL["backlog"], {"shard": shard, "seq": seq, "sink": sink}).fetchone())
+
+
+def _segment(row: tuple[Any, ...]) -> Segment:
+    first, last, chain, at, data, size, only = row
+    return Segment(first, last, chain, at, data, size, _names(only) if only else None)
 
 
 def get_meta(connection: sqlite3.Connection, name: str) -> str | None:

@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which
 from poller.model import (
+    Behind,
     CheckpointKey,
     DeadEvent,
     DeadRecord,
@@ -177,9 +178,9 @@ class SqliteStore:
         """By sink and shard."""
         return await self._read(lambda database: reads.retrying(database.reader))
 
-    async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
-        """Events behind `seq` and the oldest one's commit."""
-        return await self._read(lambda database: reads.backlog(database.reader, shard, seq))
+    async def backlog(self, shard: int, seq: int, sink: str) -> Behind:
+        """Without the segments that are for other sinks alone."""
+        return await self._read(lambda database: reads.backlog(database.reader, shard, seq, sink))
 
     async def letter_totals(self) -> list[LetterTotal]:
         """Kept by triggers."""

@@ -13,6 +13,7 @@ from poller.stores.sqlite.file import Database
 from poller.stores.sqlite.queries import SQL
 
 _encode = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
 
 
 def hold(database: Database, shard: int) -> Held:
@@ -133,9 +134,19 @@ def _append(connection: sqlite3.Connection, shard: int, last: Position, segments
     for segment in segments:
         if segment.first != last.seq + 1:
             raise ValueError(f"a segment begins at {segment.first} behind {last.seq}")
+        sinks = "" if segment.only is None else _json(segment.only).decode()
         connection.execute(
             SQL["append"],
-            (shard, segment.first, segment.last, segment.chain, segment.at, segment.data, segment.recorded_bytes),
+            (
+                shard,
+                segment.first,
+                segment.last,
+                segment.chain,
+                segment.at,
+                segment.data,
+                segment.recorded_bytes,
+                sinks,
+            ),
         )
         last = Position(segment.last, segment.chain)
     return last

@@ -54,15 +54,16 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path, way
     first_version(path)
     config = Config(path=path)
     with pytest.raises(
-        StoreRefused, match=r"lacks the migrations 0002_retries, 0003_dead_letters: run `poller migrate`"
+        StoreRefused,
+        match=r"lacks the migrations 0002_retries, 0003_dead_letters, 0004_segment_sinks: run `poller migrate`",
     ):
         await open_read(config)
-    assert await pending(config) == ["0002_retries", "0003_dead_letters"]
+    assert await pending(config) == ["0002_retries", "0003_dead_letters", "0004_segment_sinks"]
     opened = await way(config)
     if isinstance(opened, SqliteStore):
         await opened.close()
     else:
-        assert opened == ["0002_retries", "0003_dead_letters"]
+        assert opened == ["0002_retries", "0003_dead_letters", "0004_segment_sinks"]
     assert await pending(config) == []
     store = await open_store(config)
     held = await store.hold(0)

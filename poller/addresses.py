@@ -68,6 +68,8 @@ _UNICAST = IPv6Network("2000::/3")
 """All that is given out to anybody; the rest of IPv6 is reserved."""
 _LOW = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 """Where the last four bytes are the IPv4 address that a gateway goes on to."""
+_ISATAP = 0x5EFE
+"""Before the last four bytes, which are the IPv4 address of a host behind a tunnel."""
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _NAME = re.compile(r"[^\s\x00-\x20\x7f/?#@\\%\[\]:<>^|`{}\"]+")
 
@@ -215,6 +217,8 @@ def _inner(address: IPv6Address) -> Iterator[IPv4Address]:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
+    if (int(address) >> 32) & 0xFDFFFFFF == _ISATAP:
+        yield IPv4Address(int(address) & 0xFFFFFFFF)
     if int(address) > 1 and any(address in network for network in _LOW):  # `::` and `::1` lead nowhere
         yield IPv4Address(int(address) & 0xFFFFFFFF)
 

@@ -89,6 +89,9 @@ class Letters:
         else:
             heads = await self._store.letter_heads(asked.which, after=cursor.after, until=cursor.until, limit=COMMIT)
         total = len(asked.ids) if asked.ids is not None else await self._total(asked.which)
+        if not total and asked.which.sink not in {None, *self._app.sinks}:
+            known = ", ".join(self._app.sinks)
+            raise Unknown(f"there is no sink {asked.which.sink}, and no dead letter of one; there are: {known}")
         some, waiting = await self._with_room(heads[: _fitting(heads)])
         if not some:
             sink = heads[0].sink if heads else None

@@ -124,6 +124,11 @@ _KINDS: dict[str, type[HmacKey] | type[PrivateKey] | type[PublicKey]] = {
 
 def read_key(text: str) -> Key:
     """`whsec_…`, `whsk_…` or `whpk_…` → the key. Raises ValueError with a sentence that does not hold the key."""
+    if "\n" in text.strip():
+        raise ValueError(
+            "this holds more than one line: of a pair that `poller webhook keygen --kind ed25519` printed, keep the first line (whsk_) "
+            "to sign and give the second (whpk_) to the receiver"
+        )
     prefix, _, encoded = text.strip().partition("_")
     kind = _KINDS.get(prefix)
     if kind is None:

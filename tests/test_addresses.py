@@ -115,6 +115,8 @@ FORMS = {
     "nat64 local": lambda inner: (0x64FF9B0001 << 80) | inner,
     "6to4": lambda inner: (0x2002 << 112) | (inner << 80) | 1,
     "teredo": lambda inner: (0x20010000 << 96) | (0x08080808 << 64) | (inner ^ 0xFFFFFFFF),
+    "isatap": lambda inner: (0x20014860 << 96) | (0x00005EFE << 32) | inner,
+    "isatap global": lambda inner: (0x20014860 << 96) | (0x02005EFE << 32) | inner,
     "teredo server": lambda inner: (0x20010000 << 96) | (inner << 64) | (0x08080808 ^ 0xFFFFFFFF),
 }
 """How an IPv4 address lies within an IPv6 address."""
@@ -174,7 +176,7 @@ def test_a_denied_address_within_another_one_is_denied(inner: str, form: str) ->
 def test_an_allowed_gateway_leads_to_public_addresses(inner: IPv4Address, form: str) -> None:
     outer = IPv6Address(FORMS[form](int(inner)))
     assert refusal(outer, EMBEDDING) is None
-    assert (refusal(outer) is None) is (form == "mapped")
+    assert (refusal(outer) is None) is (form in {"mapped", "isatap", "isatap global"})
 
 
 @given(st.text(max_size=40))

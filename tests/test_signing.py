@@ -332,6 +332,7 @@ def encoded(raw: bytes) -> str:
     ("text", "sentence"),
     [
         ("", "begins with whsec_"),
+        (f"{WHSK}\n{WHPK}", "more than one line"),
         ("whsec", "this one 0"),
         ("whsec_", "this one 0"),
         (WHSEC.removeprefix("whsec_"), "begins with whsec_"),

@@ -211,6 +211,9 @@ async def test_letters_by_the_thousand(place: Daemon) -> None:
     assert (done.returncode, json.loads(done.stdout)["retried"]) == (0, len(wanted))
     done = await place.poller("retry", "--sink", "out", "--reason", "backlog")
     assert (done.returncode, done.stdout) == (0, b"Nothing to retry: there is no such dead letter.\n")
+    done = await place.poller("retry", "--sink", "ouch")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"there is no sink ouch, and no dead letter of one; there are: " in done.stderr
     done = await place.poller("retry", "--all", "--json")
     assert (done.returncode, json.loads(done.stdout)["retried"]) == (0, COUNT - len(wanted))
     assert json.loads((await place.poller("list", "--json")).stdout) == []

@@ -8,6 +8,7 @@ from e2e_edges import Edge
 _FAULTS = "tests/deliver/test_deliver_store_faults.py::"
 _LOOP = "tests/deliver/test_deliver_loop.py::"
 _EACH = "tests/deliver/test_deliver_each.py::"
+_EACH_APART = "tests/deliver/test_deliver_each_apart.py::"
 _EACH_STORE = "tests/deliver/test_deliver_each_store.py::"
 _TOO_LARGE = "tests/sinks/kafka/test_kafka_too_large.py::"
 
@@ -122,6 +123,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "the log cannot be read",
         _EACH_STORE + "test_a_store_that_fails_is_tried_again_and_said_once[segments_after]",
         ("poller.one_by_one.feed.Feed.run: self.trouble.wait",),
+    ),
+    Elsewhere(
+        "another process takes the store again and again",
+        _EACH_APART + "test_two_that_fight_for_a_store_send_no_storm",
+        ("poller.one_by_one.delivery.EachDelivery.run: self._clock.sleep",),
     ),
     Elsewhere(
         "new events come while it lasts",

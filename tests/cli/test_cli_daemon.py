@@ -1,45 +1,11 @@
 """The commands that speak to a running daemon, through its real socket."""
 
 import json
-import os
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
-from subprocess import CompletedProcess
 
-import anyio
 import pytest
-from admin_ledger import Ledger
-
-from poller.admin import serve_admin
+from cli_daemon import Daemon
 
 pytestmark = pytest.mark.anyio
-
-
-class Daemon:
-    """Where it lives, and what it was asked."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ledger = Ledger()
-
-    async def poller(self, *arguments: str) -> "CompletedProcess[bytes]":
-        """`poller …` in the daemon's folder."""
-        env = {**os.environ, "TERM": "dumb"}
-        with anyio.fail_after(300):
-            command = [sys.executable, "-m", "poller.cli", *arguments]
-            return await anyio.run_process(command, cwd=self.folder, env=env, check=False)
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    """A daemon over a ledger."""
-    (tmp_path / "poller.yaml").write_text("store: {kind: memory}\nadmin: {socket: p.sock}\n")
-    found = Daemon(tmp_path)
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(serve_admin, found.ledger, tmp_path / "p.sock")
-        yield found
-        tasks.cancel_scope.cancel()
 
 
 async def test_status(daemon: Daemon) -> None:

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import anyio
 import pytest
-from admin_ledger import LETTER, Ledger
+from admin_ledger import LETTER
+from cli_daemon import Daemon
 from delivery_events import call_event
 
 from poller.admin import serve_admin
@@ -24,76 +23,49 @@ from poller.stores.sqlite import Config, open_read, open_store
 pytestmark = pytest.mark.anyio
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "poller.cli", "dead-letters", *words]
-
-
-class Daemon:
-    """Where it lives, and what it was asked."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ledger = Ledger()
-
-    async def poller(self, *words: str) -> "CompletedProcess[bytes]":
-        with anyio.fail_after(300):
-            env = {**os.environ, "TERM": "dumb"}
-            return await anyio.run_process(command(*words), cwd=self.folder, env=env, check=False)
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    (tmp_path / "poller.yaml").write_text("store: {kind: memory}\nadmin: {socket: p.sock}\n")
-    found = Daemon(tmp_path)
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(serve_admin, found.ledger, tmp_path / "p.sock")
-        yield found
-        tasks.cancel_scope.cancel()
-
-
 async def test_what_vendors_wrote_does_not_steer_the_terminal(daemon: Daemon) -> None:
     for words in (("list",), ("show", "a/b")):
-        done = await daemon.poller(*words)
+        done = await daemon.poller("dead-letters", *words)
         assert done.returncode == 0
         assert b"\x1b[31m" not in done.stdout
         assert "no �[31mid [bold]" in done.stdout.decode()
-    retried = await daemon.poller("retry", "--sink", "x")
+    retried = await daemon.poller("dead-letters", "retry", "--sink", "x")
     assert "bad  still no �[31mJSON" in retried.stdout.decode()
 
 
 async def test_for_programs(daemon: Daemon) -> None:
-    told = json.loads((await daemon.poller("list", "--json", "--source", "s")).stdout)
+    told = json.loads((await daemon.poller("dead-letters", "list", "--json", "--source", "s")).stdout)
     assert [each["id"] for each in told] == [LETTER.id]
-    assert json.loads((await daemon.poller("list", "--json", "--reason", "x")).stdout) == []
-    await daemon.poller("export", "-o", "letters.jsonl")
+    assert json.loads((await daemon.poller("dead-letters", "list", "--json", "--reason", "x")).stdout) == []
+    await daemon.poller("dead-letters", "export", "-o", "letters.jsonl")
     (line,) = (await anyio.Path(daemon.folder / "letters.jsonl").read_text()).splitlines()
     assert json.loads(line)["body_base64"] == "/3s="
-    done = await daemon.poller("show", "zz")
+    done = await daemon.poller("dead-letters", "show", "zz")
     assert (done.returncode, done.stderr) == (1, b"poller: there is no dead letter 'zz'\n")
 
 
 async def test_a_long_list_says_how_many_more_there_are(daemon: Daemon) -> None:
-    done = await daemon.poller("list", "--sink", "many", "--json")
+    done = await daemon.poller("dead-letters", "list", "--sink", "many", "--json")
     assert [each["id"] for each in json.loads(done.stdout)] == [str(number) for number in range(1, 1_001)]
     assert done.stderr == b"poller: there are 1500 more: --limit 2500 shows them all\n"
-    done = await daemon.poller("list", "--sink", "many", "--limit", "1002")
+    done = await daemon.poller("dead-letters", "list", "--sink", "many", "--limit", "1002")
     assert done.stdout.startswith(b"Dead letters: 1002, the oldest of 2500 ")
     assert [(asked.limit, asked.after.at) for asked in daemon.ledger.listings] == [(1_000, 0), (1_002, 0), (2, 1_000)]
-    done = await daemon.poller("list", "--sink", "many", "--limit", "2500")
+    done = await daemon.poller("dead-letters", "list", "--sink", "many", "--limit", "2500")
     assert (done.stderr, done.stdout.startswith(b"Dead letters: 2500 ")) == (b"", True)
 
 
 async def test_export_goes_on_until_the_end(daemon: Daemon) -> None:
-    done = await daemon.poller("export", "--sink", "many")
+    done = await daemon.poller("dead-letters", "export", "--sink", "many")
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [str(number) for number in range(1, 2_501)]
     assert all(asked.bodies for asked in daemon.ledger.listings)
-    done = await daemon.poller("export", "-o", "no/such/folder")
+    done = await daemon.poller("dead-letters", "export", "-o", "no/such/folder")
     assert done.stderr == b"poller: no/such/folder cannot be written: No such file or directory\n"
 
 
 async def test_retry_by_id(daemon: Daemon) -> None:
-    assert (await daemon.poller("retry", "a/b")).returncode == 0
-    done = await daemon.poller("retry", "a/b", "zz", "a/b", "b", "c", "--json")
+    assert (await daemon.poller("dead-letters", "retry", "a/b")).returncode == 0
+    done = await daemon.poller("dead-letters", "retry", "a/b", "zz", "a/b", "b", "c", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout) == {
         "retried": 1,
@@ -107,12 +79,12 @@ async def test_retry_by_id(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("words", [(), ("--all", "a/b"), ("--all", "--sink", "x"), ("a/b", "--reason", "x")])
 async def test_what_is_meant_has_to_be_said(daemon: Daemon, words: tuple[str, ...]) -> None:
-    assert (await daemon.poller("retry", *words)).returncode == 2
+    assert (await daemon.poller("dead-letters", "retry", *words)).returncode == 2
     assert daemon.ledger.retries == []
 
 
 async def test_retry_goes_on_until_the_end_and_waits_for_the_sink(daemon: Daemon) -> None:
-    done = await daemon.poller("retry", "--sink", "x", "--source", "y", "--reason", "z")
+    done = await daemon.poller("dead-letters", "retry", "--sink", "x", "--source", "y", "--reason", "z")
     assert done.returncode == 1
     assert b"Retried: 4; failed: 2\n" in done.stdout
     assert done.stderr == b"poller: 70000 events wait for out: the retry goes on when they are fewer\n"
@@ -123,25 +95,17 @@ async def test_retry_goes_on_until_the_end_and_waits_for_the_sink(daemon: Daemon
 
 
 async def test_what_breaks_off_says_what_was_done(daemon: Daemon) -> None:
-    done = await daemon.poller("retry", "--source", "down")
+    done = await daemon.poller("dead-letters", "retry", "--source", "down")
     assert (done.returncode, b"Retried: 2; failed: 1\n" in done.stdout) == (1, True)
     assert done.stderr.endswith(b"poller: the store is full\nRetried: 2. The same command goes on with the rest\n")
-    figures = json.loads((await daemon.poller("retry", "--source", "down", "--json")).stdout)
+    figures = json.loads((await daemon.poller("dead-letters", "retry", "--source", "down", "--json")).stdout)
     assert (figures["retried"], figures["ended"], figures["error"]) == (2, False, "the store is full")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_it_after_the_step_under_way(daemon: Daemon, number: signal.Signals) -> None:
     daemon.ledger.never_ends = True
-    async with await anyio.open_process(command("retry", "--all", "--json"), cwd=daemon.folder) as run:
-        with anyio.fail_after(300):
-            await daemon.ledger.asked_thrice.wait()
-            run.send_signal(number)
-            assert run.stdout is not None
-            assert run.stderr is not None
-            out = b"".join([part async for part in run.stdout])
-            told = b"".join([part async for part in run.stderr])
-            assert await run.wait() == 1
+    out, told = await daemon.stopped(number, "dead-letters", "retry", "--all", "--json")
     assert json.loads(out)["retried"] == 2 * len(daemon.ledger.retries), "every step that was asked for is counted"
     assert b"poller: stopped\nRetried: " in told
 
@@ -199,28 +163,28 @@ async def place(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[D
 
 
 async def test_letters_by_the_thousand(place: Daemon) -> None:
-    done = await place.poller("export", "--sink", "other", "-o", "letters.jsonl")
+    done = await place.poller("dead-letters", "export", "--sink", "other", "-o", "letters.jsonl")
     assert (done.returncode, done.stderr) == (0, b"")
     exported = [
         json.loads(line) for line in (await anyio.Path(place.folder / "letters.jsonl").read_text()).splitlines()
     ]
     assert [each["id"] for each in exported] == [f"other-{number:05d}" for number in range(1, COUNT, 2)]
     assert json.loads(exported[0]["body"])["subject"] == "c1"
-    done = await place.poller("retry", "--sink", "out", "--reason", "backlog", "--json")
+    done = await place.poller("dead-letters", "retry", "--sink", "out", "--reason", "backlog", "--json")
     wanted = [number for number in range(0, COUNT, 2) if number % 3]
     assert (done.returncode, json.loads(done.stdout)["retried"]) == (0, len(wanted))
-    done = await place.poller("retry", "--sink", "out", "--reason", "backlog")
+    done = await place.poller("dead-letters", "retry", "--sink", "out", "--reason", "backlog")
     assert (done.returncode, done.stdout) == (0, b"Nothing to retry: there is no such dead letter.\n")
-    done = await place.poller("retry", "--sink", "ouch")
+    done = await place.poller("dead-letters", "retry", "--sink", "ouch")
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"there is no sink ouch, and no dead letter of one; there are: " in done.stderr
-    done = await place.poller("retry", "--all", "--json")
+    done = await place.poller("dead-letters", "retry", "--all", "--json")
     assert (done.returncode, json.loads(done.stdout)["retried"]) == (0, COUNT - len(wanted))
-    assert json.loads((await place.poller("list", "--json")).stdout) == []
+    assert json.loads((await place.poller("dead-letters", "list", "--json")).stdout) == []
 
 
 async def test_what_was_retried_is_in_the_log_once(folder: Path) -> None:
-    assert (await Daemon(folder).poller("retry", "--all")).returncode == 0
+    assert (await Daemon(folder).poller("dead-letters", "retry", "--all")).returncode == 0
     store = await open_read(Config(path=folder / "poller.db"))
     segments = await store.segments_after(0, 0, 1 << 40)
     events = [event for one in segments for event in unpack(one)]

@@ -4,15 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import anyio
 import pytest
-from admin_ledger import Ledger
+from cli_daemon import Daemon, command, until
 from replay_store import fill
 
 from poller.admin import serve_admin
@@ -22,33 +19,7 @@ SPAN = ("--since", "2025-06-15T15:00:00Z", "--until", "2025-06-15T16:00:00Z")
 """An hour in which all of them were first seen."""
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "poller.cli", *words]
-
-
 # --- beside a daemon -------------------------------------------------------------------------------------------------
-
-
-class Daemon:
-    """Where it lives, and what it was asked."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ledger = Ledger()
-
-    async def poller(self, *words: str) -> "CompletedProcess[bytes]":
-        with anyio.fail_after(300):
-            return await anyio.run_process(command(*words), cwd=self.folder, check=False)
-
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    (tmp_path / "poller.yaml").write_text("store: {kind: memory}\nadmin: {socket: p.sock}\n")
-    found = Daemon(tmp_path)
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(serve_admin, found.ledger, tmp_path / "p.sock")
-        yield found
-        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.anyio
@@ -116,15 +87,7 @@ async def test_a_sink_that_nobody_knows(daemon: Daemon) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_it_after_the_step_under_way(daemon: Daemon, number: signal.Signals) -> None:
     daemon.ledger.never_ends = True
-    async with await anyio.open_process(command("replay", "--sink", "out", *SPAN, "--json"), cwd=daemon.folder) as run:
-        with anyio.fail_after(300):
-            await daemon.ledger.asked_thrice.wait()
-            run.send_signal(number)
-            assert run.stdout is not None
-            assert run.stderr is not None
-            out = b"".join([part async for part in run.stdout])
-            told = b"".join([part async for part in run.stderr])
-            assert await run.wait() == 1
+    out, told = await daemon.stopped(number, "replay", "--sink", "out", *SPAN, "--json")
     assert json.loads(out)["events"] == 3 * len(daemon.ledger.asked_again), "every step that was asked for is counted"
     assert b"poller: stopped\nThe events before 2025-06-15 15:" in told
     assert b"the rest: --since 2025-06-15T15:" in told
@@ -222,13 +185,6 @@ def served(folder: Path) -> Iterator[Path]:
             yield folder
         finally:
             process.kill()
-
-
-def until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def lines(path: Path) -> list[dict[str, str]]:

@@ -4,12 +4,11 @@ import fcntl
 import json
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cli_daemon import command, until
 
 from poller.admin_client import alive
 
@@ -29,10 +28,6 @@ sources:
     password: {env: PASSWORD}
     endpoints: {connections: {}}
 """
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "poller.cli", *arguments]
 
 
 @pytest.fixture
@@ -64,13 +59,6 @@ def daemon(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
-
-
-def until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_where_there_is_no_store_looking_makes_none(poller: Run, folder: Path) -> None:

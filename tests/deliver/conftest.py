@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from delivery_events import call_event, seen_key
 from delivery_model import Crashed, Fuse, ModelSink, ModelTopics, quiet, wake_next
+from each_life import EachLife
 from fake_clock import FakeClock
 
 from poller.deliver import Delivery
@@ -96,3 +97,11 @@ async def life() -> AsyncIterator[Life]:
 
 
 Made = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture
+async def each() -> AsyncIterator[EachLife]:
+    """A life of one process with a sink that takes events one by one."""
+    life = EachLife()
+    yield life
+    await life.end()

@@ -2,7 +2,6 @@
 
 import gc
 import tracemalloc
-from collections.abc import AsyncIterator
 from itertools import accumulate, pairwise
 
 import anyio
@@ -20,13 +19,6 @@ from poller.shard import Shard
 from poller.stores.memory import Config, MemoryStore
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def each() -> AsyncIterator[EachLife]:
-    life = EachLife()
-    yield life
-    await life.end()
 
 
 async def test_everything_is_delivered_once_and_the_position_follows(each: EachLife) -> None:

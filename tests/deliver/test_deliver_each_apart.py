@@ -1,6 +1,5 @@
 """One by one: what must not reach further than it has to: a defect, a slow list, a clock that is moved, a sink that comes and goes."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -17,13 +16,6 @@ from poller.shard import Shard
 from poller.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def each() -> AsyncIterator[EachLife]:
-    life = EachLife()
-    yield life
-    await life.end()
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ class Caller:
             kept.stream.allow(_BODY)
             progress.reply = Reply(response.status, progress.reply.headers, await _beginning(response))
             await response.aclose()
-        except BaseException:
+        except BaseException:  # whatever ends this, a cancellation too: nobody else knows the connection
             await kept.close()
             raise
         if kept.http.is_idle() and len(self._idle) < self._most:

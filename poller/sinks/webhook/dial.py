@@ -115,7 +115,7 @@ class Dialler:
             self._check_peer(stream)
             if self._tls is not None:
                 return Stream(await self._secure(stream, self._tls))
-        except BaseException:
+        except BaseException:  # whatever ends this, a cancellation too: nobody else knows the connection
             with anyio.move_on_after(1, shield=True):
                 await stream.aclose()
             raise

@@ -32,6 +32,7 @@ def test_the_contracts_hold() -> None:
 
 PLANTED = {
     "Imports point downwards": ("poller/errors.py", "import poller.config"),
+    "Commands are blind to each other": ("poller/cli/daemon.py", "import poller.cli.check"),
     "Sources are blind to each other": ("poller/sources/mor/__init__.py", "import poller.sources.thulium"),
     "Sinks are blind to each other": ("poller/sinks/planted.py", "import poller.sinks.kafka"),
     "Stores are blind to each other": ("poller/stores/memory.py", "import poller.stores.sqlite"),
@@ -43,6 +44,7 @@ PLANTED = {
     "The Kafka client is the Kafka sink's own": ("poller/server.py", "import aiokafka"),
     "The database driver is the embedded store's own": ("poller/stores/memory.py", "import sqlite3"),
     "One way to the vendors, one to the daemon": ("poller/sources/mor/planted.py", "import httpx"),
+    "One way to the webhooks": ("poller/stores/also.py", "import httpcore"),
     "Keys are used in one place": ("poller/stores/planted.py", "import cryptography"),
 }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from poller.check import Finding
-from poller.cli_check import _show
+from poller.cli.check import _show
 
 CANNOT = "  its filter     cannot be judged: the records do not show the time that the vendor filters by"
 

@@ -15,7 +15,7 @@ import yaml
 from docs_pages import PAGES, ROOT, Block, anchor, anchors, blocks, commands, links, quotations, text_of
 from msgspec.structs import fields
 
-from poller.cli import app
+from poller.cli.program import app
 from poller.config import load
 from poller.event import CloudEvent
 from poller.metrics import EVENT_TYPES, Metrics

@@ -1,0 +1,5 @@
+"""`python -m poller.cli`."""
+
+from poller.cli import main
+
+main()

@@ -36,7 +36,10 @@ FAULTS: Mapping[str, float] = {
 """What the simulators do wrong with `--faults`: name → share of answers or records. No refused credentials: those are retried
 too rarely for a demo."""
 SETTLING = 60.0
-"""Longest time, in seconds, in which the daemon finds the rest; doubled with faults, after which it waits before it asks again."""
+"""Longest time, in seconds, in which the daemon finds nothing of the rest; doubled with faults, after which it waits before it
+asks again."""
+PATIENCE = 300.0
+"""Longest time, in seconds, for the whole rest."""
 _RECENT = 200
 _DRAIN = 60.0
 _START = 120.0
@@ -78,6 +81,15 @@ class Picture:
     """Seconds from when a record was seen to when its event was read by the consumer."""
     fired: Counter[str] = field(default_factory=Counter)
     """How often each simulated fault happened."""
+    unread: str = ""
+    """Why the consumer can read nothing now."""
+    why: list[str] = field(default_factory=list)
+    """What may explain that something is missing, at the end."""
+
+    @property
+    def refused(self) -> list[str]:
+        """Sinks to which nothing can be delivered now, and why."""
+        return [f"{each.sink}: {each.error}" for each in (self.status.sinks if self.status else ()) if each.error]
 
     def saw(self, bodies: Sequence[bytes], now: float) -> None:
         """Takes in what the consumer read."""
@@ -92,6 +104,9 @@ class Picture:
 class Reader(Protocol):
     """Reads what was published."""
 
+    fault: str
+    """Why nothing can be read now; empty while all is well."""
+
     async def read(self) -> list[bytes]:
         """The next events; waits for a moment where there are none."""
 
@@ -105,6 +120,7 @@ class FileReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
+        self.fault = ""
 
     async def read(self) -> list[bytes]:
         """The next whole lines."""
@@ -228,7 +244,12 @@ class _Run:
                 while not await reader.at_end():  # noqa: ASYNC110 it reads in the other task, and is asked here
                     await anyio.sleep(0.1)
             tasks.cancel_scope.cancel()
-        return await _compared(sims, self._picture.events, until) if self._picture.figures else None
+        if not self._picture.figures:
+            return None
+        verdict = await _compared(sims, self._picture.events, until)
+        if not verdict.ok:
+            self._picture.why = _why(self._picture, daemon, broker)
+        return verdict
 
     def _enter(self, phase: str, seconds: float = inf) -> None:
         self._picture.phase, self._picture.ends_at = phase, time.monotonic() + seconds
@@ -242,16 +263,24 @@ class _Run:
         raise PollerError(f"the daemon does not answer after {_START:g} seconds; it is stopped")
 
     async def _settle(self, sims: Simulators, until: float) -> None:
-        """Until everything that could be found has been published, at most SETTLING seconds."""
+        """Until everything that could be found has been published, or nothing more of it comes."""
         limit = SETTLING * (2 if self._wanted.faults else 1)
         self._enter("no new calls; the daemon finds the rest", limit)
-        with self._phases.phase(limit):
-            while not (await _compared(sims, self._picture.events, until)).ok:  # noqa: ASYNC110 nobody tells
+        least = inf
+        with self._phases.phase(PATIENCE):
+            while not (verdict := await _compared(sims, self._picture.events, until)).ok:
+                left = verdict.missing + verdict.updates_missing
+                if left < least or self._picture.refused or self._picture.unread:
+                    self._picture.ends_at = time.monotonic() + limit
+                elif time.monotonic() > self._picture.ends_at:
+                    return
+                least = min(least, left)
                 await anyio.sleep(0.5)
 
     async def _follow(self, reader: Reader) -> None:
         while True:
             self._picture.saw(await reader.read(), time.time())
+            self._picture.unread = reader.fault
 
     async def _look(self, daemon: Daemon, broker: Broker | None, sims: Simulators) -> None:
         """Keeps the figures fresh, and starts again what was killed. Raises PollerError where that does not help."""
@@ -285,6 +314,16 @@ async def _reader(folder: Path, broker: Broker | None) -> AsyncIterator[Reader]:
     else:
         async with tail(broker.bootstrap, list(TOPICS.values())) as reader:
             yield reader
+
+
+def _why(picture: Picture, daemon: Daemon, broker: Broker | None) -> list[str]:
+    """What the daemon, the consumer and the broker said last."""
+    found = [f"sink {each}" for each in picture.refused]
+    found += [f"{each.sink}: {each.pending} events wait" for each in (picture.status.sinks if picture.status else ())]
+    found += [f"the consumer: {picture.unread}"] if picture.unread else []
+    found += [f"{name}, {time.time() - at:.0f} s ago: {text}" for name, (at, text) in picture.errors.items()]
+    found += [f"daemon.log: {line}" for line in daemon.warnings()]
+    return found + [f"broker.log: {line}" for line in (broker.warnings() if broker else ())]
 
 
 def _quiet(sims: Simulators) -> float:

@@ -3,6 +3,7 @@
 import atexit
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ TOPICS = {"call": "telephony.calls", "recording": "telephony.recordings"}
 GRACE = 10
 """Seconds that the daemon has for its end."""
 _SCRAPE = 5.0
+_WARNING = re.compile(r"\[(warning|error|critical) *\]|Traceback|Error: ")
 _ENDPOINTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "mor": {"user_calls": {}, "local_calls": {"users": [0, 2, 3, 5, 9, 14]}, "recordings": {}},
     "thulium": {"connections": {}, "recordings": {}},
@@ -153,4 +155,11 @@ class Daemon:
 
     def last_words(self) -> str:
         """The end of its log."""
-        return (self._folder / "daemon.log").read_text(encoding="utf-8", errors="replace")[-1500:].strip()
+        return self._log()[-1500:].strip()
+
+    def warnings(self, most: int = 12) -> list[str]:
+        """The last warnings and errors of its log."""
+        return [line[:400] for line in self._log().splitlines() if _WARNING.search(line)][-most:]
+
+    def _log(self) -> str:
+        return (self._folder / "daemon.log").read_text(encoding="utf-8", errors="replace")

@@ -171,6 +171,8 @@ def _published(picture: Picture) -> str:
 
 def _lag(picture: Picture) -> str:
     lags = sorted(picture.lags)
+    if picture.unread:
+        return f"a consumer reads nothing: {picture.unread}"
     if not lags:
         return "a consumer waits for the first event"
     return f"seen → read by a consumer: {lags[len(lags) // 2]:.2f} s, at most {lags[-1]:.2f} s"
@@ -179,13 +181,21 @@ def _lag(picture: Picture) -> str:
 def _trouble(picture: Picture) -> list[str]:
     latest = sorted(picture.errors.items(), key=lambda item: -item[1][0])
     errors = [f"! {time.time() - at:.0f} s ago {_named(name, clean(text))}" for name, (at, text) in latest]
-    return [*(f"! {note}" for note in picture.notes[-2:]), *errors[:2]]
+    return [
+        *(f"! {note}" for note in picture.notes[-2:]),
+        *(f"! {_one_line(each)}" for each in picture.refused),
+        *errors[:2],
+    ]
 
 
 def _named(name: str, text: str) -> str:
     """An error on one line, with its endpoint where it does not name it itself."""
-    line = " ".join(text.split())
+    line = _one_line(text)
     return line if name.rsplit(maxsplit=1)[-1] in line else f"{name}: {line}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text).split())
 
 
 def _event(event: dict[str, Any]) -> str:
@@ -225,7 +235,12 @@ def _line(picture: Picture) -> str:
     if not rows:
         return picture.phase
     new, updated, dropped, late = (sum(int(row[at]) for row in rows) for at in range(1, 5))
-    return f"{picture.phase}: {new} new, {updated} updated, {dropped} duplicates dropped, {late} late; {_published(picture)}; {_lag(picture)}"
+    parts = [
+        f"{new} new, {updated} updated, {dropped} duplicates dropped, {late} late",
+        _published(picture),
+        _lag(picture),
+    ]
+    return f"{picture.phase}: {'; '.join([*parts, *map(_one_line, picture.refused)])}"
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -243,4 +258,6 @@ def _tell(verdict: Verdict, picture: Picture, where: str) -> None:
         say(f"  {example}")
     if any(picture.fired.values()):
         say("Simulated faults: " + ", ".join(f"{name} {times}" for name, times in picture.fired.items() if times))
+    for each in picture.why:
+        say(f"  {_one_line(each)}")
     say("Nothing is missing, nothing came twice.\n" if verdict.ok and verdict.expected else "They differ.\n")

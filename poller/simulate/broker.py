@@ -102,6 +102,11 @@ class Broker:
             )
         self._wait(time.monotonic() + timeout)
 
+    def warnings(self, most: int = 8) -> list[str]:
+        """The last warnings and errors of its log, since it was started last."""
+        said = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+        return [line[:400] for line in said.splitlines() if re.search(r"\b(WARN|ERROR|FATAL)\b", line)][-most:]
+
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
         self._end(signal.SIGKILL, 30)

@@ -5,20 +5,28 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v1
+from aiokafka.protocol.offset import OffsetRequest
 from kafka_broker import kafka_config
 
 from poller.errors import SinkFault
+from poller.simulate.broker import free_port
 from poller.sinks.kafka import build
+from poller.sinks.kafka.reading import Reading
+from poller.sinks.kafka.records import Identity
+from poller.sinks.kafka.tail import tail
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
 
 VERSIONS = 18
 METADATA = MetadataRequest.API_KEY
 CREATE = CreateTopicsRequest.API_KEY
+OFFSETS = OffsetRequest.API_KEY
 NO_TOPIC = 3
+TOPICS = ("p.calls", "p.recordings")
 
 Answer = Callable[[int, int], Awaitable[bytes]]
 """The body of the answer to a request, by its key and the broker's port."""
@@ -26,7 +34,7 @@ Answer = Callable[[int, int], Awaitable[bytes]]
 
 def versions() -> bytes:
     """Every request that is used here, in its first version; metadata in the one that names a controller."""
-    ranges = [(VERSIONS, 0, 0), (METADATA, 0, 1), (CREATE, 0, 0)]
+    ranges = [(VERSIONS, 0, 0), (METADATA, 0, 1), (CREATE, 0, 0), (OFFSETS, 0, 2)]
     return struct.pack(">hi", 0, len(ranges)) + b"".join(struct.pack(">hhh", *each) for each in ranges)
 
 
@@ -83,3 +91,85 @@ async def test_one_that_knows_no_controller_is_a_fault_like_others() -> None:
     async with broker(answer) as address:
         with pytest.raises(SinkFault, match="no controller at the moment"):
             await build("kafka", kafka_config(address, "p", request_timeout="10s"), shards=1).lane(0)
+
+
+def named(port: int) -> bytes:
+    """Both topics, with one partition each."""
+    topics = [(0, topic, False, [(0, 0, 1, [1], [1])]) for topic in TOPICS]
+    return bytes(MetadataResponse_v1([(1, "127.0.0.1", port, None)], 1, topics).encode())
+
+
+async def test_one_that_goes_away_while_a_consumer_asks_for_its_partitions_is_asked_again() -> None:
+    """The library's own subscription would wait for five minutes, and a demo would end without an event."""
+    asked, looked = 0, asyncio.Event()
+
+    async def answer(key: int, port: int) -> bytes:
+        nonlocal asked
+        if key == VERSIONS:
+            return versions()
+        if key == OFFSETS:
+            looked.set()
+            raise ConnectionError
+        asked += 1
+        if 3 <= asked <= 5:  # it has connected and found the topics; now it learns who leads them
+            raise ConnectionError
+        return named(port)
+
+    async with broker(answer) as address, tail(address, TOPICS) as reader:
+        with anyio.fail_after(60):
+            while not looked.is_set():
+                await reader.read()
+    assert asked >= 5
+
+
+async def test_one_that_never_answers_a_consumer_gets_another_one() -> None:
+    asked, released = 0, asyncio.Event()
+
+    async def answer(key: int, port: int) -> bytes:
+        nonlocal asked
+        if key == VERSIONS:
+            return versions()
+        if key == METADATA:
+            return named(port)
+        asked += 1
+        await released.wait()
+        raise ConnectionError
+
+    async with broker(answer) as address, tail(address, TOPICS, stale=0.5) as reader:
+        with anyio.fail_after(30):  # the library itself waits for 40 seconds
+            while asked < 2:
+                assert await reader.read() == []
+        released.set()
+
+
+async def test_a_consumer_is_at_the_end_of_topics_that_are_not_there_and_never_while_nobody_answers() -> None:
+    async def answer(key: int, port: int) -> bytes:
+        if key == VERSIONS:
+            return versions()
+        return bytes(MetadataResponse_v1([(1, "127.0.0.1", port, None)], 1, []).encode())
+
+    async with broker(answer) as address, tail(address, TOPICS) as reader:
+        assert await reader.at_end()
+        assert await reader.read() == []
+        assert reader.fault == "the topics are not there yet"
+    async with tail(address, TOPICS) as reader:
+        assert not await reader.at_end()
+        assert await reader.read() == []
+        assert "Unable to bootstrap" in reader.fault
+
+
+async def test_one_that_is_lost_before_a_consumer_has_started_takes_no_other_task_with_it() -> None:
+    """Of a consumer that never started only some parts are there, and tasks of plain functions belong to none of them."""
+    config = kafka_config(f"127.0.0.1:{free_port()}", "p")
+
+    async def somebody_else() -> None:
+        await asyncio.Event().wait()
+
+    other = asyncio.create_task(somebody_else())
+    await asyncio.sleep(0)
+    with pytest.raises(SinkFault, match="connecting"):
+        await Reading(config, config.connection()).progress(Identity("p.kafka.0", config.progress_topic), 0)
+    assert not other.cancelling()
+    other.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await other

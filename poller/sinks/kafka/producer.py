@@ -133,7 +133,8 @@ async def _end(inner: AIOKafkaProducer | AIOKafkaConsumer, owners: tuple[object,
     """Cancels the library's tasks that belong to `owners`, waits for them, then closes the connections."""
     client = inner.client if isinstance(inner, AIOKafkaProducer) else inner._client  # noqa: SLF001
     with anyio.move_on_after(CLOSE, shield=True):
-        ids = {id(owner) for owner in owners if owner is not None}  # a client that never got to its start has few of them
+        # Of a client that never started some are None, which a task of a plain function would seem to belong to.
+        ids = {id(owner) for owner in owners if owner is not None}
         tasks = [task for task in asyncio.all_tasks() if _owner(task) in ids]
         for task in tasks:
             task.cancel()

@@ -95,6 +95,7 @@ def read_allow(entries: Iterable[str]) -> Allow:
     """`10.1.0.0/16`, `192.168.1.5`, `fd00::/8` and `crm.internal` → what is opened. Raises ValueError with a sentence."""
     networks, hosts = [], set()
     for entry in entries:
+        _plainly_written(entry)
         if "/" in entry:
             networks.append(_network(entry))
         elif (literal := literal_of(entry)) is None:
@@ -104,6 +105,17 @@ def read_allow(entries: Iterable[str]) -> Allow:
         else:
             networks.append(ip_network(_faces(literal)[0]))
     return Allow(tuple(networks), frozenset(hosts))
+
+
+def _plainly_written(entry: str) -> None:
+    """Raises ValueError for what people write who think of a firewall, a proxy or a browser."""
+    host, colon, port = entry.rpartition(":")
+    if "://" in entry:
+        raise ValueError(f"{entry!r} is a URL: write its host alone")
+    if "*" in entry:
+        raise ValueError(f"{entry!r} has a wildcard: write each name out, or a network such as 10.1.0.0/16")
+    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
+        raise ValueError(f"{entry!r} has a port: write {host.strip('[]')}, which opens every port of it")
 
 
 def _network(entry: str) -> Network:

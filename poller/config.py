@@ -1,5 +1,6 @@
 """YAML and environment to frozen settings: every fault at once, with its path and line."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,10 +10,13 @@ from pydantic import AfterValidator, Field, SerializeAsAny, ValidationError
 from poller import yaml_file
 from poller.crosscheck import cross_faults
 from poller.errors import ConfigError
-from poller.faults import faults_of, meant
+from poller.faults import faults_of
 from poller.kinds import KINDS, Kinds
-from poller.options import Duration, FilePath, Options, SinkOptions, SourceOptions
-from poller.yaml_file import Document, Place
+from poller.near import meant
+from poller.options import Between, Duration, FilePath, Options, SinkOptions, SourceOptions
+from poller.partly import partly
+from poller.rules import Fault, Place, all_faults, known
+from poller.yaml_file import Document
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -65,18 +69,20 @@ class Settings(Options):
     """The whole configuration."""
 
     store: SerializeAsAny[Options] = Field(description="Where seen ids, events and checkpoints are kept.")
-    retention: Duration = Field(604_800.0, gt=0, description="How long delivered events are kept.")
-    seen_ttl: Duration = Field(
+    retention: Annotated[Duration, Between("1m", "3650d")] = Field(
+        604_800.0, description="How long delivered events are kept."
+    )
+    seen_ttl: Annotated[Duration, Between("1d", "3660d")] = Field(
         2_592_000.0,
-        gt=0,
         description="How long ids are remembered; at least 2 days more than the longest rung reaches.",
     )
-    dead_letter_retention: Duration = Field(
+    dead_letter_retention: Annotated[Duration, Between("1d", "3660d")] = Field(
         2_592_000.0,
-        gt=0,
         description="How long dead letters are kept; at least 2 days more than the longest rung reaches.",
     )
-    shutdown_grace: Duration = Field(30.0, description="Longest time from SIGTERM to the end.")
+    shutdown_grace: Annotated[Duration, Between("0s", "1h")] = Field(
+        30.0, description="Longest time from SIGTERM to the end."
+    )
     server: Server = Server()
     admin: Admin = Admin()
     log: Log = Log()
@@ -88,17 +94,24 @@ class Settings(Options):
     )
 
 
-def load(path: Path, env: Mapping[str, str], *, literals: bool = False, kinds: Kinds = KINDS) -> Settings:
-    """Reads and checks a configuration file. `literals`: secrets may be plain text (the demo's are). Raises ConfigError."""
+def load(
+    path: Path, env: Mapping[str, str], *, literals: bool = False, stand_ins: bool = False, kinds: Kinds = KINDS
+) -> Settings:
+    """Reads and checks a configuration file. Raises ConfigError.
+
+    `literals`: secrets may be plain text (the demo's are). `stand_ins`: something stands in for secrets and certificates that
+    cannot be read here, which is enough for whoever asks a daemon or looks into a store, and calls nobody.
+    """
     document = yaml_file.read(path)
-    reader = _Reader(document, {"env": env, "folder": path.parent, "literals": literals}, kinds)
+    context = {"env": env, "folder": path.parent, "literals": literals, "stand_ins": stand_ins, "now": time.time()}
+    reader = _Reader(document, context, kinds)
     settings = reader.settings()
     if reader.faults or settings is None:
         raise _refusal(path, document, reader.faults)
     return settings
 
 
-def _refusal(path: Path, document: Document, faults: list[tuple[Place, str]]) -> ConfigError:
+def _refusal(path: Path, document: Document, faults: list[Fault]) -> ConfigError:
     found = sorted((document.line(place), show_place(place), sentence) for place, sentence in faults)
     lines = list(dict.fromkeys(f"{place} (line {line}): {sentence}" for line, place, sentence in found))
     count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
@@ -117,21 +130,21 @@ class _Reader:
     def __init__(self, document: Document, context: dict[str, Any], kinds: Kinds) -> None:
         self.faults = list(document.faults)
         self._value = document.value
+        self._unread = document.unread
         self._context = context
         self._kinds = kinds
 
     def settings(self) -> Settings | None:
         """The settings, or None where there are faults."""
         values = dict(self._value)
-        sources = self._section("sources", self._kinds.sources)
-        sinks = self._section("sinks", self._kinds.sinks)
+        sources = self._section("sources", self._kinds.sources, SourceOptions)
+        sinks = self._section("sinks", self._kinds.sinks, SinkOptions)
         store = self._store()
         for section in ("sources", "sinks"):
             values.pop(section, None)
         values["store"] = store or Options()
         top = self._check(Settings, values, ())
-        names = ("seen_ttl", "dead_letter_retention")
-        horizons = {name: getattr(top, name) for name in names} if isinstance(top, Settings) else {}
+        horizons = {name: known(top)[name] for name in ("seen_ttl", "dead_letter_retention") if name in known(top)}
         self.faults += cross_faults(sources, sinks, horizons)
         if self.faults or not isinstance(top, Settings):
             return None
@@ -141,32 +154,31 @@ class _Reader:
         if "store" not in self._value:
             self.faults.append((("store",), "is required, such as {kind: sqlite, path: /var/lib/poller/poller.db}"))
             return None
-        return self._part(("store",), self._value["store"], self._kinds.stores)
+        return self._part(("store",), self._value["store"], self._kinds.stores, Options)
 
-    def _section(self, section: str, package: str) -> dict[str, Any]:
-        """The parts of `sources` or `sinks` that are well."""
+    def _section(self, section: str, package: str, shared: type[Options]) -> dict[str, Any]:
+        """The parts of `sources` or `sinks`, each as far as it is well."""
         parts = self._value.get(section)
         if parts is None:
             return {}
         if not isinstance(parts, dict):
             self.faults.append(((section,), "must be a map by name: write `name:` with the keys below it, not a list"))
             return {}
-        found = {name: self._part((section, name), value, package) for name, value in parts.items()}
-        return {name: part for name, part in found.items() if part is not None}
+        return {name: self._part((section, name), value, package, shared) for name, value in parts.items()}
 
-    def _part(self, place: Place, value: object, package: str) -> Options | None:
-        """One source, sink or store, checked by the model of its kind."""
+    def _part(self, place: Place, value: object, package: str, shared: type[Options]) -> Options:
+        """One source, sink or store, checked by the model of its kind; by the `shared` keys where that is unknown."""
         if not isinstance(value, dict):
             self.faults.append((place, "must be a map of keys, `kind` among them"))
-            return None
+            return partly(shared, {}, self._context)
         kind = value.get("kind")
         model = self._kinds.model(package, kind) if isinstance(kind, str) else None
-        if model is None:
-            known = ", ".join(self._kinds.names(package))
-            wrong = "is required" if kind is None else f"{kind!r} is unknown{meant(str(kind), known.split(', '))}"
-            self.faults.append(((*place, "kind"), f"{wrong}: the kinds are {known}"))
-            return None
-        return self._check(model, self._spelt_out(place, value), place)
+        if model is not None:
+            return self._check(model, self._spelt_out(place, value), place)
+        names = self._kinds.names(package)
+        wrong = "is required" if kind is None else f"{kind!r} is unknown{meant(str(kind), names)}"
+        self.faults.append(((*place, "kind"), f"{wrong}: the kinds are {', '.join(names)}"))
+        return self._check(shared, {name: each for name, each in value.items() if name in shared.model_fields}, place)
 
     def _spelt_out(self, place: Place, value: dict[str, Any]) -> dict[str, Any]:
         """An endpoint without a value could mean its defaults or that it is off: asked back, not guessed."""
@@ -176,13 +188,17 @@ class _Reader:
         empty: dict[str, Any] = {name: {} for name, options in endpoints.items() if options is None}
         for name in empty:
             where = (*place, "endpoints", name)
-            self.faults.append((where, "is empty: write {} for the defaults, or remove it to leave it unread"))
+            if where not in self._unread:
+                self.faults.append((where, "is empty: write {} for the defaults, or remove it to leave it unread"))
         return {**value, "endpoints": endpoints | empty}
 
-    def _check(self, model: type[Options], value: dict[str, Any], place: Place) -> Options | None:
+    def _check(self, model: type[Options], value: dict[str, Any], place: Place) -> Options:
+        """The part, as far as it is well."""
         try:
             return model.model_validate(value, context=self._context)
         except ValidationError as error:
-            known = {where for where, _ in self.faults}
-            self.faults += [fault for fault in faults_of(error, model, value, place) if fault[0] not in known]
-            return None
+            part = partly(model, value, self._context)
+            said = [*faults_of(error, model, value, place)]
+            said += [((*place, *where), sentence) for where, sentence in all_faults(part)]
+            self.faults += [fault for fault in said if fault[0] not in self._unread]
+            return part

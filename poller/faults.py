@@ -1,13 +1,13 @@
 """The model library's errors in our words: where in the file, which sentence, which key was meant."""
 
-import difflib
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from poller.yaml_file import Place
+from poller.near import meant
+from poller.rules import Place
 
 _SENTENCES = {
     "missing": "is required",
@@ -26,14 +26,28 @@ _SENTENCES = {
     "bool_parsing": "must be true or false",
     "path_type": "must be a path",
 }
+_FILLED = {
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "does not fit the pattern {pattern}",
+    "string_too_short": "must not be empty",
+    "too_long": "must have at most {max_length}",
+    "too_short": "must have at least {min_length}",
+}
 
 
 def faults_of(
     error: ValidationError, model: type[BaseModel], value: object, place: Place
 ) -> Iterator[tuple[Place, str]]:
-    """One fault for each place: what the members of a union say about the same value is joined."""
+    """One fault for each place: what the members of a union say about the same value is joined.
+
+    Without those of the rules between keys, which are tried by themselves: the library tries them only where nothing else is wrong.
+    """
     found: dict[Place, list[str]] = {}
-    items = error.errors(include_url=False, include_input=False)
+    items = [item for item in error.errors(include_url=False, include_input=False) if item["type"] != "rule"]
     for item in items:
         if item["type"] == "too_short" and any(_inside(other["loc"], item["loc"]) for other in items):
             continue  # the library counts only the members that are well
@@ -70,19 +84,9 @@ def _sentence(kind: str, message: str, ctx: Mapping[str, Any], model: type[BaseM
         return f"is no known key{meant(str(place[-1]), _keys_at(model, place[:-1]))}"
     if kind == "value_error":
         return str(ctx["error"])
-    if kind == "literal_error":
-        return f"must be {ctx['expected']}"
-    if kind == "too_short":
-        return f"must have at least {ctx['min_length']}"
-    if kind == "string_pattern_mismatch":
-        return f"does not fit the pattern {ctx['pattern']}"
+    if kind in _FILLED:
+        return _FILLED[kind].format(**ctx)
     return _SENTENCES.get(kind) or message.replace("Input should", "should")
-
-
-def meant(word: str, known: Sequence[str]) -> str:
-    """` (did you mean `x`?)`, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" (did you mean `{near[0]}`?)" if near else ""
 
 
 def _keys_at(model: type[BaseModel], place: Place) -> list[str]:

@@ -23,7 +23,8 @@ config` prints a JSON Schema for editors. This page is generated from the models
 **Durations** carry a unit: `ms`, `s`, `m`, `h`, `d`, `w` (`60s`, `5m`). **Sizes** too: `B`, `KiB`, `MiB`, `GiB` (`64MiB`).
 **Secrets** are written `{env: NAME}` or `{file: PATH}`, never as plain text. **Paths** that are relative count from the
 folder of the file. **Names** of sources and sinks are yours: letters, digits, `.`, `_`, `-`, at most 64.
-Unknown keys and keys that are given twice are faults.
+Unknown keys and keys that are given twice are faults. Bounds (`1s` to `1h`) are both included; in the JSON Schema those of
+durations and sizes are `x-minimum` and `x-maximum`, because a schema cannot compare texts.
 """
 
 
@@ -132,6 +133,12 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
 
 
 def _plain(field: dict[str, Any]) -> str:
+    least, most = (field.get(f"x-{bound}", field.get(bound)) for bound in ("minimum", "maximum"))
+    both = least is not None and most is not None
+    return f"{_word(field)}, `{least}` to `{most}`" if both else _word(field)
+
+
+def _word(field: dict[str, Any]) -> str:
     if re.search(r"\(ms\|", field.get("pattern", "")):
         return "duration"
     if "KiB" in field.get("pattern", ""):

@@ -8,22 +8,26 @@ import yaml
 from msgspec import Struct, field
 
 from poller.errors import ConfigError
+from poller.rules import Place
 
 MAX_BYTES = 4 << 20
 MAX_VALUES = 200_000
 """Counted after aliases are followed, which is what a bomb of aliases cannot pass."""
 MAX_DEPTH = 50
-
-Place = tuple[str | int, ...]
-"""Keys and list indexes from the top of the file."""
+_BITS = 64
+"""Of a whole number: printing a very long one takes forever."""
 
 
 class Document(Struct):
-    """What the file says. `lines` count from 1; `faults` are those that leave the rest of the file readable."""
+    """What the file says. `lines` count from 1; `faults` are those that leave the rest of the file readable.
+
+    `unread`: places whose value could not be understood, and is None instead.
+    """
 
     value: dict[str, Any]
     lines: dict[Place, int] = field(default_factory=dict)
     faults: list[tuple[Place, str]] = field(default_factory=list)
+    unread: set[Place] = field(default_factory=set)
 
     def line(self, place: Place) -> int:
         """The line of a place, or of the nearest one above it that the file has."""
@@ -132,11 +136,15 @@ class _Builder:
 
     def _scalar(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 YAML holds any type
         try:
-            return self._loader.construct_object(node)
+            value = self._loader.construct_object(node)
+            if not isinstance(value, int) or value.bit_length() <= _BITS:
+                return value
+            self._fault(place, "is a number of too many digits: put text into quotes")
         except yaml.YAMLError:
             self._fault(place, f"the tag {node.tag} is not supported")
         except ValueError:
             self._fault(place, "is no valid date or number: put text into quotes")
+        self._document.unread.add(place)
         return None
 
     def _fault(self, place: Place, sentence: str) -> None:

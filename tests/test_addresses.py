@@ -260,7 +260,11 @@ def test_metadata_cannot_be_listed(entry: str) -> None:
         ("::ffff:10.0.0.0/104", "is a network of IPv4"),
         ("127.1", "read differently"),
         ("", "is no host"),
-        ("https://crm.internal", "is no"),
+        ("https://crm.internal", "is a URL: write its host alone"),
+        ("*.internal", "has a wildcard: write each name out"),
+        ("crm.internal:443", "has a port: write crm.internal,"),
+        ("10.1.2.3:443", "has a port: write 10.1.2.3,"),
+        ("[fd00::1]:443", "has a port: write fd00::1,"),
         ("a b", "is no host"),
     ],
 )

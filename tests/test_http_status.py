@@ -264,10 +264,11 @@ async def test_https_to_a_port_that_speaks_plainly() -> None:
 
 
 def test_a_file_of_issuers_that_cannot_be_used(tmp_path: Path) -> None:
+    """It was well when the configuration was read."""
     (tmp_path / "empty.pem").write_text("nothing")
     for name in ("missing.pem", "empty.pem"):
         with pytest.raises(ConfigError, match=f"{name} cannot be used"):
-            open_vendor("https://127.0.0.1", tls=Tls(ca_file=tmp_path / name))
+            open_vendor("https://127.0.0.1", tls=Tls.model_construct(ca_file=tmp_path / name))
 
 
 async def test_the_vendors_clock() -> None:

@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PURE = {"errors", "jsontext", "model", "options", "protocols"}
+PURE = {"errors", "jsontext", "model", "options", "protocols", "rules"}
 LIBRARIES = {"lxml", "msgspec", "pydantic"}
 STANDARD = {
     "base64", "binascii", "bisect", "calendar", "codecs", "collections", "dataclasses", "datetime", "decimal", "enum", "functools",

@@ -101,15 +101,16 @@ def test_every_fault_at_once(loaded: Loader) -> None:
     """
     assert faults(loaded, text) == [
         "store.kind (line 1): 'trai' is unknown (did you mean `tray`?): the kinds are tray",
-        "retention (line 2): 7 is no duration: write a number with its unit (ms, s, m, h, d, w), such as 60s or 5m",
+        "retention (line 2): 7 is no duration: its unit is missing (ms, s, m, h, d, w), such as 7s or 7m",
         "sinks.out.security.password (line 4): the environment variable NOWHERE is not set",
         "sinks.out.security.usernam (line 4): is no known key (did you mean `username`?)",
         "sinks.out.security.username (line 4): is required",
-        "sources.office.base_url (line 8): must be a URL such as https://pbx.example:8443/api",
+        "sources.office.base_url (line 8): must be a URL such as https://pbx.example:8443/api: this one begins with neither https:// nor http://",
         "sources.office.password (line 9): a secret is written {env: NAME} or {file: PATH}, never as plain text",
         "sources.office.endpoints.calls.intervall (line 11): is no known key (did you mean `interval`?)",
         "sources.office.endpoints.calls.ladder[0].evry (line 11): is no known key (did you mean `every`?)",
-        "sources.office.endpoints.calls.page_size (line 11): should be less than or equal to 500",
+        "sources.office.endpoints.calls.page_size (line 11): must be at most 500",
+        "sources.cellar.base_url (line 12): is required",
         "sources.cellar.kind (line 12): 'fones' is unknown (did you mean `phones`?): the kinds are phones",
         "shutdown (line 13): is no known key (did you mean `shutdown_grace`?)",
     ]
@@ -171,17 +172,17 @@ def with_line(line: str) -> str:
         (with_line("seen_ttl: 2026-13-45\n"), "seen_ttl (line 11): is no valid date or number"),
         (with_line("retention: !!python/object:os.system x\n"), "retention (line 11): the tag "),
         (with_line("? [a]\n: b\n"), "the file (line 1): the key in line 11 is no plain text"),
-        (with_line("retention: 0s\n"), "retention (line 11): should be greater than 0"),
+        (with_line("retention: 0s\n"), "retention (line 11): must be from 1m to 3650d"),
         (with_line("retention: 36501d\n"), "is longer than 100 years"),
         (with_line("seen_ttl: 95h\n"), "sources.office.endpoints.calls.ladder (line 10): reaches back 2d"),
         (with_line("dead_letter_retention: 95h\n"), "dead_letter_retention is 95h, but at least 4d is needed"),
-        (with_line("dead_letter_retention: 0s\n"), "dead_letter_retention (line 11): should be greater than 0"),
+        (with_line("dead_letter_retention: 0s\n"), "dead_letter_retention (line 11): must be from 1d to 3660d"),
         (WHOLE.replace("password: {env: PASSWORD}\n", "\n"), "sources.office.password (line 5): is required"),
         (WHOLE.replace("{env: PASSWORD}", "{env: GONE}"), "the environment variable GONE is not set"),
         (WHOLE.replace("{env: PASSWORD}", "{file: gone}"), "cannot be read: No such file or directory"),
         (WHOLE.replace("{env: PASSWORD}", "{file: .}"), "is no file"),
         (WHOLE.replace("{env: PASSWORD}", "{file: /dev/zero}"), "is no file"),
-        (WHOLE.replace("https://", "https://me:geheim@"), "must not hold a user or password"),
+        (WHOLE.replace("https://", "https://me:geheim@"), "this one holds a user or a password before the host"),
         (WHOLE.replace("/api/", "/api?key=1"), "must end with its path"),
         (WHOLE.replace("out:", "o/ut:"), "sinks.o/ut (line 3): a name has letters"),
         (WHOLE.replace("calls: {interval: 30s, page_size: 50}", "calls:"), "endpoints.calls (line 10): is empty: write {}"),
@@ -214,7 +215,7 @@ def test_faults_between_sinks(loaded: Loader) -> None:
     assert faults(loaded, WHOLE.replace("  out: {kind: log}\n", sinks)) == [
         "sinks.b.out.transactional_id_prefix (line 4): together with the sink's name it is that of `out` too: `a.b.out`",
         "sinks.c.renamed_from (line 5): `out` is still a sink of its own",
-        "sinks.d.renamed_from (line 6): `c` takes over the position of `out` already",
+        "sinks.d.renamed_from (line 6): `out` is still a sink of its own",
     ]
 
 
@@ -229,7 +230,9 @@ def test_a_secret_from_a_file_next_to_the_configuration(loaded: Loader, tmp_path
     assert settings.sources["office"].password.reveal() == "geheim"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("content", "fault"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff", "is not UTF-8")])
+@pytest.mark.parametrize(
+    ("content", "fault"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff", "is not UTF-8: save it in that encoding")]
+)
 def test_a_secret_file_that_is_no_use(loaded: Loader, tmp_path: Path, content: bytes, fault: str) -> None:
     (tmp_path / "password").write_bytes(content)
     (found,) = faults(loaded, WHOLE.replace("{env: PASSWORD}", "{file: password}"))

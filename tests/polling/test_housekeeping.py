@@ -213,7 +213,7 @@ async def test_many_dead_letters_are_deleted_a_few_at_a_time(rig: Rig) -> None:
     rig.clock = HurriedClock()
     await bury(rig, "crm", 3 * LETTERS)
     with capture_logs() as said:
-        await keeping(rig, sinks=("crm",), max_dead_letters="0B").limit_letters()
+        await keeping(rig, sinks=("crm",), max_dead_letters="1KiB").limit_letters()
     assert await rig.store.letter_totals() == []
     assert [line["letters"] for line in said] == [3 * LETTERS]
     assert rig.clock.mono() == pytest.approx(1_000 + 3 * PAUSE)

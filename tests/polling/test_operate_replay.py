@@ -165,12 +165,12 @@ async def test_what_the_sink_filters_out_is_neither_counted_nor_sent() -> None:
 
 
 async def test_counting_writes_nothing_and_needs_neither_place_nor_room() -> None:
-    office = Office(running=False, max_pending="1B")
+    office = Office(running=False, max_pending="1KiB")
     await office.shards[0].believe()
-    await office.add(NOW, *calls("a", "b"))
+    await office.add(NOW, *calls(*(str(number) for number in range(20))))
     before = await office.log()
     (answer,) = await office.replay(NOW, NOW + 1, dry_run=True)
-    assert (answer.types, answer.ended) == ({"telephony.call.new": 2}, True)
+    assert (answer.types, answer.ended) == ({"telephony.call.new": 20}, True)
     assert await office.log() == before
 
 

@@ -1,12 +1,26 @@
 """The keys of a Kafka sink, and how the client library is told about them."""
 
 import ssl
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from poller.errors import SinkRefused
-from poller.options import FilePath, Options, PositiveDuration, Secret, SinkOptions, Size
+from poller.options import (
+    Between,
+    Duration,
+    IssuersFile,
+    Options,
+    OwnFile,
+    Secret,
+    SinkOptions,
+    Size,
+    show_duration,
+)
+from poller.pem import pair_fault
+from poller.rules import Fault
 
 _SAFE = r"^[a-zA-Z0-9._-]{1,249}$"
 
@@ -30,8 +44,39 @@ class Topics(Options):
         return tuple(dict.fromkeys((self.call, self.recording)))
 
 
+def _login(protocol: str, username: str | None, password: Secret | None) -> Iterator[Fault]:
+    for name, part in {"username": username, "password": password}.items():
+        if protocol.startswith("SASL") and part is None:
+            yield (name,), f"is missing: {protocol} needs username and password"
+        elif not protocol.startswith("SASL") and part is not None:
+            yield (name,), f"is of no use with {protocol}: write SASL_SSL, or remove it"
+
+
+def _tls_only(
+    protocol: str, ca_file: Path | None, cert_file: Path | None, key_file: Path | None, verify: bool
+) -> Iterator[Fault]:
+    given = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file, "verify": None if verify else verify}
+    for name, part in given.items():
+        if part is not None and not protocol.endswith("SSL"):
+            yield (name,), f"is of no use with {protocol}, which has no certificates: write SSL or SASL_SSL"
+
+
+def _certificate(cert_file: Path | None, key_file: Path | None, key_password: Secret | None) -> Iterator[Fault]:
+    """Read here, so that a key that does not fit is known before the brokers are."""
+    if cert_file is None:
+        if key_file is not None:
+            yield ("key_file",), "key_file needs cert_file"
+        return
+    fault = pair_fault(cert_file, key_file, key_password.reveal() if key_password is not None else None)
+    if fault is not None:
+        key = {"certificate": "cert_file", "key": "key_file", "password": "key_password"}[fault[0]]
+        yield (key,), fault[1]
+
+
 class Security(Options):
     """How the brokers are reached and who we are to them."""
+
+    rules = (_login, _tls_only, _certificate)
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="As the brokers' listener has it: SSL for encryption, SASL for a login."
@@ -39,24 +84,11 @@ class Security(Options):
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="With SASL only.")
     username: str | None = Field(None, description="With SASL only.")
     password: Secret | None = Field(None, description="With SASL only.")
-    ca_file: FilePath | None = Field(None, description="PEM file with the issuers to trust instead of the system's.")
-    cert_file: FilePath | None = Field(None, description="PEM file with our certificate, where brokers ask for one.")
-    key_file: FilePath | None = Field(None, description="PEM file with its key, unless `cert_file` holds both.")
+    ca_file: IssuersFile = Field(None, description="PEM file with the issuers to trust instead of the system's.")
+    cert_file: OwnFile = Field(None, description="PEM file with our certificate, where brokers ask for one.")
+    key_file: OwnFile = Field(None, description="PEM file with its key, unless `cert_file` holds both.")
     key_password: Secret | None = Field(None, description="Where the key file is encrypted.")
     verify: bool = Field(True, description="`false` accepts any certificate; said loudly at every start.")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        sasl, tls = self.protocol.startswith("SASL"), self.protocol.endswith("SSL")
-        if sasl and (self.username is None or self.password is None):
-            raise ValueError(f"security: {self.protocol} needs username and password")
-        if not sasl and (self.username is not None or self.password is not None):
-            raise ValueError(f"security: username and password are of no use with {self.protocol}: write SASL_SSL")
-        if not tls and (self.ca_file or self.cert_file or self.key_file or not self.verify):
-            raise ValueError(f"security: certificates are of no use with {self.protocol}: write SSL or SASL_SSL")
-        if self.key_file and not self.cert_file:
-            raise ValueError("security: key_file needs cert_file")
-        return self
 
 
 def _no_limit(value: int | None) -> int | None:
@@ -65,8 +97,18 @@ def _no_limit(value: int | None) -> int | None:
     return value
 
 
+def _outlives(commit_timeout: float, transaction_timeout: float) -> Iterator[Fault]:
+    if transaction_timeout <= commit_timeout:
+        yield (
+            ("transaction_timeout",),
+            f"transaction_timeout must be longer than commit_timeout, which is {show_duration(commit_timeout)}",
+        )
+
+
 class Config(SinkOptions):
     """A Kafka sink."""
+
+    rules = (_outlives,)
 
     kind: Literal["kafka"]
     bootstrap_servers: tuple[str, ...] = Field(min_length=1, description="host:port of some of the brokers.")
@@ -79,16 +121,20 @@ class Config(SinkOptions):
         "exactly_once", description="`at_least_once` where ACLs or old clusters forbid transactions."
     )
     create_topics: bool = Field(True, description="Creates missing topics; `false` only checks them.")
-    partitions: int = Field(8, ge=1, description="Of the topics that are created.")
-    replication_factor: int | None = Field(
-        None, ge=1, description="Of created topics; 3 unless given, or the number of brokers where there are fewer."
+    partitions: Annotated[int, Between(1, 10_000)] = Field(8, description="Of the topics that are created.")
+    replication_factor: Annotated[int, Between(1, 100)] | None = Field(
+        None, description="Of created topics; 3 unless given, or the number of brokers where there are fewer."
     )
     topic_config: dict[str, str] = Field({}, description="Settings of created event topics, such as retention.ms.")
     compression: Literal["none", "lz4", "snappy", "zstd"] = Field("zstd", description="Of the batches that are sent.")
     security: Security = Security()
-    request_timeout: PositiveDuration = Field(15.0, description="Longest wait for one answer of a broker.")
-    commit_timeout: PositiveDuration = Field(45.0, description="Longest time for one transaction.")
-    transaction_timeout: PositiveDuration = Field(
+    request_timeout: Annotated[Duration, Between("100ms", "10m")] = Field(
+        15.0, description="Longest wait for one answer of a broker."
+    )
+    commit_timeout: Annotated[Duration, Between("1s", "1h")] = Field(
+        45.0, description="Longest time for one transaction."
+    )
+    transaction_timeout: Annotated[Duration, Between("1s", "1d")] = Field(
         60.0, description="After which brokers abort a transaction; between commit_timeout and the broker's own limit."
     )
 
@@ -96,12 +142,6 @@ class Config(SinkOptions):
         None,
         description="Cannot be set: Kafka would lack what is deleted. There are few: events that are too large.",
     )
-
-    @model_validator(mode="after")
-    def _timeouts(self) -> Self:
-        if self.transaction_timeout <= self.commit_timeout:
-            raise ValueError("transaction_timeout must be longer than commit_timeout")
-        return self
 
     def transactional_id(self, sink: str, shard: int) -> str:
         """One transactional id per installation, sink and shard."""

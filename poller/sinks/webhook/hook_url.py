@@ -1,7 +1,6 @@
 """The URL of a webhook. Whoever knows the path or the query of one can often call it, so only scheme, host and port are ever shown."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -9,10 +8,12 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from poller.options import Secret, find_secret
+from poller.options import Secret, secret_at
+from poller.web_url import letters_fault, url_fault
 
 _PORTS = {"http": 80, "https": 443}
 _REST = "/…"
+_STANDS_IN = "https://not-known.invalid"
 _LEAST = 5
 """Characters of a part of a URL that may be a secret: `v1`, `api` and `in` are none."""
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F))
@@ -23,21 +24,19 @@ class HookUrl(Secret):
 
     __slots__ = ("host", "port", "scheme", "target")
 
-    def __init__(self, value: str, origin: dict[str, str]) -> None:
+    def __init__(self, value: str, origin: Mapping[str, str], *, known: bool = True) -> None:
         """Raises ValueError with a sentence that does not hold the URL."""
-        super().__init__(value, origin)
-        try:
-            parts = urlsplit(value)
-            self.scheme, self.host = parts.scheme, parts.hostname or ""
-            self.port = parts.port if parts.port is not None else _PORTS.get(parts.scheme, 0)
-        except ValueError:
-            raise ValueError("is no URL: write one such as https://crm.example/hooks/calls") from None
-        if not self.host.isascii():
-            raise ValueError("has a host with letters beyond ASCII: write it in its form with xn--")
+        super().__init__(value, origin, known=known)
         if value.endswith(_REST):
             raise ValueError(f"ends with {_REST!r}, which stands for what was not shown: write the whole URL")
-        if "#" in value:
-            raise ValueError("must not hold a fragment (`#`): it would not be sent")
+        fault = url_fault(value)
+        if fault is not None:
+            raise ValueError(f"{fault}. A webhook's URL is written like https://crm.example/hooks/calls")
+        parts = urlsplit(value)
+        self.scheme, self.host = parts.scheme, parts.hostname or ""
+        self.port = parts.port or _PORTS[parts.scheme]
+        if (letters := letters_fault(self.host)) is not None:
+            raise ValueError(letters)
         self.target = quote(parts.path or "/", safe=_PLAIN) + (
             f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else ""
         )
@@ -51,6 +50,8 @@ class HookUrl(Secret):
     @property
     def place(self) -> str:
         """What may be shown: scheme, host and port."""
+        if not self.known:
+            return f"(as {' '.join(map(' '.join, self.origin.items()))} says, which cannot be read here)"
         return f"{self.scheme}://{self.authority}"
 
     def shown(self) -> str:
@@ -87,11 +88,8 @@ class HookUrl(Secret):
 def _read(value: object, info: ValidationInfo) -> HookUrl:
     if isinstance(value, str):
         return HookUrl(value, {})
-    context = info.context or {}
-    if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in {"env", "file"}:
-        raise ValueError("must be a URL such as https://crm.example/hooks/calls, or {env: NAME} or {file: PATH}")
-    ((kind, place),) = value.items()
-    if not isinstance(place, str):
-        raise ValueError(f"{kind} takes a name")  # noqa: TRY004 the model library collects ValueErrors
-    found = find_secret(kind, place, context.get("env", {}), Path(context.get("folder", ".")))
-    return HookUrl(found.reveal(), found.origin)
+    found = secret_at(
+        value, info, "must be a URL such as https://crm.example/hooks/calls, or {env: NAME} or {file: PATH}"
+    )
+    text = found.reveal().strip() if found.known else _STANDS_IN
+    return HookUrl(text, found.origin, known=found.known)

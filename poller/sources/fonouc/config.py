@@ -1,29 +1,34 @@
 """The configuration of a FonoUC system."""
 
-from typing import Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from poller.options import EndpointOptions, Options, PositiveDuration, Secret, SourceOptions
+from poller.options import Between, Duration, EndpointOptions, Options, Secret, SourceOptions
+from poller.rules import Fault
+
+
+def _pages_grow(page_size: int, max_page_size: int) -> Iterator[Fault]:
+    if max_page_size < page_size:
+        yield ("max_page_size",), f"max_page_size must not be smaller than page_size, which is {page_size}"
 
 
 class ListOptions(EndpointOptions):
     """What both lists have."""
 
+    rules = (_pages_grow,)
+
     path: str = Field(pattern="^/", description="Below base_url.")
-    timeout: PositiveDuration = Field(120.0, description="Longest time to wait for one answer; large pages are slow.")
-    page_size: int = Field(1000, ge=1, description="Records asked for at a time.")
-    max_page_size: int = Field(
-        16_000, ge=1, description="Largest page that is tried where one second holds more records than a page."
+    timeout: Annotated[Duration, Between("10ms", "1h")] = Field(
+        120.0, description="Longest time to wait for one answer; large pages are slow."
+    )
+    page_size: Annotated[int, Between(1, 1_000_000)] = Field(1000, description="Records asked for at a time.")
+    max_page_size: Annotated[int, Between(1, 1_000_000)] = Field(
+        16_000, description="Largest page that is tried where one second holds more records than a page."
     )
     date_unit: Literal["s", "ms"] = Field("s", description="Unit of startDate and endDate.")
     start_key: str = Field("startKey", description="Name of the parameter that takes the key of the next page.")
-
-    @model_validator(mode="after")
-    def _pages_grow(self) -> Self:
-        if self.max_page_size < self.page_size:
-            raise ValueError("max_page_size must not be smaller than page_size")
-        return self
 
 
 class CdrsOptions(ListOptions):
@@ -48,8 +53,22 @@ class Endpoints(Options):
     recordings: RecordingsOptions | None = None
 
 
+def _one_way_in(
+    username: str | None, password: Secret | None, domain: str | None, api_key: Secret | None
+) -> Iterator[Fault]:
+    login = {"username": username, "password": password, "domain": domain}
+    missing = [name for name, part in login.items() if part is None]
+    if api_key is not None and len(missing) < len(login):
+        yield ("api_key",), "give either api_key, or username, password and domain, not both"
+    elif api_key is None and missing:
+        for name in missing:
+            yield (name,), "is missing: a login takes username, password and domain; or give api_key instead"
+
+
 class Config(SourceOptions):
     """A FonoUC system: base_url such as https://pbx.example:9443/api/v2."""
+
+    rules = (_one_way_in,)
 
     kind: Literal["fonouc"]
     account_id: str = Field(min_length=1, description="Sent as X-Account-ID.")
@@ -59,12 +78,3 @@ class Config(SourceOptions):
     api_key: Secret | None = Field(None, description="Instead of a login: sent as X-API-Key.")
     login_path: str = Field("/login", pattern="^/", description="Below base_url; some systems have /config/login.")
     endpoints: Endpoints
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
-        login = (self.username, self.password, self.domain)
-        if self.api_key is not None and any(part is not None for part in login):
-            raise ValueError("give either api_key, or username, password and domain, not both")
-        if self.api_key is None and any(part is None for part in login):
-            raise ValueError("a login takes username, password and domain; or give api_key instead")
-        return self

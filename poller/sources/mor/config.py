@@ -1,11 +1,13 @@
 """What a MOR source is told. Options that the configured version does not have are refused here, before anything is asked."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from poller.options import EndpointOptions, Options, PositiveDuration, Secret, Size, SourceOptions
+from poller.options import Between, Duration, EndpointOptions, Options, Secret, Size, SourceOptions
+from poller.rules import Fault, known
 
 VERSIONS = ("8", "9", "10", "11", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13")
 Version = Annotated[
@@ -55,10 +57,12 @@ FIRST_WITH = {
 class MorEndpointOptions(EndpointOptions):
     """MOR sends a whole window in one document, made in memory: slow and large, but it is read as a stream."""
 
-    timeout: PositiveDuration = Field(
+    timeout: Annotated[Duration, Between("10ms", "1h")] = Field(
         300.0, description="Longest time to wait for one answer; MOR makes it whole first."
     )
-    max_body: Size = Field(2 << 30, description="Largest answer, counted after decompression; it is never held whole.")
+    max_body: Annotated[Size, Between("100B", "64GiB")] = Field(
+        2 << 30, description="Largest answer, counted after decompression; it is never held whole."
+    )
 
 
 class UserCallsOptions(MorEndpointOptions):
@@ -105,8 +109,35 @@ class Endpoints(Options):
     recordings: RecordingsOptions | None = None
 
 
+# --- what a version has ----------------------------------------------------------------------------------------------
+
+
+def _lists(version: str, endpoints: Endpoints) -> Iterator[Fault]:
+    for name, first in {"local_calls": "x13", "recordings": "x7"}.items():
+        if known(endpoints).get(name) is not None and not at_least(version, first):
+            yield ("endpoints", name), f"MOR has this list from {first} on, and version is {version}"
+
+
+def _filters(version: str, endpoints: Endpoints) -> Iterator[Fault]:
+    options = known(endpoints).get("user_calls")
+    if options is None:
+        return
+    keys, place = known(options), ("endpoints", "user_calls")
+    for name, first in FIRST_WITH.items():
+        if keys.get(name) is not None and not at_least(version, first):
+            yield (*place, name), f"MOR {version} does not have this filter ({first} and newer do)"
+    if version == "8" and keys.get("users", ()) is None:
+        yield (*place, "users"), "MOR 8 answers for one user at a time: list them"
+    words = _OLD_TYPES if version == "8" else _NEW_TYPES
+    said = keys.get("call_type")
+    if said is not None and said not in words:
+        yield (*place, "call_type"), f"MOR {version} knows {', '.join(sorted(words))}, not {said!r}"
+
+
 class Config(SourceOptions):
     """One MOR system."""
+
+    rules = (_lists, _filters)
 
     kind: Literal["mor"]
     username: str = Field(min_length=1, description="The `u` of every request: whose calls are seen.")
@@ -123,36 +154,3 @@ class Config(SourceOptions):
         (), description="Hosts besides the configured one that recording files may be fetched from."
     )
     endpoints: Endpoints
-
-    @model_validator(mode="after")
-    def _fits_the_version(self) -> Self:
-        faults = [*self._calls_faults(), *self._list_faults()]
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
-
-    def _list_faults(self) -> list[str]:
-        faults = []
-        if self.endpoints.local_calls and not at_least(self.version, "x13"):
-            faults.append("endpoints.local_calls: MOR has this list from x13 on")
-        if self.endpoints.recordings and not at_least(self.version, "x7"):
-            faults.append("endpoints.recordings: MOR has this list from x7 on")
-        return faults
-
-    def _calls_faults(self) -> list[str]:
-        options = self.endpoints.user_calls
-        if options is None:
-            return []
-        faults = [
-            f"endpoints.user_calls.{name}: MOR {self.version} does not have this filter ({first} and newer do)"
-            for name, first in FIRST_WITH.items()
-            if getattr(options, name) is not None and not at_least(self.version, first)
-        ]
-        if self.version == "8" and options.users is None:
-            faults.append("endpoints.user_calls.users: MOR 8 answers for one user at a time: list them")
-        known = _OLD_TYPES if self.version == "8" else _NEW_TYPES
-        if options.call_type is not None and options.call_type not in known:
-            faults.append(
-                f"endpoints.user_calls.call_type: MOR {self.version} knows {', '.join(sorted(known))}, not {options.call_type!r}"
-            )
-        return faults

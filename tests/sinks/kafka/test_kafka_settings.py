@@ -1,8 +1,10 @@
 """Settings, their faults, and that no secret is shown."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +44,7 @@ def test_credentials_reach_the_client_and_nothing_else() -> None:
     [
         ({"protocol": "SASL_SSL"}, "needs username and password"),
         ({"username": "u", "password": {"env": "SECRET"}}, "of no use with PLAINTEXT"),
-        ({"ca_file": "/x"}, "certificates are of no use"),
+        ({"verify": False}, "of no use with PLAINTEXT, which has no certificates"),
         ({"protocol": "SSL", "key_file": "/x"}, "key_file needs cert_file"),
     ],
 )
@@ -64,9 +66,12 @@ def test_dead_letters_of_kafka_have_no_limit() -> None:
         config(max_dead_letters="1GiB")
 
 
-def test_certificate_files_that_are_not_there() -> None:
+def test_certificate_files_that_are_gone_by_the_time_they_are_needed(tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    found = config(security={"protocol": "SSL", "ca_file": str(tmp_path / "ca.pem")})
+    (tmp_path / "ca.pem").unlink()
     with pytest.raises(SinkRefused, match="certificate files"):
-        config(security={"protocol": "SSL", "ca_file": "/nowhere.pem"}).connection()
+        found.connection()
 
 
 @given(st.integers(-(2**31), 2**31 - 1), st.binary(min_size=16, max_size=16), st.binary(min_size=8, max_size=8))

@@ -13,6 +13,7 @@ from webhook_case import attempt, hook, settings
 from webhook_receiver import receiver
 
 from poller.errors import ConfigError
+from poller.options import Tls
 from poller.sinks.webhook import build
 from poller.sinks.webhook.sink import WebhookSink
 
@@ -122,7 +123,9 @@ def sink_config(url: str, **tls: Any) -> Any:
 
 
 def test_a_file_of_issuers_that_is_none(tmp_path: Path) -> None:
+    """It was well when the configuration was read."""
     (tmp_path / "no.pem").write_text("nothing")
     for name in ("no.pem", "missing.pem"):
+        tls = Tls.model_construct(ca_file=tmp_path / name)
         with pytest.raises(ConfigError, match=r"tls.ca_file .* cannot be used"):
-            build("crm", sink_config("https://hook.test/", ca_file=str(tmp_path / name)), shards=1)
+            build("crm", sink_config("https://hook.test/").model_copy(update={"tls": tls}), shards=1)

@@ -5,6 +5,10 @@ from mor_support import mor_config
 from pydantic import ValidationError
 
 
+def shown(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+
+
 @pytest.mark.parametrize(
     ("version", "endpoints", "says"),
     [
@@ -31,14 +35,14 @@ def test_refused(version: str, endpoints: dict[str, dict[str, object]], says: st
     """An option that the version does not have would be ignored by the vendor and break the hash."""
     with pytest.raises(ValidationError) as caught:
         mor_config(endpoints, version=version)
-    assert says in str(caught.value)
+    assert says in shown(caught.value)
 
 
 def test_all_faults_at_once() -> None:
     """Not one after the other."""
     with pytest.raises(ValidationError) as caught:
         mor_config({"user_calls": {"did": 1, "hgc": 2}, "recordings": {}}, version="8")
-    assert all(word in str(caught.value) for word in ("did:", "hgc:", "users:", "recordings:"))
+    assert all(word in shown(caught.value) for word in ("did:", "hgc:", "users:", "recordings:"))
 
 
 def test_zone_is_checked() -> None:

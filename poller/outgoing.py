@@ -1,19 +1,18 @@
 """Pure: what a sink's own settings make of an event's body, and the few facts that are read out of a body without decoding it."""
 
-import re
 from hashlib import blake2b
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from poller.event import sequence
+from poller.masking import mask
 from poller.model import Event
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _RECORDED = b'"recordedtime":"'
-_LONG_NUMBER = re.compile(r"\d(?:[\s().-]?\d){3,}")
-_KEPT = 3
+_NULL = Raw(b"null")
 
 
 class Outgoing:
@@ -22,45 +21,36 @@ class Outgoing:
     def __init__(self, *, vendor: bool, mask_numbers: bool) -> None:
         # The raw record shows numbers in fields that nobody can list, so masking leaves it out as well.
         self._vendor = vendor and not mask_numbers
+        self._prices = vendor
         self._mask = mask_numbers
         self.changes = not self._vendor or self._mask
 
     def body(self, body: bytes) -> bytes:
         """The body that this sink may show."""
+        return _encode(self._shown(body)) if self.changes else body
+
+    def event(self, event: Event) -> Event:
+        """The event that this sink may show, its subject and its key included."""
         if not self.changes:
-            return body
+            return event
+        envelope = self._shown(event.body)
+        body = _encode(envelope)
+        if not self._mask:
+            return structs.replace(event, body=body)
+        subject, key = (msgspec.json.decode(envelope[name], type=str) for name in ("subject", "partitionkey"))
+        return structs.replace(event, subject=subject, key=key, body=body)
+
+    def _shown(self, body: bytes) -> dict[str, Raw]:
         envelope = _decode(body)
         data = _decode(envelope["data"])
         if not self._vendor:
             data.pop("vendor", None)
+        if not self._prices and "cost" in data:
+            data["cost"] = _NULL
         if self._mask:
-            for side in ("from", "to"):
-                if side in data:
-                    data[side] = Raw(_encode(_masked_party(data[side])))
+            mask(envelope, data)
         envelope["data"] = Raw(_encode(data))
-        return _encode(envelope)
-
-
-def _masked_party(raw: Raw) -> object:
-    party = msgspec.json.decode(raw)
-    if not isinstance(party, dict):
-        return party
-    return {name: masked(value) if isinstance(value, str) else value for name, value in party.items()}
-
-
-def masked(text: str) -> str:
-    """All but the last three digits of every number as long as a telephone's become `*`."""
-
-    def stars(match: re.Match[str]) -> str:
-        number = match[0]
-        hidden = sum(char.isdigit() for char in number) - _KEPT
-        out = []
-        for char in number:
-            out.append("*" if char.isdigit() and hidden > 0 else char)
-            hidden -= char.isdigit()
-        return "".join(out)
-
-    return _LONG_NUMBER.sub(stars, text)
+        return envelope
 
 
 def for_sink(event: Event, sink: str) -> bool:

@@ -49,7 +49,7 @@ _TO = Meaning("Who was called.")
 _DURATION = Meaning("The whole length in seconds, as the vendor counts it.", (95.0,))
 _VENDOR = Meaning(
     "The vendor's record, every field as it came. Null where only a call has named the recording; absent where the sink "
-    "is configured with `vendor: omit` or `mask_numbers`.",
+    "is configured with `vendor: omit` (a webhook's default) or `mask_numbers`.",
     more={"type": ["object", "null"]},
     required=False,
 )
@@ -60,7 +60,7 @@ MEANINGS: dict[str, Shape] = {
         {
             "number": Meaning(
                 "The number, as the vendor writes it; null where it is unknown or withheld. A sink with `mask_numbers` shows "
-                "the last three digits only.",
+                "the last three digits only, here and wherever else a number stands.",
                 ("37060000011", "101", "*******111"),
             ),
             "name": Meaning("The name shown with it.", ("Front desk",)),
@@ -103,7 +103,10 @@ MEANINGS: dict[str, Shape] = {
             "ringing_seconds": Meaning("The part before the answer, in seconds.", (14.0,)),
             "agent": Meaning("Who took or made the call in the vendor's call centre.", ("Ewa Testowa",)),
             "queue": Meaning("The queue that it went through, by name or number.", ("4",)),
-            "cost": Meaning("The price; null where the vendor shows none."),
+            "cost": Meaning(
+                "The price; null where the vendor shows none, and where the sink is configured with `vendor: omit` (a webhook's "
+                "default)."
+            ),
             "recordings": Meaning("The recordings that its record names; may be empty though there are recordings."),
             "vendor": _VENDOR,
         },

@@ -39,6 +39,32 @@ The shapes as documents, for programs that check events and for generators of co
 
 The same documents are files of the installed package: `poller/contract/*.json`.
 """
+LEFT_OUT = """\
+## What a sink leaves out
+
+| setting of the sink | what becomes of an event |
+|---|---|
+| `vendor: omit` (a webhook's default) | `data.vendor` is absent and `data.cost` null: neither raw record nor price |
+| `mask_numbers: true` | `data.vendor` is absent, whatever `vendor` says, and numbers are masked, each digit but the last three as `*` |
+
+Masked, `48501000111` reads `********111`. What is looked through, and what counts as a number there:
+
+| where | what is masked |
+|---|---|
+| `number` and `name` of `from` and `to` | everything with four digits or more, blanks and signs between them included |
+| file names and addresses (`filename`, `recording_id`, `subject`, `partitionkey`, `media_url`, `dataref`, `recordings`), `agent`, `queue`, all other texts | the numbers of `from` and `to`, in any spelling (`+48…`, `00…`, `sip:…@host`, blanks and dashes, percent-encoded; without country code, too, from seven digits on), and every run of seven digits and more, whosever it is |
+| ids of calls (`uniqueid`, `connection_id`, `call_id`, `cdr_id`, `interaction_id`), and `subject` and `partitionkey` where they are one of these | the numbers of `from` and `to` from seven digits on, where a vendor has built the id from one |
+| `id`, `source`, `type`, `sequence`, times, lengths, sizes, the host in an address | nothing |
+
+Not numbers, and so they stay: ids of digits alone (MOR's recordings), Asterisk's ids (`1795344280.401010`), hashes and UUIDs, dates and times
+(`2024-10-27_02.31.07`, `20241027`), the counters of channels, and whatever has three digits or fewer. A stranger's number of four to six
+digits within a file name is not recognised, nor one that reads as a date (eight digits, `20241027`).
+
+What is masked is masked by rule, not by chance: the same text beside the same numbers always reads the same, so a call's `recordings` fit its
+recordings' `recording_id`, and an event and its updates share a `subject`. Two recordings whose names differ in nothing but a number
+may read the same; `id` (the `webhook-id`) tells events apart in every case. A masked `recording_id`, `filename` or `media_url` fetches nothing:
+files are fetched by what a sink without `mask_numbers` shows.
+"""
 ATTRIBUTES = """\
 ## Attributes
 
@@ -61,7 +87,7 @@ def page() -> str:
         parts += [f"## `data` of a {kind}\n", f"{schema['description']}\n", *_table(schema), ""]
     for name, schema in {**calls["$defs"], **recordings["$defs"]}.items():
         parts += [f"### {name}\n", f"{schema['description']}\n", *_table(schema), ""]
-    parts.append(EXAMPLES)
+    parts += [LEFT_OUT, EXAMPLES]
     found = golden_events()
     for endpoint in sorted({one.endpoint for one in found}, key=_place):
         parts += _examples(endpoint, [one for one in found if one.endpoint == endpoint])

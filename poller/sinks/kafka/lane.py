@@ -135,14 +135,15 @@ class KafkaLane:
         """
         producer, limits = self._ready(), self._limits
         assert limits is not None, "a lane that was never started"  # noqa: S101 as above
-        create, fixed, body, counts = producer.batch, self._constants.of, self._outgoing.body, limits.partitions
+        create, fixed, counts = producer.batch, self._constants.of, limits.partitions
         out: dict[tuple[str, int], list[Batch]] = {}
         at = int(time.time() * 1000)
-        keys = [event.key.encode("utf-8", "replace") for _, event in entries]
-        for (seq, event), key, hashed in zip(entries, keys, hashes_of(keys), strict=True):
+        shown = [self._outgoing.event(event) for _, event in entries]
+        keys = [event.key.encode("utf-8", "replace") for event in shown]
+        for (seq, _), event, key, hashed in zip(entries, shown, keys, hashes_of(keys), strict=True):
             topic, constant = fixed(event.type, event.source)
             place = (topic, hashed % counts[topic])
-            value = body(event.body)
+            value = event.body
             record = headers(constant, seq, event, key)
             filling = out.get(place)
             if filling is None:

@@ -108,6 +108,7 @@ class Delivery:
                 return  # what was read may belong to another history
             if segments:
                 await self._send(self._lane, self.position, segments)
+            self.error = None
             self._outage.ended()
             self.shard.store_works(self._name)
             await self._backlog.account(self.position, failing=False)

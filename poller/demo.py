@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskStatus
 
-from poller.demo_daemon import RUNGS, TOPICS, Daemon, Figures, write_config
+from poller.demo_daemon import RUNGS, TOPICS, Daemon, Figures, Presence, write_config
 from poller.errors import PollerError
 from poller.operations import Status
 from poller.simulate.broker import Broker, BrokerFault
@@ -188,6 +188,7 @@ class _Run:
         self._wanted = wanted
         self._picture = picture
         self._phases = phases
+        self._presence = Presence()
 
     async def all(self) -> Verdict | None:
         async with AsyncExitStack() as stack:
@@ -246,7 +247,7 @@ class _Run:
             tasks.cancel_scope.cancel()
         if not self._picture.figures:
             return None
-        verdict = await _compared(sims, self._picture.events, until)
+        verdict = await self._compared(sims, until)
         if not verdict.ok:
             self._picture.why = _why(self._picture, daemon, broker)
         return verdict
@@ -268,7 +269,7 @@ class _Run:
         self._enter("no new calls; the daemon finds the rest", limit)
         least = inf
         with self._phases.phase(PATIENCE):
-            while not (verdict := await _compared(sims, self._picture.events, until)).ok:
+            while not (verdict := await self._compared(sims, until)).ok:
                 left = verdict.missing + verdict.updates_missing
                 if left < least or self._picture.refused or self._picture.unread:
                     self._picture.ends_at = time.monotonic() + limit
@@ -276,6 +277,17 @@ class _Run:
                     return
                 least = min(least, left)
                 await anyio.sleep(0.5)
+
+    async def _compared(self, sims: Simulators, until: float) -> Verdict:
+        """Truth and events in a thread: a long demo takes a second. Must be there: what could be read at `until`."""
+        sims.world.now()
+        lines, events, missed = list(sims.truth.lines), list(self._picture.events), self._presence.missed
+
+        def compare() -> Verdict:
+            things = merge(_when_readable(json.loads(line), missed) for line in lines)
+            return judge(things, [json.loads(body) for body in events], due=until)
+
+        return await anyio.to_thread.run_sync(compare)
 
     async def _follow(self, reader: Reader) -> None:
         while True:
@@ -298,7 +310,9 @@ class _Run:
                 picture.notes.append(f"the Kafka broker ended ({_how(code)}) and was started again")
                 await _in_thread(broker.start)
             picture.figures = await daemon.figures() or picture.figures
-            picture.status = await daemon.status() or picture.status
+            status = await daemon.status()
+            self._presence.looked(status, sims.world.now())
+            picture.status = status or picture.status
             for each in picture.status.endpoints if picture.status else ():
                 if each.error is not None:
                     picture.errors[f"{each.source} {each.endpoint}"] = (time.time(), each.error)
@@ -334,24 +348,13 @@ def _quiet(sims: Simulators) -> float:
     return sims.world.now()
 
 
-async def _compared(sims: Simulators, events: Sequence[bytes], until: float) -> Verdict:
-    """Truth and events in a thread: a long demo takes a second. Must be there: what could be read at `until`."""
-    sims.world.now()
-    lines = list(sims.truth.lines)
-
-    def compare() -> Verdict:
-        things = merge(_when_readable(json.loads(line)) for line in lines)
-        return judge(things, [json.loads(body) for body in list(events)], due=until)
-
-    return await anyio.to_thread.run_sync(compare)
-
-
-def _when_readable(line: dict[str, Any]) -> dict[str, Any]:
-    """The truth says when each state is found at the latest; here counts when it could be read at the earliest."""
+def _when_readable(line: dict[str, Any], missed: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+    """The truth says when each state is found at the latest; here counts when it could be read at the earliest, if at all."""
     for life in [*line["states"], *([line["mention"]] if "mention" in line else [])]:
         at = max(life["visible_at"], life.get("own_time", line["own_time"]))
         # Thulium can be asked for whole minutes only, so it is asked once each of them is over.
         life["found_by"] = (at // 60 + 1) * 60 if line["vendor"] == "thulium" else at
+        life["may_miss"] = life["may_miss"] or missed(life)
     return line
 
 

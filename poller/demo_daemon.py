@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ TOPICS = {"call": "telephony.calls", "recording": "telephony.recordings"}
 GRACE = 10
 """Seconds that the daemon has for its end."""
 _SCRAPE = 5.0
+_UNSEEN = 15.0
+"""Seconds after which a state that a pass just missed is surely seen, on a slow machine too."""
 _WARNING = re.compile(r"\[(warning|error|critical) *\]|Traceback|Error: ")
 _ENDPOINTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "mor": {"user_calls": {}, "local_calls": {"users": [0, 2, 3, 5, 9, 14]}, "recordings": {}},
@@ -74,6 +77,27 @@ def _source(sims: Simulators, vendor: str) -> dict[str, Any]:
     quick = {"interval": "1s", "start": "10m", "settle": "1s", "timeout": "5s", "ladder": ladder}
     endpoints = {name: quick | dict(own) for name, own in _ENDPOINTS[vendor].items()}
     return sims.source(vendor) | {"concurrency": 2, "endpoints": endpoints}
+
+
+class Presence:
+    """When nobody polled: while the daemon started, and from the last look at one that was killed to the first at the next."""
+
+    def __init__(self) -> None:
+        self._spells: list[tuple[float, float]] = []
+        self._seen = -inf
+
+    def looked(self, status: Status | None, now: float) -> None:
+        """What it said at this moment of the world; nothing counts before every list has been read once in this life."""
+        if status is None or any((each.last_success or 0.0) < (status.started_at or 0.0) for each in status.endpoints):
+            return
+        if now - self._seen > _UNSEEN:
+            self._spells.append((self._seen, now))
+        self._seen = now
+
+    def missed(self, life: Mapping[str, Any]) -> bool:
+        """Whether a state may have come and gone while nobody polled."""
+        begin, end = life["visible_at"], inf if life["gone_at"] is None else life["gone_at"]
+        return any(begin > last - _UNSEEN and end < first + _UNSEEN for last, first in self._spells)
 
 
 class Daemon:

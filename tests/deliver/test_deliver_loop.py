@@ -132,6 +132,7 @@ async def test_outage_is_said_once_and_once_when_it_ends(life: Any) -> None:
     assert life.published == ["a"]
     assert life.metrics.producer_rebuilds["kafka"].value == 5
     assert max(life.waits) <= 30
+    assert life.delivery.error is None, "what is over is not shown any more"
 
 
 async def test_a_store_that_fails_is_said_once_and_not_by_the_sink(life: Any) -> None:

@@ -69,3 +69,8 @@ def _look() -> tuple[float, float]:
     """The least and the most that the wall clock is ahead of the monotonic one: a process may be put aside between two looks."""
     before, wall, after = time.monotonic(), time.time(), time.monotonic()
     return wall - after, wall - before
+
+
+def lasting() -> float:
+    """Seconds of an arbitrary origin that go on while the machine sleeps, where the system counts those (Linux does)."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

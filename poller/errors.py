@@ -192,6 +192,10 @@ class Outdated(PollerError):
     reason = "outdated"
 
 
+class Lost(Outdated):
+    """The shard is another replica's, or may be: nothing is done for it any more."""
+
+
 # --- sinks -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""What the commands do. Nothing here prints; `cli*.py` does nothing but print."""
+"""What the commands do. Nothing here prints; `poller.cli` does nothing but print."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,9 +28,12 @@ from poller.redact import Redactor, secrets_of
 T = TypeVar("T")
 
 
-def settings_of(path: Path) -> Settings:
-    """The configuration file with this process's environment. Raises ConfigError."""
-    return load(path, os.environ)
+def settings_of(path: Path, *, stand_ins: bool = False) -> Settings:
+    """The configuration file with this process's environment. Raises ConfigError.
+
+    `stand_ins`: for a command that asks the daemon or opens the store and calls nobody, so that an operator needs no secrets for it.
+    """
+    return load(path, os.environ, stand_ins=stand_ins)
 
 
 def require_work(settings: Settings, path: Path) -> None:
@@ -108,7 +111,7 @@ def ask(config: Path, question: Callable[[Operations], Awaitable[T]], *, looking
     """Puts one question to the daemon of a configuration. `looking`: it changes nothing."""
 
     async def put() -> T:
-        async with operations(settings_of(config), looking=looking) as there:
+        async with operations(settings_of(config, stand_ins=True), looking=looking) as there:
             return await question(there)
 
     return anyio.run(put)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pydantic import TypeAdapter, ValidationError
 
 from poller.near import meant
-from poller.options import EndpointOptions, Name, SinkOptions, SourceOptions, show_duration
+from poller.options import NAME_SENTENCE, EndpointOptions, Name, SinkOptions, SourceOptions, show_duration
 from poller.rules import Fault, known
 
 MARGIN = 2 * 86_400.0
@@ -50,10 +50,7 @@ def _names(section: str, names: Iterable[str]) -> Iterator[Fault]:
         try:
             _NAME.validate_python(name)
         except ValidationError:
-            yield (
-                (section, name),
-                "a name has letters, digits, `.`, `_`, `-`, at most 64, and begins with the first two",
-            )
+            yield (section, name), NAME_SENTENCE
 
 
 def _same_ids(sources: Mapping[str, SourceOptions]) -> Iterator[Fault]:
@@ -125,9 +122,10 @@ def _reach(sources: Mapping[str, SourceOptions], horizon: str, length: float) ->
     """What is forgotten while its row is still polled would be new again."""
     what = {"seen_ttl": "ids must be remembered", "dead_letter_retention": "dead letters must be kept"}[horizon]
     for name, source in sources.items():
-        for key, endpoint in known(known(source)["endpoints"]).items() if "endpoints" in known(source) else ():
+        endpoints = known(source).get("endpoints")
+        for key, endpoint in known(endpoints).items() if endpoints is not None else ():
             back = _longest(endpoint)
-            if length < back + MARGIN:
+            if back is not None and length < back + MARGIN:
                 sentence = f"reaches back {show_duration(back)}, and {what} 2 days longer: "
                 sentence += (
                     f"{horizon} is {show_duration(length)}, but at least {show_duration(back + MARGIN)} is needed"
@@ -135,7 +133,7 @@ def _reach(sources: Mapping[str, SourceOptions], horizon: str, length: float) ->
                 yield ("sources", name, "endpoints", key, "ladder"), sentence
 
 
-def _longest(endpoint: EndpointOptions | None) -> float:
+def _longest(endpoint: EndpointOptions | None) -> float | None:
     """How far the longest rung of an endpoint reaches, in seconds; as far as its rungs are well."""
     rungs = known(endpoint).get("ladder", ()) if endpoint is not None else ()
-    return max((known(rung).get("back", 0.0) for rung in rungs if rung is not None), default=0.0)
+    return max((known(rung)["back"] for rung in rungs if rung is not None and "back" in known(rung)), default=None)

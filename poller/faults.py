@@ -1,5 +1,6 @@
 """The model library's errors in our words: where in the file, which sentence, which key was meant."""
 
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from poller.near import meant
+from poller.options import NAME_PATTERN, NAME_SENTENCE
 from poller.rules import Place
 
 _SENTENCES = {
@@ -14,8 +16,8 @@ _SENTENCES = {
     "model_type": "must be a map of keys",
     "model_attributes_type": "must be a map of keys",
     "dict_type": "must be a map of keys",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
+    "list_type": "must be a list, such as [a, b]",
+    "tuple_type": "must be a list, such as [a, b]",
     "string_type": "must be text: put it into quotes",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -26,6 +28,7 @@ _SENTENCES = {
     "bool_parsing": "must be true or false",
     "path_type": "must be a path",
 }
+_PATTERNS = {NAME_PATTERN: NAME_SENTENCE, "^/": "must begin with /"}
 _FILLED = {
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -54,10 +57,18 @@ def faults_of(
         where = _walk(value, item["loc"], missing=item["type"] == "missing")
         sentences = found.setdefault(where, [])
         sentence = _sentence(item["type"], item["msg"], item.get("ctx", {}), model, where)
+        if item["type"] not in {"missing", "extra_forbidden"} and _at(value, where) is None:
+            sentence = "is empty: give it a value, or remove it"
         if sentence not in sentences:
             sentences.append(sentence)
     for where, sentences in found.items():
         yield (*place, *where), ", or ".join(sentences)
+
+
+def _at(value: Any, place: Place) -> object:  # noqa: ANN401 YAML holds any type
+    for step in place:
+        value = value[step]
+    return value
 
 
 def _inside(loc: Place, outer: Place) -> bool:
@@ -80,10 +91,14 @@ def _walk(value: Any, loc: Place, *, missing: bool) -> Place:  # noqa: ANN401 YA
 
 
 def _sentence(kind: str, message: str, ctx: Mapping[str, Any], model: type[BaseModel], place: Place) -> str:
+    if kind == "extra_forbidden" and re.search(r"[\s{\[]", str(place[-1])):
+        return "is no known key: is a colon missing after its first word?"
     if kind == "extra_forbidden":
         return f"is no known key{meant(str(place[-1]), _keys_at(model, place[:-1]))}"
     if kind == "value_error":
         return str(ctx["error"])
+    if kind == "string_pattern_mismatch" and ctx["pattern"] in _PATTERNS:
+        return _PATTERNS[ctx["pattern"]]
     if kind in _FILLED:
         return _FILLED[kind].format(**ctx)
     return _SENTENCES.get(kind) or message.replace("Input should", "should")

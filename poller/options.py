@@ -39,6 +39,8 @@ from poller.web_url import url_fault
 
 __all__ = [
     "LADDER",
+    "NAME_PATTERN",
+    "NAME_SENTENCE",
     "BaseUrl",
     "Between",
     "Duration",
@@ -189,7 +191,9 @@ IssuersFile = Annotated[FilePath | None, AfterValidator(_issuers)]
 OwnFile = Annotated[FilePath | None, AfterValidator(_own)]
 """A PEM file with our certificate or its key; not even looked at where something stands in for secrets."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME_SENTENCE = "a name has letters (a to z, also large), digits, `.`, `_`, `-`, at most 64 of them, and begins with a letter or a digit"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Goes into event sources, metric labels and transactional ids, so it is plain."""
 
 
@@ -277,7 +281,7 @@ class EndpointOptions(Options):
     ladder: tuple[Rung, ...] = Field(
         LADDER, min_length=1, max_length=20, description="How far back passes read and how often, shortest first."
     )
-    dedupe_by: str = Field(
+    dedupe_by: Literal["id", "row"] = Field(
         "id",
         description="`id`: the thing's id; another state of it is an update. `row`: every distinct state is a new event.",
     )

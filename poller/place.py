@@ -8,8 +8,14 @@ _READ = 8 << 20
 
 
 async def first_place(route: Route[AnySink]) -> Position:
-    """`start_from` as a place in the log. Raises StoreFault."""
+    """`start_from` as a place in the log, because there is none under the sink's name nor under its earlier one. Raises StoreFault."""
     shard, start = route.shard, route.options.start_from
+    if route.options.renamed_from is not None:
+        route.log.warning(
+            "nothing to take over",
+            renamed_from=route.options.renamed_from,
+            detail="the store knows no sink of that name, so this one begins where start_from says. `poller sinks list` shows those it knows",
+        )
     if start == "earliest":
         return Position()
     if start == 0:

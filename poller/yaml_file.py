@@ -70,14 +70,34 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path} (line {line}): not UTF-8: save the file in that encoding") from None
 
 
+_WORDS = (
+    ("'\\t'", "a tab: YAML is indented with spaces only"),
+    ("expected <block end>", "is indented otherwise than the lines that it belongs to"),
+    (
+        "mapping values are not allowed",
+        "a colon where none may be: is this line indented too far? Text with a colon goes into quotes",
+    ),
+    ("could not find expected ':'", "a colon is missing, here or in the line before"),
+    ("unexpected end of stream", "the file ends before a quote is closed"),
+    ("expected ',' or", "a bracket is not closed before this, or a comma is missing"),
+    ("that cannot start any token", "text that begins with a sign such as @ or % goes into quotes"),
+    ("expected alphabetic or numeric character", "text that begins with * or & goes into quotes"),
+    ("found another document", "a second document begins here (`---`): a file holds one"),
+    ("unknown escape character", "a backslash in double quotes begins an escape: put the text into single quotes"),
+)
+"""What the parser says, in part, and what people understand."""
+
+
 def _syntax(path: Path, error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.reader.ReaderError):
         return f"{path}: has a control character (code {error.character}) that YAML does not allow"
-    mark = getattr(error, "problem_mark", None)
+    mark, begun = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or "cannot be understood")
-    if "'\\t'" in problem:
-        problem = "a tab: YAML is indented with spaces only"
-    return f"{path} (line {mark.line + 1}, column {mark.column + 1}): {problem}" if mark else f"{path}: {problem}"
+    problem = next((words for said, words in _WORDS if said in problem), problem)
+    if mark is None:
+        return f"{path}: {problem}"
+    since = f" (what it belongs to begins in line {begun.line + 1})" if begun and begun.line < mark.line else ""
+    return f"{path} (line {mark.line + 1}, column {mark.column + 1}): {problem}{since}"
 
 
 def _line(node: yaml.Node) -> int:

@@ -206,7 +206,7 @@ def dead_retry(
             "name the dead letters to retry, or choose them by --sink, --source and --reason, or all of them with --all"
         )
     course = Course(letters or [], which)
-    steps.walk(commands.settings_of(config), course, "retry")
+    steps.walk(commands.settings_of(config, stand_ins=True), course, "retry")
     _conclude(course, as_json=as_json)
 
 

@@ -76,14 +76,14 @@ def replay(
     since: Annotated[str, typer.Option(help="First seen from then on: 24h (ago), 2026-01-31, 2026-01-31T10:00+01:00.")],
     until: Annotated[str, typer.Option(help="First seen before then.")] = "now",
     kinds: Annotated[
-        list[str] | None, typer.Option("--type", help="Only this type, such as telephony.call.new or telephony.call.*.")
+        list[str] | None, typer.Option("--type", help="Only this type, such as telephony.call.new or 'telephony.call.*' (in quotes).")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Send events to a sink again, as far back as they are kept. Their ids stay the same, and they are marked as a replay."""
-    settings = commands.settings_of(config)
+    settings = commands.settings_of(config, stand_ins=True)
     course = Course(_asked(sink, since, until, kinds or [], dry_run=dry_run))
     steps.walk(settings, course, f"{'count' if dry_run else 'replay'} {sink}", looking=dry_run)
     _conclude(settings, course, as_json=as_json)

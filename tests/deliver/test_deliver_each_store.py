@@ -251,6 +251,15 @@ async def test_a_renamed_sink_takes_everything_with_it(each: EachLife) -> None:
     assert each.sink.taken == ["a", "b", "c"]
 
 
+async def test_a_sink_that_was_never_there_leaves_nothing_and_that_is_said_once(each: EachLife) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await each.begin(renamed_from="crn")
+        await each.begin(restart=True, renamed_from="crn")
+    (line,) = [line for line in lines if line["event"] == "nothing to take over"]
+    assert (line["log_level"], line["renamed_from"]) == ("warning", "crn")
+    assert "begins where start_from says" in line["detail"]
+
+
 # --- the end -----------------------------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,11 @@ _REFUSED = _Meaning("dead", "refused", advice="Check url, and the keys that the 
 """What a receiver answers that is being deployed, or that has other keys: hardly ever about one event."""
 _FAULT = _Meaning("later", "server_error")
 _STATUSES = {
+    304: _Meaning(
+        "later",
+        "server_error",
+        advice="It says that nothing has changed, which is no answer to a POST: ask who answers at url",
+    ),
     401: _REFUSED,
     403: _REFUSED,
     404: _REFUSED,

@@ -25,7 +25,7 @@ def judged(
 def expected(status: int) -> tuple[str, str]:
     if 200 <= status < 300:
         return "delivered", ""
-    named = {410: "gone", 429: "rate_limited", 408: "server_error", 425: "server_error"}
+    named = {304: "server_error", 410: "gone", 429: "rate_limited", 408: "server_error", 425: "server_error"}
     if status in named:
         return "later", named[status]
     if status in {413, 431}:
@@ -53,6 +53,15 @@ def test_every_status() -> None:
 def test_retry_after_counts_with_every_answer_that_may_change(status: int, slow: bool) -> None:
     answered = judged(status, retry_after="120")
     assert (answered.retry_after, answered.slow_down) == (120, slow)
+
+
+def test_304_is_no_redirect() -> None:
+    answered = judged(304)
+    assert "edirect" not in answered.error
+    assert answered.error == (
+        "304 from https://crm.example without a word. It says that nothing has changed, which is no answer to a POST: "
+        "ask who answers at url"
+    )
 
 
 def test_503_without_retry_after_is_a_fault_of_its_own() -> None:

@@ -300,7 +300,8 @@ class _Run:
         while True:
             if daemon.ended is not None:
                 lives += 1
-                if not picture.figures or lives > _LIVES:
+                unwilling = not picture.figures and daemon.ended >= 0  # rather than killed before it could answer
+                if unwilling or lives > _LIVES:
                     raise PollerError(f"the daemon ended with {daemon.ended}:\n{daemon.last_words()}")
                 again = "" if broker else "; a file may get its last events again, unlike Kafka"
                 how = _how(daemon.ended)

@@ -80,8 +80,12 @@ class Demo:
         return found
 
     def kill_child(self, words: str) -> None:
-        """SIGKILL for the child whose command line has these words."""
-        (pid,) = [pid for pid, command in self.children().items() if words in command]
+        """SIGKILL for the child whose command line has these words, as soon as there is one."""
+        deadline = time.monotonic() + START
+        while not (found := [pid for pid, command in self.children().items() if words in command]):
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.02)
+        (pid,) = found
         os.kill(pid, signal.SIGKILL)
 
 
@@ -170,9 +174,10 @@ def test_sigterm_is_as_good(demo: Start) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_daemon_is_started_again_and_nothing_is_lost(demo: Start) -> None:
+@pytest.mark.parametrize("moment", ["starting the daemon", "running:"])
+def test_a_killed_daemon_is_started_again_and_nothing_is_lost(demo: Start, moment: str) -> None:
     running = demo("--duration", "9", "--sink", "ndjson")
-    running.until("running:")
+    running.until(moment)
     running.kill_child("poller.cli run")
     running.until("killed by signal 9")
     code = running.ended()

@@ -2,8 +2,7 @@
 
 import math
 import random
-import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
@@ -17,6 +16,7 @@ from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.crosscheck import endpoints_of, source_id
 from poller.deliver import Delivery
+from poller.ending import SIGNALS
 from poller.errors import BadAnswer, PollerError
 from poller.hosts import Hosts
 from poller.housekeeping import Housekeeping
@@ -46,6 +46,8 @@ DRAIN_PATIENCE = 60.0
 """`run --once`: seconds without a delivery after which what is left is left."""
 CLOSING = 5.0
 """Seconds of the grace that are kept for closing."""
+SLACK = 5.0
+"""Seconds after the grace in which a slow machine may still close in order."""
 
 _log = get_logger()
 
@@ -142,20 +144,41 @@ def _delivery(app: App, shard: Shard, sink: AnySink, gates: dict[str, Gate]) -> 
 # --- the daemon ------------------------------------------------------------------------------------------------------
 
 
-async def run(settings: Settings, *, once: bool = False, clock: Clock | None = None) -> int:
-    """The daemon until a signal, or one pass of everything. Returns the exit code; raises PollerError where it cannot start."""
+async def run(
+    settings: Settings, *, once: bool = False, clock: Clock | None = None, bound: Callable[[float], None] | None = None
+) -> int:
+    """The daemon until a signal, or one pass of everything. Returns the exit code; raises PollerError where it cannot start.
+
+    `bound` is told at the first signal after how many seconds everything has to be over.
+    """
     set_up(form=settings.log.format, level=settings.log.level, redact=Redactor(*secrets_of(settings)))
-    async with opened(settings, clock=clock) as app:
-        stopping, code = anyio.Event(), 1  # what remains when a second signal ends everything at once
-        async with anyio.create_task_group() as outer:
-            outer.start_soon(_watch_signals, stopping, outer.cancel_scope, name="signals")
-            port = await outer.start(_serve, app, name="server")
-            await outer.start(serve_admin, Work(app, running=True), settings.admin.socket, name="admin")
-            outer.start_soon(Housekeeping(app).run, name="housekeeping")
-            _log.info("listening", metrics_port=port, admin_socket=str(settings.admin.socket))
-            code = await _both_lines(app, stopping, once=once)
-            outer.cancel_scope.cancel()
-        return code
+    stopping, everything, code = (
+        anyio.Event(),
+        anyio.CancelScope(),
+        1,
+    )  # what remains when a second signal ends it at once
+
+    def stop() -> None:
+        if bound is not None:
+            bound(max(settings.shutdown_grace, CLOSING) + SLACK)
+        stopping.set()
+
+    async with _signalled(stop, everything), opened(settings, clock=clock) as app:
+        with everything:
+            code = await _running(app, stopping, once=once)
+    return code
+
+
+async def _running(app: App, stopping: anyio.Event, *, once: bool) -> int:
+    settings = app.settings
+    async with anyio.create_task_group() as outer:
+        port = await outer.start(_serve, app, name="server")
+        await outer.start(serve_admin, Work(app, running=True), settings.admin.socket, name="admin")
+        outer.start_soon(Housekeeping(app).run, name="housekeeping")
+        _log.info("listening", metrics_port=port, admin_socket=str(settings.admin.socket))
+        code = await _both_lines(app, stopping, once=once)
+        outer.cancel_scope.cancel()
+    return code
 
 
 async def _both_lines(app: App, stopping: anyio.Event, *, once: bool) -> int:
@@ -213,16 +236,25 @@ async def _serve(app: App, *, task_status: TaskStatus[int]) -> None:
     await serve(app.settings.server.listen, app.metrics, ready, clock=app.clock, task_status=task_status)
 
 
-async def _watch_signals(stopping: anyio.Event, everything: anyio.CancelScope) -> None:
-    """The first SIGTERM or SIGINT stops in order, the second at once."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            if stopping.is_set():
+@asynccontextmanager
+async def _signalled(stop: Callable[[], None], everything: anyio.CancelScope) -> AsyncIterator[None]:
+    """The first SIGTERM or SIGINT stops in order, the second at once; what is being closed is closed."""
+
+    async def watch(*, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(*SIGNALS) as signals:
+            task_status.started()
+            _log.info("stopping", signal=(await anext(signals)).name)
+            stop()
+            async for number in signals:
                 _log.warning("stopping at once", signal=number.name)
                 everything.cancel()
-                return
-            _log.info("stopping", signal=number.name)
-            stopping.set()
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(watch, name="signals")
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
 
 
 async def _drain(app: App, *, patient: bool) -> bool:

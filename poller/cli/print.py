@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from poller.errors import ConfigError, PollerError
+
 ConfigPath = Annotated[
     Path, typer.Option("--config", "-c", envvar="POLLER_CONFIG", help="The configuration file.", show_default=True)
 ]
@@ -60,3 +62,13 @@ def clean(text: str) -> str:
 def when(epoch: float | None) -> str | None:
     """`2026-01-31 10:00:00Z`."""
     return None if epoch is None else f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def told(error: BaseException) -> int:
+    """Complains of every error of a group. What is none of ours is a defect and keeps its traceback."""
+    if isinstance(error, BaseExceptionGroup):
+        return max(told(each) for each in error.exceptions)
+    if not isinstance(error, PollerError):
+        raise error
+    complain(str(error))
+    return 2 if isinstance(error, ConfigError) else 1

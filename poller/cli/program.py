@@ -13,7 +13,7 @@ from poller.cli.check import check
 from poller.cli.demo import demo_command
 from poller.cli.letters import dead_letters
 from poller.cli.media import recording
-from poller.cli.print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, say_json
+from poller.cli.print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, told
 from poller.cli.replay import replay
 from poller.cli.run import run
 from poller.cli.simulate import simulate_command
@@ -53,17 +53,7 @@ def main() -> None:
     try:
         app()
     except (PollerError, BaseExceptionGroup) as error:
-        sys.exit(_told(error))
-
-
-def _told(error: BaseException) -> int:
-    """Complains of every error of a group. What is none of ours is a defect and keeps its traceback."""
-    if isinstance(error, BaseExceptionGroup):
-        return max(_told(each) for each in error.exceptions)
-    if not isinstance(error, PollerError):
-        raise error
-    complain(str(error))
-    return 2 if isinstance(error, ConfigError) else 1
+        sys.exit(told(error))
 
 
 def _version(asked: bool) -> None:

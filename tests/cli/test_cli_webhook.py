@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 import standardwebhooks
 
-from poller.cli import main
+from poller.cli.program import main
 from poller.errors import ConfigError
 from poller.received import headers_of, judge, keys_of, parts_of
 from poller.signing import HmacKey, PrivateKey, PublicKey, ed25519_texts, hmac_text, read_key, read_signing_key, sign

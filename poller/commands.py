@@ -28,22 +28,13 @@ from poller.redact import Redactor, secrets_of
 T = TypeVar("T")
 
 
-def settings_of(path: Path, *, stand_ins: bool = False) -> Settings:
+def settings_of(path: Path, *, stand_ins: bool = False, to_run: bool = False) -> Settings:
     """The configuration file with this process's environment. Raises ConfigError.
 
     `stand_ins`: for a command that asks the daemon or opens the store and calls nobody, so that an operator needs no secrets for it.
+    `to_run`: there must be something to read, and somewhere to publish.
     """
-    return load(path, os.environ, stand_ins=stand_ins)
-
-
-def require_work(settings: Settings, path: Path) -> None:
-    """Raises ConfigError where there is nothing to read or nowhere to publish."""
-    missing = [name for name in ("sources", "sinks") if not getattr(settings, name)]
-    if missing:
-        raise ConfigError(
-            "\n".join(f"{path}: `{name}` is empty: at least one is needed to run" for name in missing),
-            [f"{name} (line 1): is empty: at least one is needed to run" for name in missing],
-        )
+    return load(path, os.environ, stand_ins=stand_ins, to_run=to_run)
 
 
 def obstacles(settings: Settings) -> list[str]:

@@ -95,17 +95,26 @@ class Settings(Options):
 
 
 def load(
-    path: Path, env: Mapping[str, str], *, literals: bool = False, stand_ins: bool = False, kinds: Kinds = KINDS
+    path: Path,
+    env: Mapping[str, str],
+    *,
+    literals: bool = False,
+    stand_ins: bool = False,
+    to_run: bool = False,
+    kinds: Kinds = KINDS,
 ) -> Settings:
     """Reads and checks a configuration file. Raises ConfigError.
 
     `literals`: secrets may be plain text (the demo's are). `stand_ins`: something stands in for secrets and certificates that
-    cannot be read here, which is enough for whoever asks a daemon or looks into a store, and calls nobody.
+    cannot be read here, which is enough for whoever asks a daemon or looks into a store, and calls nobody. `to_run`: without a source or
+    a sink there would be nothing to do.
     """
     document = yaml_file.read(path)
     context = {"env": env, "folder": path.parent, "literals": literals, "stand_ins": stand_ins, "now": time.time()}
     reader = _Reader(document, context, kinds)
     settings = reader.settings()
+    if to_run:
+        reader.needs_work()
     if reader.faults or settings is None:
         raise _refusal(path, document, reader.faults)
     return settings
@@ -149,6 +158,12 @@ class _Reader:
         if self.faults or not isinstance(top, Settings):
             return None
         return top.model_copy(update={"sources": sources, "sinks": sinks})
+
+    def needs_work(self) -> None:
+        """There is something to read and somewhere to publish."""
+        for section in ("sources", "sinks"):
+            if self._value.get(section) in (None, {}):
+                self.faults.append(((section,), "is empty: at least one is needed to run"))
 
     def _store(self) -> Options | None:
         if "store" not in self._value:

@@ -144,8 +144,10 @@ def find_secret(kind: str, place: str, env: Mapping[str, str], folder: Path) -> 
     """`env` and the name of a variable, or `file` and a path. Raises ValueError with a sentence."""
     if kind == "env":
         found = env.get(place)
+        if found is None:
+            raise ValueError(f"the environment variable {place} is not set")
         if not found:
-            raise ValueError(f"the environment variable {place} is {'not set' if found is None else 'set, but empty'}")
+            raise ValueError(f"the environment variable {place} is set, but empty")
         return Secret(found, {kind: place})
     return Secret(_secret_file(folder / place), {kind: place})
 

@@ -28,7 +28,7 @@ def _kept(model: type[BaseModel], value: Mapping[str, Any], context: Mapping[str
             if not field.is_required():
                 yield name, field.get_default(call_default_factory=True, validated_data={})
             continue
-        found = _read(_adapter(model, name), value[name], context)
+        found = _read(_reader(model, name), value[name], context)
         if found is _NOT_WELL:
             found = _in_parts(field.annotation, value[name], context)
         if found is not _NOT_WELL:
@@ -48,7 +48,7 @@ def _in_parts(annotation: Any, value: object, context: Mapping[str, Any]) -> Any
 
 
 def _read_item(item: Any, value: object, context: Mapping[str, Any]) -> Any:  # noqa: ANN401 what a list holds
-    found = _read(_item_adapter(item), value, context)
+    found = _read(_item_reader(item), value, context)
     inner = models_in(item)
     return partly(inner[0], value, context) if found is _NOT_WELL and isinstance(value, dict) and inner else found
 
@@ -61,18 +61,18 @@ def _item_of(annotation: object) -> Any:  # noqa: ANN401 a type
     return next((each for each in found if each is not None), None)
 
 
-def _read(adapter: TypeAdapter[Any], value: object, context: Mapping[str, Any]) -> Any:  # noqa: ANN401 what a key holds
+def _read(reader: TypeAdapter[Any], value: object, context: Mapping[str, Any]) -> Any:  # noqa: ANN401 what a key holds
     try:
-        return adapter.validate_python(value, context=dict(context))
+        return reader.validate_python(value, context=dict(context))
     except ValidationError:
         return _NOT_WELL
 
 
 @lru_cache(maxsize=1024)
-def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
+def _reader(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     return TypeAdapter(model.model_fields[name].rebuild_annotation())
 
 
 @lru_cache(maxsize=256)
-def _item_adapter(item: Any) -> TypeAdapter[Any]:  # noqa: ANN401 a type
+def _item_reader(item: Any) -> TypeAdapter[Any]:  # noqa: ANN401 a type
     return TypeAdapter(item)

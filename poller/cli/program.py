@@ -73,8 +73,7 @@ def _options(
 def validate(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Check a configuration file without asking anybody."""
     try:
-        settings = commands.settings_of(config)
-        commands.require_work(settings, config)
+        settings = commands.settings_of(config, to_run=True)
     except ConfigError as error:
         if not as_json:
             raise
@@ -99,7 +98,7 @@ def validate(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None
 @app.command()
 def migrate(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Bring the store's schema up to date; `run` does so too when it starts."""
-    settings = commands.settings_of(config)
+    settings = commands.settings_of(config, stand_ins=True)
     facts = anyio.run(commands.migrate, settings)
     kind = kind_of(settings.store)
     if as_json:

@@ -82,8 +82,8 @@ def test_nothing_to_do_is_a_fault(poller: Run, tmp_path: Path) -> None:
     (tmp_path / "idle.yaml").write_text("store: {kind: memory}\n")
     done = poller("validate", POLLER_CONFIG="idle.yaml")
     assert done.returncode == 2
-    assert "`sources` is empty" in done.stderr
-    assert "`sinks` is empty" in done.stderr
+    assert "sources (line 1): is empty: at least one is needed to run" in done.stderr
+    assert "sinks (line 1): is empty: at least one is needed to run" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["validate", "--no-such"], ["bogus"], ["config", "show", "x"], ["-c"]])

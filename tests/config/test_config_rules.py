@@ -189,6 +189,22 @@ def test_a_source_whose_id_is_not_well_may_be_the_one_that_a_filter_means(tmp_pa
     assert places(faults(tmp_path, sources={"fono": SOURCE | {"id": "offi ce"}}, sinks=sinks)) == ["sources.fono.id"]
 
 
+@pytest.mark.parametrize("empty", [{}, None])
+def test_without_work_there_is_nothing_to_run_which_hides_no_other_fault(empty: Any, tmp_path: Path) -> None:
+    whole = {"store": {"kind": "memory"}, "retention": "soon", "sinks": empty, "sources": empty}
+    (tmp_path / "poller.yaml").write_text(yaml.safe_dump(whole, sort_keys=False))
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "poller.yaml", ENV, to_run=True)
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
+        "retention (line 3)",
+        "sinks (line 4)",
+        "sources (line 5)",
+    ]
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "poller.yaml", ENV)
+    assert len(caught.value.faults) == 1
+
+
 # --- bounds ------------------------------------------------------------------------------------------------------------
 
 NONSENSE = {

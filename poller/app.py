@@ -29,6 +29,7 @@ from poller.metrics import Metrics
 from poller.model import Position
 from poller.one_by_one.delivery import EachDelivery
 from poller.one_by_one.gate import Gate
+from poller.one_by_one.turns import Turns
 from poller.operate import Work
 from poller.options import EndpointOptions, SourceOptions
 from poller.protocols import Sink, Source
@@ -80,7 +81,8 @@ async def opened(
             await _open_source(app, stack, hosts, name, source)
         app.started_at = clock.now()
         gates: dict[str, Gate] = {}
-        app.deliveries = [_delivery(app, shard, sink, gates) for shard in shards for sink in app.sinks.values()]
+        turns = Turns(clock.mono)
+        app.deliveries = [_delivery(app, shard, sink, gates, turns) for shard in shards for sink in app.sinks.values()]
         yield app
 
 
@@ -124,7 +126,7 @@ def _tracks(
     return tracks
 
 
-def _delivery(app: App, shard: Shard, sink: AnySink, gates: dict[str, Gate]) -> AnyDelivery:
+def _delivery(app: App, shard: Shard, sink: AnySink, gates: dict[str, Gate], turns: Turns) -> AnyDelivery:
     """The way out by what the sink offers: lanes that take whole segments, or attempts. Shards of a sink share its gate."""
     options = app.settings.sinks[sink.name]
     others = [name for name in app.sinks if name != sink.name]
@@ -137,7 +139,7 @@ def _delivery(app: App, shard: Shard, sink: AnySink, gates: dict[str, Gate]) -> 
     if hasattr(sink, "lane"):
         return Delivery(Route(shard, cast(Sink, sink), options, app.clock, app.rnd, app.metrics, others, rewind))
     route = Route(shard, sink, options, app.clock, app.rnd, app.metrics)
-    gate = gates[sink.name] = gates.get(sink.name) or Gate(route)
+    gate = gates[sink.name] = gates.get(sink.name) or Gate(route, turns)
     return EachDelivery(route, gate)
 
 

@@ -49,7 +49,7 @@ class Answered(Struct, frozen=True, kw_only=True):
     slow_down: bool = False
     """The endpoint as a whole is asked too much (429, 502, 504), not just this event."""
     at_large: bool = False
-    """Perhaps the endpoint is wrong and not the event (401, 403, 404): an event dies of it only until the endpoint counts as down."""
+    """Rather the endpoint is wrong than the event (401, 403, 404): while it is down, it is asked ever more rarely."""
     disable: bool = False
     """The endpoint wants no more calls (410, or the header that says so). `error` says why."""
 

@@ -3,8 +3,9 @@
 up        everything is tried
 slowed    it is asked too much (429, 502, 504): nothing before `until`, then one attempt at a time until one is answered
           otherwise
-down      so many different events failed in a row that it is the sink and not the events: fresh ones wait. One probe at a time
-          looks whether it is back; retries whose own time has come are tried too, so they follow their schedule
+down      so many different events failed in a row, or were refused for good, that it is the sink and not the events: fresh ones
+          wait. One probe at a time looks whether it is back; retries whose own time has come are tried too, so they follow
+          their schedule. Nothing is dead for being refused now
 disabled  it wants no more calls, or somebody disabled it: nothing is tried until it is enabled
 """
 
@@ -27,6 +28,8 @@ FIRST = 5.0
 """Seconds of the first wait; the next ones double."""
 SLOWEST = 300.0
 """Seconds between two attempts at a sink that is slowed and does not say how long."""
+ABORTED = "aborted"
+"""The reason of a refusal that says by itself that it is about this one event only."""
 _NAMED = 1.0
 """Seconds; who asks to wait for less has not said when to come again."""
 _SAID = 500
@@ -87,6 +90,8 @@ class Health:
         self._asked = 0.0
         """The latest instant that anybody was asked to wait for, since it last worked."""
         self._probing = False
+        self.another = False
+        """The last probe was refused for good, as that event may deserve: the next one should be an event that was not tried yet."""
 
     # --- what may be tried -----------------------------------------------------------------------------------------------
 
@@ -132,6 +137,7 @@ class Health:
     ) -> None:
         """One attempt of the event with this number has ended. `began`: the `now` of its `begin`."""
         self._probing &= not probe
+        self.another = self._condemns(answer) if probe else self.another
         state, fresh = self.condition.state, probe and began >= self.condition.since
         if state == "disabled":
             return
@@ -139,13 +145,14 @@ class Health:
             self.condition = disabled(self.condition, answer.error, now)
         elif answer.outcome == "delivered":
             self._worked(now, fresh=fresh)
-        elif answer.outcome == "dead" and not answer.at_large:
-            self._condemned(now, rnd, fresh=fresh, probe=probe)
+        elif self._condemns(answer):
+            self._condemned(answer, seq, now, rnd, fresh=fresh, probe=probe)
         else:
             self._failed(answer, seq, now, rnd, fresh=fresh, probe=probe)
 
     def _worked(self, now: float, *, fresh: bool) -> None:
         self._failing.clear()
+        self.another = False
         if self.condition.state == "up":
             self._asked = 0.0
         elif self.condition.state == "down" and now < self.condition.until:
@@ -153,12 +160,24 @@ class Health:
         elif self.condition.state == "down" or (self.condition.state == "slowed" and fresh):
             self._up(now)
 
-    def _condemned(self, now: float, rnd: random.Random, *, fresh: bool, probe: bool) -> None:
-        """It answers, though with nothing but a word about this one event."""
-        if self.condition.state == "slowed" and fresh:
+    @staticmethod
+    def _condemns(answer: Answered) -> bool:
+        return answer.outcome == "dead" and not answer.at_large
+
+    def _condemned(
+        self, answer: Answered, seq: int, now: float, rnd: random.Random, *, fresh: bool, probe: bool
+    ) -> None:
+        """It answers, though with nothing but a word about this one event; it may say the same of every event."""
+        if answer.reason != ABORTED and len(self._failing) < FAILURES:
+            self._failing.add(seq)
+        if self.condition.state == "down":
+            if probe:
+                self._change(probe_at=now + jittered(FIRST, self._pace.jitter, rnd))
+        elif len(self._failing) >= FAILURES:
+            self._down(answer, now, now + jittered(FIRST, self._pace.jitter, rnd))
+            self.another = True
+        elif self.condition.state == "slowed" and fresh:
             self._up(now)
-        elif probe:
-            self._change(probe_at=now + jittered(FIRST, self._pace.jitter, rnd))
 
     def _failed(self, answer: Answered, seq: int, now: float, rnd: random.Random, *, fresh: bool, probe: bool) -> None:
         asked = now + bounded(self._pace, answer.retry_after) if answer.retry_after is not None else 0.0
@@ -171,9 +190,7 @@ class Health:
             probe_at = now + self._wait(waits, self._pace.probe, rnd) if probe else it.probe_at
             self._change(until=max(it.until, asked), probe_at=probe_at, waits=waits)
         elif len(self._failing) >= FAILURES:
-            probe_at = now + self._wait(0, self._pace.probe, rnd)
-            until = max(it.until, self._asked)
-            self.condition = Condition("down", now, answer.error[:_SAID], until=until, probe_at=probe_at)
+            self._down(answer, now, now + self._wait(0, self._pace.probe, rnd))
         elif it.state == "slowed" and fresh:
             until = asked if asked >= now + _NAMED else now + self._wait(it.waits + 1, SLOWEST, rnd)
             until = max(it.until, until)
@@ -183,6 +200,10 @@ class Health:
         elif answer.slow_down:
             until = asked or now + self._wait(0, SLOWEST, rnd)
             self.condition = Condition("slowed", now, answer.error[:_SAID], until=until)
+
+    def _down(self, answer: Answered, now: float, probe_at: float) -> None:
+        until = max(self.condition.until, self._asked)
+        self.condition = Condition("down", now, answer.error[:_SAID], until=until, probe_at=probe_at)
 
     def _up(self, now: float) -> None:
         self.condition = Condition("up", now)

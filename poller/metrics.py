@@ -205,6 +205,11 @@ class Metrics:
         self.sink_enabled = self._gauge(
             "poller_sink_enabled", "0 while nothing is tried: the sink wants no more calls, or was disabled.", "sink"
         )
+        self.delivery_held_back = self._counter(
+            "poller_delivery_held_back_seconds_total",
+            "How long a sink that takes events one by one waited for its turns, so that the others have theirs.",
+            "sink",
+        )
         self.producer_rebuilds = self._counter(
             "poller_producer_rebuilds_total", "Lanes opened anew after a fault.", "sink"
         )
@@ -286,6 +291,7 @@ class Metrics:
         self.sink_enabled[sink].set(1)
         _ = self.deliveries[sink, "delivered", ""]
         _ = self.producer_rebuilds[sink]
+        _ = self.delivery_held_back[sink]
         _ = self.dead_letters_discarded[sink]
         self.dead_letter_bytes[sink].set(0)
         self.delivery_seconds.labels(sink)

@@ -92,7 +92,8 @@ class EachDelivery:
         while True:
             moved = self._moved.event
             try:
-                await self._backlog.account(line, self.position or Position())
+                async with self.gate.turns.reading(self.gate.held_back):
+                    await self._backlog.account(line, self.position or Position())
                 self.shard.store_works(who)
             except PollerError as error:
                 self.shard.store_failed(who, error)
@@ -126,16 +127,17 @@ class EachDelivery:
 
     async def _commit(self, line: Line) -> None:
         """All that came of attempts since the last time, in one transaction. Does no harm when it is done twice."""
-        batch = line.gather()
-        # Before the lock: a long list that somebody reads just now holds this up, and would hold up polling.
-        await self._confirm(line, batch)
-        async with self.shard.lock:
-            if line.generation != self.shard.generation:
-                raise Outdated("what was answered belongs to another history")
-            await self._store.attempted(self.shard.held, self.sink.name, batch)
-        self.position = line.committed(batch)
-        line.looked = -1
-        await self.gate.save()
+        async with self.gate.turns.writing(self.shard.number, self.gate.held_back):
+            batch = line.gather()
+            # Before the lock: a long list that somebody reads just now holds this up, and would hold up polling.
+            await self._confirm(line, batch)
+            async with self.shard.lock:
+                if line.generation != self.shard.generation:
+                    raise Outdated("what was answered belongs to another history")
+                await self._store.attempted(self.shard.held, self.sink.name, batch)
+            self.position = line.committed(batch)
+            line.looked = -1
+            await self.gate.save()
 
     async def _confirm(self, line: Line, batch: Attempted) -> None:
         """A store whose last commits were ours alone and are gone looks to the shard as it did before them."""

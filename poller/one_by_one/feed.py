@@ -13,6 +13,7 @@ from msgspec import structs
 from poller.backlog import letter_of
 from poller.each import Answered, Attempt, EachSink
 from poller.errors import Outdated, PollerError
+from poller.health import ABORTED
 from poller.kept import Place, Retry
 from poller.model import Event
 from poller.one_by_one.ahead import Fresh
@@ -58,6 +59,7 @@ class Feed:
     async def run(self, line: Line, tasks: TaskGroup) -> None:
         """Until the line is void."""
         while not line.void and line.generation == self._shard.generation:
+            await self._gate.turns.begin(self._gate.held_back)
             changed, last = self._gate.bell.event, self._shard.held.last.seq
             try:
                 until = await self._next(line, tasks)
@@ -98,13 +100,16 @@ class Feed:
         if permit == "nothing":
             return health.opens(now)
         due = math.inf if place is None or place.due is None else place.due
-        if place is not None and (due <= now or permit == "probe"):
+        another = permit == "probe" and health.another
+        if place is not None and not another and (due <= now or permit == "probe"):
             return await self._again(line, tasks, place)
         if permit != "due":
             if line.ahead.fresh:
                 return self._first(line, tasks, line.ahead.fresh[0])
             if await self._refill(line):
                 return None
+            if place is not None and another:
+                return await self._again(line, tasks, place)
         return min(health.opens(now), due)
 
     def _first(self, line: Line, tasks: TaskGroup, fresh: Fresh) -> float | None:
@@ -141,7 +146,8 @@ class Feed:
             size += place.size
             if not wanted or size <= self._sink.pace.in_flight:
                 wanted.append(place.seq)
-        found = await self._store.retries(self._sink.name, self._shard.number, wanted)
+        async with self._gate.turns.reading(self._gate.held_back):
+            found = await self._store.retries(self._sink.name, self._shard.number, wanted)
         line.loaded = {retry.seq: retry for retry in found}
         if len(found) < len(wanted):
             raise Outdated("what was kept to be tried again is gone: the store was restored")
@@ -153,7 +159,8 @@ class Feed:
             return False
         if ahead.whole:
             last = self._shard.held.last.seq
-            segments = await self._store.segments_after(self._shard.number, ahead.read_to, _READ)
+            async with self._gate.turns.reading(self._gate.held_back):
+                segments = await self._store.segments_after(self._shard.number, ahead.read_to, _READ)
             if line.generation != self._shard.generation:
                 raise Outdated("what was read may belong to another history")
             if not segments:
@@ -217,7 +224,7 @@ class Feed:
             self._metrics.deliveries[name, "delivered", ""].inc()
             return line.delivered(retry, now)
         down = self._gate.health.condition.state == "down"
-        dead = answer.outcome == "dead" and not (answer.at_large and down)
+        dead = answer.outcome == "dead" and (answer.reason == ABORTED or not down)
         self._metrics.deliveries[name, "dead" if dead else "failed", answer.reason].inc()
         pace = self._sink.pace
         later = None if dead else again(pace, retry, attempt, answer, now=now, rnd=self._route.rnd)

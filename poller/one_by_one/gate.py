@@ -9,6 +9,7 @@ from poller.each import Answered, EachSink
 from poller.health import Condition, Health, State, disabled, enabled, from_json, meta_name, to_json
 from poller.log import get_logger
 from poller.one_by_one.bell import Bell
+from poller.one_by_one.turns import Turns
 from poller.options import show_duration
 from poller.protocols import Store
 from poller.route import Route
@@ -49,9 +50,11 @@ class Rate:
 class Gate:
     """Decides whether an attempt may begin, and is told how it ended. Everything but `load`, `save` and the commands is one step."""
 
-    def __init__(self, route: Route[EachSink]) -> None:
+    def __init__(self, route: Route[EachSink], turns: Turns | None = None) -> None:
+        """`turns`: the process's, where other sinks share them."""
         sink = route.sink
         self.name = sink.name
+        self.turns = turns or Turns(route.clock.mono)
         self.pace = sink.pace
         self.health = Health(sink.pace)
         self.recovered = 0
@@ -148,6 +151,10 @@ class Gate:
         if before.state != self.health.condition.state:
             self._say(before, now, waiting)
             self._show()
+
+    def held_back(self, seconds: float) -> None:
+        """For so long the sink waited for one of its turns."""
+        self._metrics.delivery_held_back[self.name].inc(seconds)
 
     # --- commands ----------------------------------------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ import anyio
 import pytest
 import structlog
 from each_life import REFUSED, TAKEN, EachLife, later, never
+from msgspec import structs
 from stores_content import dead_events
 
 from poller.each import Answered
-from poller.health import FAILURES
+from poller.health import ABORTED, FAILURES, FIRST
 from poller.model import Position
 from poller.one_by_one.gate import switch
 from poller.one_by_one.waiting import MOST
@@ -58,8 +59,35 @@ async def test_one_that_is_refused_is_dead_and_costs_the_others_nothing(each: Ea
     assert [dead.reason for dead in await dead_events(each.store)] == ["client_error"]
 
 
-async def test_dead_letters_are_said_once_a_minute_however_many_there_are(each: EachLife) -> None:
+async def test_one_that_refuses_everything_for_good_loses_five_events_and_the_others_wait_for_it(
+    each: EachLife,
+) -> None:
     each.sink.answer = lambda _event, _attempt: REFUSED
+    delivery = await each.begin()
+    await each.commit(*[f"c{n}" for n in range(50)])
+    await each.pass_time(3600)
+    assert (delivery.health.state, delivery.health.why) == ("down", "400 no")
+    dead = {letter.event.subject for letter in await dead_events(each.store)}
+    assert len(dead) == FAILURES
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.until(lambda: delivery.pending == 0)
+    assert sorted(each.sink.taken) == sorted({f"c{n}" for n in range(50)} - dead)
+
+
+async def test_events_that_are_refused_for_good_in_a_row_do_not_keep_the_good_ones_behind_them(each: EachLife) -> None:
+    each.sink.answer = lambda event, _: REFUSED if event.subject.startswith("bad") else TAKEN
+    delivery = await each.begin()
+    began = each.clock.now()
+    await each.commit(*[f"bad{n}" for n in range(20)], *[f"good{n}" for n in range(20)])
+    await each.until(lambda: len(each.sink.taken) == 20)
+    assert each.clock.now() - began <= 20 * FIRST
+    await each.until(lambda: delivery.pending == 0, longest=60)
+    assert len(await dead_events(each.store)) == 20
+    assert delivery.health.state == "up"
+
+
+async def test_dead_letters_are_said_once_a_minute_however_many_there_are(each: EachLife) -> None:
+    each.sink.answer = lambda _event, _attempt: structs.replace(REFUSED, reason=ABORTED)
     delivery = await each.begin()
     with structlog.testing.capture_logs() as lines:
         await each.commit(*[f"c{n}" for n in range(50)])
@@ -69,8 +97,8 @@ async def test_dead_letters_are_said_once_a_minute_however_many_there_are(each: 
         await each.until(lambda: delivery.pending == 0)
     said = [line for line in lines if line["event"] == "an event became a dead letter"]
     assert [(line["reason"], line["error"], line["left_out"]) for line in said] == [
-        ("client_error", "400 no", 0),
-        ("client_error", "400 no", 49),
+        ("aborted", "400 no", 0),
+        ("aborted", "400 no", 49),
     ]
 
 

@@ -151,7 +151,7 @@ async def test_what_fails_and_is_being_written_when_the_sink_is_back_is_due_at_o
     each.sink.answer = lambda event, _attempt: at_last if event.subject == "h" else later()
     delivery = await each.begin()
     store.free = anyio.Event()
-    await each.commit(*"abcdefgh")
+    await each.commit(*"habcdefg")
     await each.pass_time(1)
     states = [delivery.health.state]
     began = each.clock.now()

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from poller.each import Answered
 from poller.health import (
+    ABORTED,
     FAILURES,
     FIRST,
     SLOWEST,
@@ -90,10 +91,41 @@ def test_only_a_success_ends_the_row(other: Answered) -> None:
     assert (tried.state == "up") == (other is TAKEN)
 
 
-def test_answers_that_condemn_one_event_and_rate_limits_do_not_make_it_down() -> None:
+def test_one_that_refuses_different_events_for_good_without_taking_any_is_down_and_one_that_takes_some_is_not() -> None:
     tried = Tried()
     for _ in range(50):
+        tried.one(REFUSED, seq=7)
+    for _ in range(50):
+        tried.one(TAKEN)
         tried.one(REFUSED)
+        tried.one(REFUSED)
+    assert (tried.state, tried.health.another) == ("up", False)
+    for _ in range(FAILURES - 2):
+        tried.one(REFUSED)
+    assert (tried.state, tried.permit, tried.health.condition.why) == ("down", "due", "400")
+
+
+def test_while_events_are_refused_for_good_each_probe_is_another_event_and_soon() -> None:
+    tried = Tried(probe=3600.0)
+    for _ in range(FAILURES):
+        tried.one(REFUSED)
+    for _ in range(20):
+        assert tried.health.another
+        assert tried.health.opens(tried.now) == tried.now + FIRST
+        tried.now += FIRST
+        tried.one(REFUSED)
+    tried.now += FIRST
+    tried.one(FAILED)
+    assert not tried.health.another, "it does not even answer"
+    tried.now = tried.health.opens(tried.now)
+    tried.one(TAKEN)
+    assert (tried.state, tried.health.another) == ("up", False)
+
+
+def test_events_that_are_said_to_be_unwanted_one_by_one_and_rate_limits_do_not_make_it_down() -> None:
+    tried = Tried()
+    for _ in range(50):
+        tried.one(structs.replace(REFUSED, reason=ABORTED))
     assert tried.state == "up"
     for _ in range(50):
         tried.one(SLOW)

@@ -212,8 +212,10 @@ def _start_from(value: object, info: ValidationInfo) -> float | Literal["earlies
 
 def _not_too_late(at: float, info: ValidationInfo) -> float:
     """The clock is that of the validation's context, where there is one."""
-    if at > (info.context or {}).get("now", time.time()) + _AHEAD:
-        raise ValueError("is more than a year from now: nothing would be seen before")
+    now = (info.context or {}).get("now", time.time())
+    if at > now + _AHEAD:
+        today = datetime.fromtimestamp(now, UTC).date()
+        raise ValueError(f"is more than a year from now ({today} by this clock): nothing would be seen before")
     return at
 
 

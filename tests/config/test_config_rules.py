@@ -281,9 +281,8 @@ def test_the_schema_refuses_numbers_beyond_their_bounds() -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("start_from", "2099-01-01"), ("start_from", "9999-12-31T23:59:59+14:00")])
 def test_a_start_in_the_far_future(key: str, value: str, tmp_path: Path) -> None:
-    assert hook_faults(tmp_path, **{key: value}) == [
-        f"sinks.crm.{key}: is more than a year from now: nothing would be seen before"
-    ]
+    (found,) = hook_faults(tmp_path, **{key: value})
+    assert found.startswith(f"sinks.crm.{key}: is more than a year from now (2")
     source = SOURCE | {"endpoints": {"connections": {"start": value}}}
     assert places(faults(tmp_path, sources={"f": source})) == ["sources.f.endpoints.connections.start"]
     assert hook_faults(tmp_path, start_from="2020-01-01") == []

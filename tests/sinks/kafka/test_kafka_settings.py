@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from poller.errors import SinkRefused
 from poller.model import Event, Position, Progress, SeenKey
-from poller.outgoing import as_update, masked, recorded_time, renumbered
+from poller.outgoing import as_update, recorded_time, renumbered
 from poller.simulate.broker import Broker
 from poller.sinks.kafka import build
 from poller.sinks.kafka.config import Config
@@ -90,20 +90,6 @@ def test_foreign_headers_and_progress_are_no_crash(raw: bytes) -> None:
 def test_progress_comes_back(moved: str | None) -> None:
     progress = Progress(Position(7, b"\x00\xff"), 12.5, moved)
     assert unpack_progress(pack_progress(progress)) == progress
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("196", "196"),
-        ("1234", "*234"),
-        ("+48 22 123", "+** ** 123"),
-        ("Jan 600-100-200 x", "Jan ***-***-200 x"),
-        ("", ""),
-    ],
-)
-def test_masking(text: str, shown: str) -> None:
-    assert masked(text) == shown
 
 
 def test_a_body_is_changed_in_one_place_only() -> None:

@@ -45,6 +45,18 @@ async def test_sends_and_reads_back(broker: Broker, prefix: str) -> None:
     assert await sink.peek(0) == again.progress
 
 
+async def test_numbers_are_masked_in_headers_and_keys_too(broker: Broker, prefix: str) -> None:
+    config = kafka_config(broker.bootstrap, prefix, mask_numbers=True)
+    lane = await build("kafka", config, shards=1).lane(0)
+    await lane.send([segment_of(["q/2026-01-31/48221234567.ogg"], Position())])
+    await lane.close()
+    (record,) = await read_all(broker.bootstrap, [config.topics.call])
+    headers, body = dict(record.headers), json.loads(record.value)
+    assert body["subject"] == "q/2026-01-31/********567.ogg"
+    assert headers["ce_subject"] == headers["ce_partitionkey"] == record.key == body["subject"].encode()
+    assert b"221234567" not in b"".join([record.key, record.value, *headers.values()])
+
+
 async def test_newer_lane_fences_older(broker: Broker, prefix: str) -> None:
     sink = build("kafka", kafka_config(broker.bootstrap, prefix), shards=1)
     log = segments(2, 5)

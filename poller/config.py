@@ -18,6 +18,10 @@ from poller.partly import partly
 from poller.rules import Fault, Place, all_faults, known
 from poller.yaml_file import Document
 
+_SHOWN = 200
+"""Faults of one file that are printed; programs get all."""
+_LONGEST_LINE = 1_000
+
 
 def split_address(listen: str) -> tuple[str, int]:
     """`127.0.0.1:9464` or `[::1]:9464` → host and port. Raises ValueError."""
@@ -122,9 +126,11 @@ def load(
 
 def _refusal(path: Path, document: Document, faults: list[Fault]) -> ConfigError:
     found = sorted((document.line(place), show_place(place), sentence) for place, sentence in faults)
-    lines = list(dict.fromkeys(f"{place} (line {line}): {sentence}" for line, place, sentence in found))
+    told = dict.fromkeys(f"{place} (line {line}): {sentence}" for line, place, sentence in found)
+    lines = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in told]
     count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
-    return ConfigError("\n".join([f"{path}: {count}", *(f"  {line}" for line in lines)]), lines)
+    shown = [f"  {line}" for line in lines[:_SHOWN]] + [f"  and {len(lines) - _SHOWN} more"] * (len(lines) > _SHOWN)
+    return ConfigError("\n".join([f"{path}: {count}", *shown]), lines)
 
 
 def show_place(place: Place) -> str:

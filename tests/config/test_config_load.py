@@ -284,6 +284,14 @@ def test_relative_paths_count_from_the_file(loaded: Loader, tmp_path: Path) -> N
     assert settings.admin.socket == tmp_path / "p.sock"
 
 
+def test_what_is_said_of_a_hopeless_file_stays_readable(loaded: Loader) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(WHOLE + f"{'k' * 90_000}: 1\n" + "".join(f"key{number}: 1\n" for number in range(5_000)))
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[-1], len(caught.value.faults)) == (202, "  and 4801 more", 5_001)
+    assert max(map(len, lines)) < 1_100
+
+
 def test_a_thousand_sources_are_read(loaded: Loader) -> None:
     head, _, source = WHOLE.partition("  office:\n")
     many = head + "".join(f"  office-{n}:\n{source}" for n in range(1000))

@@ -286,7 +286,7 @@ def test_relative_paths_count_from_the_file(loaded: Loader, tmp_path: Path) -> N
 
 def test_what_is_said_of_a_hopeless_file_stays_readable(loaded: Loader) -> None:
     with pytest.raises(ConfigError) as caught:
-        loaded(WHOLE + f"{'k' * 90_000}: 1\n" + "".join(f"key{number}: 1\n" for number in range(5_000)))
+        loaded(WHOLE + f"? {'k' * 90_000}\n: 1\n" + "".join(f"key{number}: 1\n" for number in range(5_000)))
     lines = str(caught.value).splitlines()
     assert (len(lines), lines[-1], len(caught.value.faults)) == (202, "  and 4801 more", 5_001)
     assert max(map(len, lines)) < 1_100

@@ -2,10 +2,12 @@
 
 PYTHON ?= python3
 DURATION ?=
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/installed
 REPORT := .cache/tests.xml
-PYTEST := $(BIN)/pytest --junitxml=$(REPORT)
+# A file stays with one worker: what its tests share is made once. tests/support/worker_order.py says which file comes first.
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick lint bench docs environment clean
@@ -13,7 +15,7 @@ PYTEST := $(BIN)/pytest --junitxml=$(REPORT)
 
 help:
 	echo "make demo       simulated phone systems, the daemon and Kafka, live; DURATION=30 ends after 30 seconds"
-	echo "make test       everything: lint, types, import contracts, all tests, the real broker included"
+	echo "make test       everything: lint, types, import contracts, all tests, the real broker included; WORKERS=4 runs four at a time, not two"
 	echo "make quick      the tests that take seconds"
 	echo "make lint       lint, formatting, types, import contracts"
 	echo "make bench      the benchmarks"
@@ -43,10 +45,10 @@ lint: $(STAMP)
 # The closing line of pytest is the last thing printed.
 test: lint
 	mkdir -p $(dir $(REPORT))
-	$(PYTEST)
+	$(PYTEST) --junitxml=$(REPORT)
 
 quick: $(STAMP)
-	$(BIN)/pytest -m "not kafka and not slow"
+	$(PYTEST) -m "not kafka and not slow"
 
 bench: $(STAMP)
 	set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done

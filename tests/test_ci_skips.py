@@ -17,9 +17,21 @@ Verdict = Callable[[str], tuple[int, str]]
 
 @pytest.fixture
 def verdict(tmp_path: Path) -> Verdict:
-    """One small test run with this project's hook, then the check of its report: exit code and words."""
+    """One small test run with this project's hook and a worker, as `make test` has two; then the check of its report: exit code and words."""
     report = tmp_path / "report.xml"
-    run = ["pytest", "-q", "-p", "report_tiers", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    run = [
+        "pytest",
+        "-q",
+        "-n",
+        "1",
+        "-p",
+        "no:hypothesispytest",
+        "-p",
+        "report_tiers",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+    ]
 
     def judge(text: str) -> tuple[int, str]:
         (tmp_path / "pytest.ini").write_text(
@@ -35,7 +47,9 @@ def verdict(tmp_path: Path) -> Verdict:
 def python(arguments: list[str], folder: Path) -> tuple[int, str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests/support")}
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=300
+    )
     return done.returncode, done.stdout + done.stderr
 
 

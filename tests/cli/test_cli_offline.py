@@ -1,15 +1,14 @@
 """The commands that ask nobody, run as a user runs them."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from cli_command import run
 
 from poller.signing import hmac_text
 
@@ -34,17 +33,12 @@ def poller(tmp_path: Path) -> Run:
     """`poller …` in a folder of its own."""
     (tmp_path / "poller.yaml").write_text(WHOLE)
 
-    def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "poller.cli", *arguments]
-        environment = {**os.environ, "PASSWORD": "geheim", "TERM": "dumb", **env}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert "Traceback" not in done.stderr
+    def quiet(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        done = run(tmp_path, *words, **{"PASSWORD": "geheim", **env})
         assert "geheim" not in done.stdout + done.stderr
         return done
 
-    return run
+    return quiet
 
 
 def test_validate(poller: Run) -> None:

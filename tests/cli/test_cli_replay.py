@@ -9,7 +9,8 @@ from pathlib import Path
 
 import anyio
 import pytest
-from cli_daemon import Daemon, command, until
+from cli_command import command
+from cli_daemon import Daemon, until
 from replay_store import fill
 
 from poller.admin import serve_admin

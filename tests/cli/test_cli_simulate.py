@@ -1,20 +1,16 @@
 """`poller simulate` says what to configure, and `poller recording fetch` fetches from it."""
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
+from cli_command import command, run
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "poller.cli", *arguments]
 
 
 @pytest.fixture
@@ -39,16 +35,7 @@ def printed() -> Iterator[str]:
 @pytest.fixture
 def poller(tmp_path: Path) -> Run:
     """`poller …` in a folder of its own."""
-
-    def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "TERM": "dumb", **env}
-        done = subprocess.run(
-            command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+    return partial(run, tmp_path)
 
 
 def test_what_it_prints_is_a_configuration(poller: Run, printed: str, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli_daemon import command, until
+from cli_command import command, run
+from cli_daemon import until
 
 from poller.admin_client import alive
 
@@ -42,12 +43,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def poller(folder: Path) -> Run:
     """`poller …` in that folder."""
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    def quiet(*words: str) -> subprocess.CompletedProcess[str]:
+        done = run(folder, *words)
         assert "geheim" not in done.stdout + done.stderr
         return done
 
-    return run
+    return quiet
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Every named fault of the vendors, several at once, while the daemon polls and publishes: the truth afterwards is whole."""
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
 import anyio
 import pytest
+from cli_command import command
 from e2e_daemon import Trial, daemon, kafka_sink, simulation, world
 
 from poller.simulate.broker import Broker
@@ -72,7 +72,7 @@ async def _force_the_rest(trial: Trial, names: tuple[str, ...]) -> None:
 async def _dead_letters_once(trial: Trial) -> None:
     """Records that nobody can understand are kept, each once, and counted once."""
     said = await anyio.run_process(
-        [sys.executable, "-m", "poller.cli", "dead-letters", "list", "--json", "-c", str(trial.daemon.config)],
+        command("dead-letters", "list", "--json", "-c", str(trial.daemon.config)),
         env=trial.daemon.environment,
     )
     letters = json.loads(said.stdout)

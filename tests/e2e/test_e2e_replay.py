@@ -1,7 +1,6 @@
 """Events are sent to a real broker again: marked, under the same ids, keys and partitions."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 import yaml
+from cli_command import command
 from kafka_broker import kafka_config, read_all
 from replay_store import CALLS, fill
 
@@ -18,10 +18,6 @@ from poller.simulate.broker import Broker
 pytestmark = [pytest.mark.kafka, pytest.mark.anyio]
 
 TEN = ("--since", "2025-06-15T15:11:40Z", "--until", "2025-06-15T15:21:40Z")
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "poller.cli", *words]
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """How a run with a webhook ends: `run --once` waits for what is due soon and counts what is left; SIGTERM waits for no receiver."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_command import command
 from e2e_daemon import daemon, simulation
 from e2e_each import Inbox
 from webhook_receiver import Receiver, receiver
@@ -14,7 +14,7 @@ from poller.simulate.run import simulators
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-ONCE = (sys.executable, "-m", "poller.cli", "run", "--once", "-c")
+ONCE = command("run", "--once", "-c")
 
 
 def sink(folder: Path, running: Receiver, **more: Any) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The whole program, simulated phone systems and the example receiver: a webhook gets what the other sinks get, under the same ids."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from cli_command import command
 from e2e_daemon import daemon, simulation
 from example_receiver import ExampleReceiver, command_of
 
@@ -14,7 +14,7 @@ from poller.simulate.run import simulators
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SECRET = hmac_text(bytes(range(32)))
-ONCE = (sys.executable, "-m", "poller.cli", "run", "--once", "-c")
+ONCE = command("run", "--once", "-c")
 
 
 async def test_a_receiver_gets_what_the_other_sinks_get(tmp_path: Path) -> None:

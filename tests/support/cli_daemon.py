@@ -1,8 +1,7 @@
-"""The command line as processes, and a daemon over a ledger for it to speak to."""
+"""A daemon over a ledger, for the command line to speak to."""
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +9,7 @@ from subprocess import CompletedProcess
 
 import anyio
 from admin_ledger import Ledger
-
-
-def command(*words: str) -> list[str]:
-    """`poller …`."""
-    return [sys.executable, "-m", "poller.cli", *words]
+from cli_command import command
 
 
 def until(condition: Callable[[], bool], seconds: float = 300) -> None:

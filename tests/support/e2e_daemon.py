@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import anyio
 import yaml
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from anyio import to_thread
+from cli_command import command
 
 from poller.simulate.faults import FAULTS
 from poller.simulate.judge import Verdict, judge
@@ -32,6 +32,7 @@ ENDPOINTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 ALL = frozenset(f"{vendor}.{endpoint}" for vendor, endpoints in ENDPOINTS.items() for endpoint in endpoints)
 
 
+RUN = command("run", "-c")
 STEP = 4.0
 """Seconds that the world moves at a time, where its states do not last long; the daemon has found by then what it has to."""
 LONGEST = 15.0
@@ -127,7 +128,7 @@ class Daemon:
         """The secrets of the simulated vendors."""
         return {**os.environ, **self.sims.environment()}
 
-    def start(self, command: Sequence[str] = (sys.executable, "-m", "poller.cli", "run", "-c")) -> None:
+    def start(self, command: Sequence[str] = RUN) -> None:
         """Starts the process; its log is appended to the earlier ones'."""
         assert self.process is None
         with self.log.open("ab") as log:

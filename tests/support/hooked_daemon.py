@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 import anyio
 import yaml
+from cli_command import command
 from delivery_events import call_event
 
 from poller import segment
@@ -57,9 +57,8 @@ class HookedDaemon:
             await store.close()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "poller.cli", "run"]
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=log, stderr=log)
+            return subprocess.Popen(command("run"), cwd=self.folder, env=self.env, stdout=log, stderr=log)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -77,9 +76,8 @@ class HookedDaemon:
     async def poller(self, *words: str, code: int = 0) -> str:
         """`poller …`: all that it says."""
         with anyio.fail_after(PATIENCE):
-            command = [sys.executable, "-m", "poller.cli", *words]
             done = await anyio.run_process(
-                command, cwd=self.folder, env=self.env, check=False, stderr=subprocess.STDOUT
+                command(*words), cwd=self.folder, env=self.env, check=False, stderr=subprocess.STDOUT
             )
         said = done.stdout.decode()
         assert done.returncode == code, said

@@ -182,7 +182,7 @@ async def test_a_trickle_is_bounded_as_a_whole() -> None:
         vendor.fetch(Request(method="GET", path="x"), timeout=60, max_body=1 << 20, endpoint="mor.user_calls") as got,
     ):
         got._budget.seconds = got._budget.spent + 0.3  # from here on, however long the headers took
-        with anyio.fail_after(60), pytest.raises(TimedOut, match=r"was not whole within .* s \(received \d+ bytes\)"):
+        with anyio.fail_after(120), pytest.raises(TimedOut, match=r"was not whole within .* s \(received \d+ bytes\)"):
             await got.read()
 
 
@@ -231,8 +231,8 @@ async def test_an_error_page_that_never_ends_is_still_that_error() -> None:
         await forever(stream, b"<html>sorry")
 
     async with peer(respond) as server, open_vendor(server.url) as vendor:
-        with anyio.fail_after(20), pytest.raises(PollerError, match=r"502 from 127.0.0.1/\S*: <html>sorry"):
-            await get(vendor, timeout=60)
+        with anyio.fail_after(120), pytest.raises(PollerError, match=r"502 from 127.0.0.1/\S*: <html>sorry"):
+            await get(vendor, timeout=600)
 
 
 async def test_leaving_early_is_no_failure_and_harms_nothing() -> None:
@@ -245,7 +245,7 @@ async def test_leaving_early_is_no_failure_and_harms_nothing() -> None:
     async with peer(respond) as server, open_vendor(server.url) as vendor:
         for _ in range(3):
             async with vendor.fetch(
-                Request(method="GET", path="long"), timeout=9, max_body=1 << 30, endpoint="mor.user_calls"
+                Request(method="GET", path="long"), timeout=60, max_body=1 << 30, endpoint="mor.user_calls"
             ) as got:
                 async for _ in got.chunks():
                     break

@@ -170,7 +170,7 @@ async def test_no_failure_on_the_way_shows_the_request(fault: str, method: Liter
         )
         async with secretive(url) as vendor:
             with pytest.raises(PollerError) as caught:
-                await get(vendor, request=request, timeout=0.3 if fault == "slow" else 9)
+                await get(vendor, request=request, timeout=0.3 if fault == "slow" else 60)
             clean(everything(caught.value))
             clean(repr(vendor) + repr(request) + repr(vars(vendor)))
 

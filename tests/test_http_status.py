@@ -278,7 +278,7 @@ async def test_the_vendors_clock() -> None:
     async with (
         peer(saying(said)) as server,
         open_vendor(server.url, clock=clock, metrics=metrics) as vendor,
-        vendor.fetch(Request(method="GET", path="x"), timeout=9, max_body=9, endpoint="mor.user_calls") as got,
+        vendor.fetch(Request(method="GET", path="x"), timeout=60, max_body=9, endpoint="mor.user_calls") as got,
     ):
         assert got.peer == "127.0.0.1"
         assert got.date == 1_700_000_100
@@ -293,7 +293,7 @@ async def test_a_date_that_is_none(date: str) -> None:
     async with (
         peer(saying(answer(date=date))) as server,
         open_vendor(server.url) as vendor,
-        vendor.fetch(Request(method="GET", path="x"), timeout=9, max_body=9, endpoint="mor.user_calls") as got,
+        vendor.fetch(Request(method="GET", path="x"), timeout=60, max_body=9, endpoint="mor.user_calls") as got,
     ):
         assert (got.vendor_time, got.skew) == (None, None)
 

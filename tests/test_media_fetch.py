@@ -116,7 +116,7 @@ async def fetch(vault: Vault, target: Path, places: Places | None = None, **more
                 waiting=lambda why, seconds: waits.append((why, seconds)),
                 progress=lambda done, total: progress.append((done, total)),
                 rnd=random.Random(3),
-                timeout=10,
+                timeout=60,
                 **more,
             )
         except Exception as error:  # noqa: BLE001 each test looks at it

@@ -30,7 +30,7 @@ async def rig() -> AsyncIterator[Rig]:
 async def once(rig: Rig, *tracks: Track) -> list[Track]:
     app = App(Settings(store=Config()), rig.store, rig.clock, rig.metrics, rig.setup.rnd, [rig.shard])
     app.tracks = list(tracks)
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         return await _once(app)
 
 

@@ -31,7 +31,7 @@ async def scheduled(*tracks: Track) -> AsyncIterator[None]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         while not true():  # noqa: ASYNC110 there is nobody to set an event
             await anyio.sleep(0.001)
 

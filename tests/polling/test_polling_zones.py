@@ -54,7 +54,7 @@ def speaks_local(rig: Rig, zone: str, *, echoes: bool) -> list[Query]:
 async def to_the_end(track: Track, polls: int = 40) -> PollerError | None:
     """Polls until one ends well; the last error otherwise."""
     error: PollerError | None = None
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         for _ in range(polls):
             error = await schedule.poll_once(track, until=track.setup.clock.mono() + 1)
             if error is None and track.checkpoint is not None and not track.checkpoint.passes:
@@ -153,6 +153,6 @@ async def test_a_clock_change_in_a_window_that_cannot_be_shorter_does_not_spin(a
     rig.phones.say = lambda _: rig.phones.whole(lines([], clock_change=True))
     listed = Listed(learns_offset=True, min_span_unknown_zone=3 * 3_600, first_span=1_800)
     track = rig.track(listed, start="10m", ladder=[{"back": "5m"}])
-    with anyio.fail_after(10):
+    with anyio.fail_after(120):
         assert isinstance(await schedule.poll_once(track, until=None), ClockChange)
     assert len(rig.phones.asked) == 1

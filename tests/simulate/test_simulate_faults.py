@@ -36,7 +36,7 @@ def _calm(asked: Asking) -> Iterator[None]:
     asked.fonouc()
     yield
     asked.http.close()
-    asked.http = httpx.Client(timeout=10, verify=False)
+    asked.http = httpx.Client(timeout=60, verify=False)
     for site in asked.sims.sites.values():
         site.faults.calm()
         site.down = ""
@@ -135,7 +135,7 @@ def test_a_body_without_end(asked: Asking, name: str) -> None:
 def test_hang_answers_nothing(asked: Asking) -> None:
     asked.sims.sites["mor"].faults.force("hang")
     with pytest.raises(httpx.ReadTimeout):
-        asked.http.post(asked.sims.url("mor") + "/user_calls_get", timeout=0.3)
+        asked.http.post(asked.sims.url("mor") + "/user_calls_get", timeout=httpx.Timeout(60, read=0.3))
     assert asked.sims.sites["mor"].faults.fired["hang"] == 1
 
 
@@ -269,7 +269,7 @@ def _until_away(asked: Asking, down: str) -> object:
     """Where the port is closed it takes the server a moment to notice: asks again until it has, for 5 s at most."""
     outcome: object = None
     for _ in range(100):
-        outcome = _outcome(asked, 0.5)
+        outcome = _outcome(asked, 0.5 if down == "hang" else 60)
         if outcome != 200 and (down != "refuse" or outcome == "ConnectError"):
             break
     return outcome
@@ -278,16 +278,16 @@ def _until_away(asked: Asking, down: str) -> object:
 def _until_back(asked: Asking) -> object:
     outcome: object = None
     for _ in range(1000):
-        outcome = _outcome(asked, 5)
+        outcome = _outcome(asked, 60)
         if outcome == 200:
             break
     return outcome
 
 
-def _outcome(asked: Asking, timeout: float) -> object:
-    auth = ("api", "thulium secret")
+def _outcome(asked: Asking, read: float) -> object:
+    url, auth = asked.sims.url("thulium") + "/connections?limit=1", ("api", "thulium secret")
     try:
-        return httpx.get(asked.sims.url("thulium") + "/connections?limit=1", auth=auth, timeout=timeout).status_code
+        return httpx.get(url, auth=auth, timeout=httpx.Timeout(60, read=read)).status_code
     except httpx.HTTPError as fault:
         return type(fault).__name__
 

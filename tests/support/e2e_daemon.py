@@ -110,7 +110,7 @@ class Daemon:
         self.process: subprocess.Popen[bytes] | None = None
         self.settings: dict[str, Any] = {
             "store": {"kind": "sqlite", "path": str(self.store)},
-            "shutdown_grace": "12s",
+            "shutdown_grace": "60s",
             "server": {"listen": "127.0.0.1:0"},
             "admin": {"socket": str(folder / "admin.sock")},
             "log": {"format": "json", "level": "info"},

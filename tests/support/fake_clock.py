@@ -66,7 +66,7 @@ class FakeClock:
 
     async def advance_to_next(self) -> float:
         """Lets time pass up to the next sleeper, waiting for one to come; returns the seconds that passed."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(120):
             while not self._sleepers:
                 await self._came.wait()
         seconds = max(0.0, self._sleepers[0][0] - self.time)

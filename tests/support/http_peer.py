@@ -115,7 +115,7 @@ def open_vendor(url: str, login: Login | None = None, **more: Any) -> Vendor:
     return Vendor(name, options, login, clock=clock, metrics=metrics, hosts=hosts)
 
 
-async def get(vendor: Vendor, path: str = "/x", *, timeout: float = 10, max_body: int = 1 << 20, **more: Any) -> bytes:  # noqa: ASYNC109 passed on
+async def get(vendor: Vendor, path: str = "/x", *, timeout: float = 120, max_body: int = 1 << 20, **more: Any) -> bytes:  # noqa: ASYNC109 passed on
     """One request, its whole body."""
     request = more.pop("request", None) or Request(method="GET", path=path)
     async with vendor.fetch(request, timeout=timeout, max_body=max_body, endpoint="mor.user_calls", **more) as got:

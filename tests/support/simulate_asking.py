@@ -78,7 +78,7 @@ def asking(config: Simulation) -> Iterator[Asking]:
         start_blocking_portal("asyncio") as portal,
         portal.wrap_async_context_manager(simulators(config)) as sims,
     ):
-        asked = Asking(sims, httpx.Client(timeout=10, verify=False))
+        asked = Asking(sims, httpx.Client(timeout=60, verify=False))
         yield asked
         asked.http.close()
         assert {vendor: site.crashes for vendor, site in sims.sites.items() if site.crashes} == {}

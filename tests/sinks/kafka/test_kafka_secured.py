@@ -51,7 +51,7 @@ async def _all_closed() -> AsyncIterator[None]:
     """The end of a TLS connection is a talk of its own, for which a loop that ends with the test would have no time."""
     yield
     transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         while any(transport._sock is not None for transport in list(transports.values())):  # noqa: ASYNC110 nobody tells
             await anyio.sleep(0.02)
 

@@ -180,7 +180,7 @@ async def test_a_body_that_drips_is_not_waited_for(status: int) -> None:
     head = f"HTTP/1.1 {status} Said\r\ncontent-length: 1000000\r\n\r\nsome words".encode()
     async with receiver(streams(head, b".", 0.05)) as peer:
         sink = hook(peer.url(), timeout="60s")
-        with anyio.fail_after(30):
+        with anyio.fail_after(50):
             answered = await attempt(sink)
         await sink.close()
     assert answered.outcome == ("delivered" if status == 200 else "later")

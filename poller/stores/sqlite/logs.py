@@ -36,9 +36,8 @@ def log_of(path: Path) -> Path:
 
 def look(path: Path, pid: int) -> Note:
     """The files as they are now."""
-    log = log_of(path)
     epoch, seq = _folded(path) or (0, 0)
-    return Note(pid, path.stat().st_ino, log.stat().st_ino if log.exists() else 0, epoch, seq)
+    return Note(pid, path.stat().st_ino, _inode(log_of(path)), epoch, seq)
 
 
 def foreign(path: Path, before: Note) -> bool:
@@ -46,10 +45,10 @@ def foreign(path: Path, before: Note) -> bool:
 
     A file that is further than noted is no sign: a log may be folded by a process that is killed before it can note it.
     """
-    log = log_of(path)
-    if not path.exists() or not log.exists() or log.stat().st_ino != before.log:
+    file, log = _inode(path), _inode(log_of(path))
+    if not file or not log or log != before.log:
         return False
-    if path.stat().st_ino != before.file:
+    if file != before.file:
         return True
     folded, noted = _folded(path), (before.epoch, before.seq)
     if folded is None:
@@ -70,6 +69,14 @@ def set_aside(path: Path) -> Path:
         detail="it was written for another file than the one that stands there now, and is not used",
     )
     return aside
+
+
+def _inode(path: Path) -> int:
+    """0 where there is none. Looked at once: whoever looks into the database and closes it last deletes its log at that moment."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _whole(path: Path) -> bool:

@@ -206,7 +206,7 @@ async def test_nobody_there() -> None:
 async def test_no_such_name() -> None:
     async with open_vendor("http://no-such-host.invalid") as vendor:
         with pytest.raises(Unreachable, match=r"name of no-such-host.invalid:80 cannot be resolved"):
-            await get(vendor, timeout=30)
+            await get(vendor, timeout=120)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ async def nothing_left_behind() -> AsyncIterator[None]:
         task for task in asyncio.all_tasks() if "TestRunner" not in repr(task) and task is not asyncio.current_task()
     }
     if left:
-        _, left = await asyncio.wait(left, timeout=30)
+        _, left = await asyncio.wait(left, timeout=120)
     assert not left, left
     gc.collect()
     await asyncio.sleep(0)

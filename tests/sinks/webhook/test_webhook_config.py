@@ -256,4 +256,4 @@ def test_a_url_is_sent_as_it_is_written() -> None:
 def test_the_library_for_the_other_kind_of_key_is_loaded_with_the_first_such_key() -> None:
     """It costs 7 MB, which a program without such keys does not pay."""
     program = "import sys, poller.cli, poller.app, poller.sinks.webhook as w; sys.exit('cryptography' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)

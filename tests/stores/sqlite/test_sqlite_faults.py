@@ -64,7 +64,7 @@ anyio.run(main)
 def killed(path: Path, commits: int) -> None:
     """A daemon that is killed with its log not folded."""
     support = str(Path(__file__).parents[2] / "support")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path), support, str(commits)], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), support, str(commits)], timeout=300, check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.with_name("poller.db-wal").stat().st_size > 0
 

@@ -77,7 +77,7 @@ async def test_polling_does_not_wait_while_the_store_reads_for_somebody_else(eac
     await each.commit("b")
     await each.pass_time(1)
     assert store.asked
-    with anyio.fail_after(120):
+    with anyio.fail_after(20):
         async with each.shard.lock:
             pass
     store.free.set()

@@ -1,15 +1,15 @@
 """A daemon over a ledger, for the command line to speak to."""
 
-import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import anyio
 from admin_ledger import Ledger
-from cli_command import command
+from cli_command import command, run_bytes
 
 
 def until(condition: Callable[[], bool], seconds: float = 300) -> None:
@@ -29,9 +29,7 @@ class Daemon:
 
     async def poller(self, *words: str) -> "CompletedProcess[bytes]":
         """`poller …` in the daemon's folder."""
-        env = {**os.environ, "TERM": "dumb"}
-        with anyio.fail_after(300):
-            return await anyio.run_process(command(*words), cwd=self.folder, env=env, check=False)
+        return await anyio.to_thread.run_sync(partial(run_bytes, self.folder, *words))
 
     async def stopped(self, number: signal.Signals, *words: str) -> tuple[bytes, bytes]:
         """The same, ended with code 1 by a signal once the ledger was asked three times: what it wrote to either side."""

@@ -6,12 +6,13 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import yaml
-from cli_command import command
+from cli_command import command, run
 from delivery_events import call_event
 
 from poller import segment
@@ -75,11 +76,8 @@ class HookedDaemon:
 
     async def poller(self, *words: str, code: int = 0) -> str:
         """`poller …`: all that it says."""
-        with anyio.fail_after(PATIENCE):
-            done = await anyio.run_process(
-                command(*words), cwd=self.folder, env=self.env, check=False, stderr=subprocess.STDOUT
-            )
-        said = done.stdout.decode()
+        done = await anyio.to_thread.run_sync(partial(run, self.folder, *words, **self.env))
+        said = done.stdout + done.stderr
         assert done.returncode == code, said
         return said
 
@@ -93,6 +91,7 @@ class HookedDaemon:
         deadline = time.monotonic() + PATIENCE
         while not what(found := await self.webhook(name)):
             assert time.monotonic() < deadline, (found, self.log())
+            await anyio.sleep(0.2)
         return found
 
     def log(self) -> str:

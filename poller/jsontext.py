@@ -77,6 +77,8 @@ def _readable(body: bytes, where: str) -> bytes:
     body = body.removeprefix(b"\xef\xbb\xbf")
     if not body.strip():
         raise EmptyAnswer(f"{where}: an empty answer where there is always a document")
+    if body.isascii():  # the common case, and a tenth of the cost of decoding, which makes a copy
+        return body
     try:
         body.decode()
     except UnicodeDecodeError:

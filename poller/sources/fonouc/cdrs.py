@@ -33,6 +33,7 @@ from poller.sources.fonouc.epochs import EARLIEST, GREGORIAN, LATEST, epoch
 from poller.sources.fonouc.pages import PageReading, limits, page_request
 
 _DAY = 86_400
+_FIRST, _LAST = GREGORIAN + EARLIEST, GREGORIAN + LATEST
 _IDS = frozenset({"call_id", "callid", "id", "msg_id", "media_recording_id"})
 
 
@@ -180,7 +181,7 @@ def _began(leg: _Key) -> float:
         stamp = int(leg.timestamp)  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError):
         stamp = 0
-    if GREGORIAN + EARLIEST <= stamp < GREGORIAN + LATEST:
+    if _FIRST <= stamp < _LAST:
         return stamp - GREGORIAN
     if EARLIEST <= stamp < LATEST:
         return stamp

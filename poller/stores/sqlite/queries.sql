@@ -1,13 +1,15 @@
 -- name: unknown
 -- The places in :keys (24 bytes each: id, state) of one day that are not known exactly, and whether the day knows the id in
--- another state. The hottest statement of the program: one blob is bound instead of thousands of values, and a page of known
--- rows returns nothing.
+-- another state. The hottest statement of the program: one blob is bound instead of thousands of values, a page of known
+-- rows returns nothing, and the tree is searched once for each key (LIMIT keeps the inner query from being written out twice).
 WITH RECURSIVE place (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM place WHERE i + 1 < :count)
-SELECT i, EXISTS (SELECT 1 FROM seen WHERE day = :day AND id = substr(:keys, i * 24 + 1, 16)) FROM place
-WHERE NOT EXISTS (
-    SELECT 1 FROM seen
-    WHERE day = :day AND id = substr(:keys, i * 24 + 1, 16) AND state = substr(:keys, i * 24 + 17, 8)
-);
+SELECT i, known IS NOT NULL FROM (
+    SELECT i, (
+        SELECT max(state = substr(:keys, i * 24 + 17, 8)) FROM seen
+        WHERE day = :day AND id = substr(:keys, i * 24 + 1, 16)
+    ) AS known
+    FROM place LIMIT :count
+) WHERE known IS NOT 1;
 
 -- name: states
 -- All states of the ids in :ids (16 bytes each) under one day.

@@ -14,6 +14,9 @@ from poller.stores.sqlite.queries import SQL
 
 _encode = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
+_ROWS = 50
+"""New ids that one statement takes: a fifth cheaper than one by one."""
+_REMEMBER_MANY = SQL["remember"].replace("(?, ?, ?, ?)", ", ".join(["(?, ?, ?, ?)"] * _ROWS))
 
 
 def hold(database: Database, shard: int) -> Held:
@@ -159,7 +162,12 @@ def _move(connection: sqlite3.Connection, shard: int, last: Position) -> None:
 def _remember(connection: sqlite3.Connection, seen: Iterable[tuple[SeenKey, int]]) -> None:
     # In the order of the key: neighbours share pages.
     rows = sorted((key.day, key.id, key.state, seq) for key, seq in seen)
-    _count(connection, "seen", connection.executemany(SQL["remember"], rows))
+    many = len(rows) // _ROWS * _ROWS
+    flat = [value for row in rows[:many] for value in row]
+    width = _ROWS * 4
+    together = [flat[at : at + width] for at in range(0, len(flat), width)]
+    _count(connection, "seen", connection.executemany(_REMEMBER_MANY, together))
+    _count(connection, "seen", connection.executemany(SQL["remember"], rows[many:]))
 
 
 def _write_checkpoints(connection: sqlite3.Connection, checkpoints: Mapping[CheckpointKey, bytes]) -> None:

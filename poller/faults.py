@@ -110,7 +110,7 @@ def _keys_at(model: type[BaseModel], place: Place) -> list[str]:
     for step in place:
         annotations = [each.model_fields[step].annotation for each in models if step in each.model_fields]
         models = [inner for annotation in annotations for inner in models_in(annotation)] or models
-    return [name for each in models for name in each.model_fields]
+    return [field.alias or name for each in models for name, field in each.model_fields.items()]
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:

@@ -59,7 +59,8 @@ def _section(
     yield f"{heading}\n\n{schema['description']}\n"
     if own:
         yield "| key | type | default | meaning |\n|---|---|---|---|"
-        yield from (_row(name, schema["properties"][name], schema) for name in own)
+        keys = [model.model_fields[name].alias or name for name in own]
+        yield from (_row(key, schema["properties"][key], schema) for key in keys)
         yield ""
     for name in own:
         for inner in models_in(model.model_fields[name].annotation):

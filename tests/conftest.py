@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["kafka_fixtures", "report_tiers", "worker_order"]
+pytest_plugins = ["kafka_fixtures", "postgres_fixtures", "report_tiers", "worker_order"]
 
 
 # How long an example takes depends on the machine, not on the program.

@@ -134,7 +134,7 @@ def schema_asyncapi() -> None:
 @config.command("show")
 def config_show(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Print the effective configuration: every default written out, secrets by where they come from."""
-    effective = commands.settings_of(config).model_dump(mode="json")
+    effective = commands.settings_of(config).model_dump(mode="json", by_alias=True)
     if as_json:
         say_json(effective)
     else:

@@ -21,7 +21,7 @@ from stores_content import (
     retry,
     segment,
 )
-from stores_harness import harness_of
+from stores_harness import fixture_of, harness_of
 
 import poller.stores
 from poller.errors import Outdated
@@ -35,8 +35,15 @@ pytestmark = pytest.mark.anyio
 KINDS = sorted(module.name for module in pkgutil.iter_modules(poller.stores.__path__))
 
 
-@pytest.fixture(params=KINDS)
+def marked(kind: str) -> Any:
+    """A kind that needs a server runs only where there is one."""
+    return pytest.param(kind, marks=[getattr(pytest.mark, kind)] if fixture_of(kind) else [])
+
+
+@pytest.fixture(params=[marked(kind) for kind in KINDS])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if fixture := fixture_of(request.param):
+        request.getfixturevalue(fixture)
     return harness_of(request.param, tmp_path)
 
 
@@ -48,7 +55,7 @@ async def store(harness: Any) -> AsyncIterator[Store]:
 
 
 def test_every_kind_is_found() -> None:
-    assert {"memory", "sqlite"} <= set(KINDS)
+    assert {"memory", "postgres", "sqlite"} <= set(KINDS)
 
 
 async def test_an_empty_store_knows_nothing(store: Store) -> None:

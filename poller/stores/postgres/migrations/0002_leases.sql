@@ -1,0 +1,9 @@
+-- works from: 1
+
+-- Who works on a shard, until when by the database's clock. Not columns of `shard`: a renewal must not wait for a commit.
+CREATE TABLE lease (
+    shard integer PRIMARY KEY,
+    owner text NOT NULL,
+    epoch bigint NOT NULL, -- of the shard when it was taken
+    until timestamptz NOT NULL
+) WITH (fillfactor = 50);

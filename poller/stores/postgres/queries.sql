@@ -1,0 +1,257 @@
+-- name: look_up
+-- For the places in :keys (24 bytes each: id, state) that are not known exactly: the states of the id under the day itself, the
+-- day before and the day after, one row each; a row of nulls where there is none. The hottest statement of the program: one
+-- blob is bound instead of thousands of values, and a page of known rows returns nothing. LIMIT and OFFSET keep the planner
+-- from joining whole days.
+SELECT place.i, other.day, other.state
+FROM (
+    SELECT i, substr(%(keys)b, i * 24 + 1, 16) AS id, substr(%(keys)b, i * 24 + 17, 8) AS state
+    FROM generate_series(0, %(count)s::integer - 1) AS i
+) AS place
+LEFT JOIN LATERAL (
+    SELECT day, state FROM seen
+    WHERE (day & 63) = ANY (ARRAY[(%(day)s::integer - 1) & 63, %(day)s::integer & 63, (%(day)s::integer + 1) & 63])
+    AND day = ANY (ARRAY[%(day)s::integer - 1, %(day)s::integer, %(day)s::integer + 1]) AND id = place.id
+    OFFSET 0
+) AS other ON true
+WHERE (
+    SELECT true FROM seen
+    WHERE (day & 63) = (%(day)s::integer & 63) AND day = %(day)s::integer AND id = place.id AND state = place.state
+    LIMIT 1
+) IS NULL;
+
+-- name: remember
+-- In the order of the key: neighbours share pages, and two writers cannot wait for each other in turns.
+WITH fresh AS (
+    INSERT INTO seen (day, id, state, seq)
+    SELECT day, substr(%(keys)b, n::integer * 24 - 23, 16), substr(%(keys)b, n::integer * 24 - 7, 8), seq
+    FROM unnest(%(days)t::integer[], %(seqs)t::bigint[]) WITH ORDINALITY AS key (day, seq, n)
+    ORDER BY 1, 2, 3, n
+    ON CONFLICT DO NOTHING
+    RETURNING day
+)
+INSERT INTO seen_count (shard, day, rows) SELECT %(shard)s, day, count(*) FROM fresh GROUP BY day
+ON CONFLICT (shard, day) DO UPDATE SET rows = seen_count.rows + excluded.rows;
+
+-- name: read_shard
+SELECT epoch, seq, chain FROM shard WHERE number = %(shard)s FOR UPDATE;
+
+-- name: kept_bytes
+-- What is kept, not what the files take: those do not shrink when rows go. A row of `seen` takes about 160 bytes with its key.
+SELECT ((SELECT coalesce(sum(log_bytes), 0) FROM shard)
+    + (SELECT coalesce(sum(rows), 0) FROM seen_count) * 160
+    + (SELECT coalesce(sum(size), 0) FROM retry))::bigint;
+
+-- name: hold
+INSERT INTO shard (number, epoch, seq, chain) VALUES (%(shard)s, 1, 0, '')
+ON CONFLICT (number) DO UPDATE SET epoch = shard.epoch + 1
+RETURNING epoch, seq, chain;
+
+-- name: move_shard
+UPDATE shard SET seq = %(seq)s, chain = %(chain)b, log_bytes = log_bytes + %(bytes)s WHERE number = %(shard)s;
+
+-- name: append
+INSERT INTO segment (shard, first, last, chain, at, data, recorded_bytes)
+VALUES (%(shard)s, %(first)s, %(last)s, %(chain)b, %(at)s, %(data)b, %(recorded_bytes)s);
+
+-- name: segments_after
+-- As many as fit, and at least one. `data` is fetched only for those.
+SELECT first, last, chain, at, data, recorded_bytes FROM (
+    SELECT lot.*, row_number() OVER place AS place, sum(recorded_bytes) OVER place AS size
+    FROM (SELECT * FROM segment WHERE shard = %(shard)s AND last > %(seq)s ORDER BY last LIMIT 1000) AS lot
+    WINDOW place AS (ORDER BY last)
+) AS sized
+WHERE place = 1 OR size <= %(max_bytes)s
+ORDER BY last;
+
+-- name: segment_ends
+SELECT EXISTS (SELECT FROM segment WHERE shard = %(shard)s AND last = %(seq)s AND chain = %(chain)b)
+    OR EXISTS (SELECT FROM shard WHERE number = %(shard)s AND seq = %(seq)s AND chain = %(chain)b);
+
+-- name: find_event
+SELECT first, last, chain, at, data, recorded_bytes
+FROM segment, (
+    SELECT max(seq) AS seq FROM seen
+    WHERE (day & 63) = ANY (ARRAY[(%(day)s::integer - 1) & 63, %(day)s::integer & 63, (%(day)s::integer + 1) & 63])
+    AND day = ANY (ARRAY[%(day)s::integer - 1, %(day)s::integer, %(day)s::integer + 1]) AND id = %(id)b AND seq > 0
+) AS newest
+WHERE shard = %(shard)s AND last >= newest.seq AND first <= newest.seq ORDER BY last LIMIT 1;
+
+-- name: backlog
+SELECT coalesce(sum(last - first + 1), 0)::bigint, min(at) FROM segment WHERE shard = %(shard)s AND last > %(seq)s;
+
+-- name: checkpoints
+SELECT source, endpoint, ask, value FROM checkpoint WHERE source = coalesce(%(source)s::text, source);
+
+-- name: write_checkpoint
+INSERT INTO checkpoint (source, endpoint, ask, value) VALUES (%(source)s, %(endpoint)s, %(ask)s, %(value)b)
+ON CONFLICT (source, endpoint, ask) DO UPDATE SET value = excluded.value;
+
+-- name: position
+SELECT seq, chain FROM position WHERE sink = %(sink)s AND shard = %(shard)s;
+
+-- name: positions
+SELECT sink, shard, seq, chain FROM position;
+
+-- name: write_position
+INSERT INTO position (sink, shard, seq, chain) VALUES (%(sink)s, %(shard)s, %(seq)s, %(chain)b)
+ON CONFLICT (sink, shard) DO UPDATE SET seq = excluded.seq, chain = excluded.chain;
+
+-- name: write_done
+UPDATE position SET done = %(done)t::int8multirange WHERE sink = %(sink)s AND shard = %(shard)s;
+
+-- name: done
+SELECT number FROM position, unnest(done) AS run, generate_series(lower(run), upper(run) - 1) AS number
+WHERE sink = %(sink)s AND shard = %(shard)s AND number > seq ORDER BY number;
+
+-- name: keep_retry
+INSERT INTO retry (sink, shard, seq, key, due, size, attempts, step, first, reason, error, event)
+VALUES (%(sink)s, %(shard)s, %(seq)s, %(key)b, %(due)s, %(size)s, %(attempts)s, %(step)s, %(first)s, %(reason)s, %(error)b, %(event)b)
+ON CONFLICT (sink, shard, seq) DO UPDATE SET
+    key = excluded.key, due = excluded.due, size = excluded.size, attempts = excluded.attempts, step = excluded.step,
+    first = excluded.first, reason = excluded.reason, error = excluded.error, event = excluded.event;
+
+-- name: retry_due
+UPDATE retry SET due = put_off.due FROM unnest(%(seqs)t::bigint[], %(dues)t::float8[]) AS put_off (seq, due)
+WHERE retry.sink = %(sink)s AND retry.shard = %(shard)s AND retry.seq = put_off.seq;
+
+-- name: drop_retry
+DELETE FROM retry WHERE sink = %(sink)s AND shard = %(shard)s AND seq = ANY (%(seqs)t::bigint[]);
+
+-- name: places
+SELECT seq, key, due, size FROM retry WHERE sink = %(sink)s AND shard = %(shard)s ORDER BY seq;
+
+-- name: retries
+SELECT sink, shard, seq, event, attempts, step, first, due, reason, error FROM retry
+WHERE sink = %(sink)s AND shard = %(shard)s AND seq = ANY (%(seqs)t::bigint[]) ORDER BY seq;
+
+-- name: retrying
+SELECT sink, shard, count(*) FROM retry GROUP BY sink, shard;
+
+-- name: add_dead_record
+INSERT INTO dead_record (id, source, endpoint, ask, reason, error, raw, utc_offset, at)
+VALUES (%(id)s, %(source)s, %(endpoint)s, %(ask)s, %(reason)s, %(error)b, %(raw)b, %(offset)s, %(at)s)
+ON CONFLICT DO NOTHING;
+
+-- name: add_dead_event
+INSERT INTO dead_event (id, sink, shard, seq, reason, error, event, at)
+VALUES (%(id)s, %(sink)s, %(shard)s, %(seq)s, %(reason)s, %(error)b, %(event)b, %(at)s)
+ON CONFLICT DO NOTHING;
+
+-- name: close_dead_records
+DELETE FROM dead_record WHERE id = ANY (%(ids)s::text[]);
+
+-- name: close_dead_events
+DELETE FROM dead_event WHERE id = ANY (%(ids)s::text[]);
+
+-- name: dead_records
+SELECT id, source, endpoint, ask, reason, error, raw, utc_offset, at FROM dead_record ORDER BY at, id COLLATE "C";
+
+-- name: dead_events
+SELECT id, sink, shard, seq, reason, error, event, at FROM dead_event
+WHERE sink = coalesce(%(sink)s::text, sink) ORDER BY at, id COLLATE "C";
+
+-- name: expire_segments
+-- Behind every position of its shard, and neither the newest one of the shard nor one at which a position points: those prove
+-- the chain. How many went.
+WITH gone AS (
+    DELETE FROM segment WHERE shard = %(shard)s AND last IN (
+        SELECT s.last FROM segment AS s
+        WHERE s.shard = %(shard)s AND s.last < %(passed)s AND s.at < %(before)s
+        AND NOT EXISTS (SELECT FROM position AS p WHERE p.shard = s.shard AND p.seq = s.last)
+        AND s.last < (SELECT max(last) FROM segment WHERE shard = %(shard)s)
+        ORDER BY s.last LIMIT %(limit)s
+    )
+    RETURNING octet_length(data) AS size
+), left_over AS (
+    UPDATE shard SET log_bytes = log_bytes - (SELECT coalesce(sum(size), 0) FROM gone) WHERE number = %(shard)s
+)
+SELECT count(*) FROM gone;
+
+-- name: oldest_day
+SELECT day FROM seen WHERE day < %(before)s ORDER BY day LIMIT 1;
+
+-- name: rows_of_part
+-- What the part of a day holds of days that have expired.
+SELECT coalesce(sum(rows), 0)::bigint FROM seen_count
+WHERE (day & 63) = (%(day)s::integer & 63) AND day < %(before)s;
+
+-- name: newest_of_part
+SELECT max(day) FROM seen WHERE (day & 63) = (%(day)s::integer & 63);
+
+-- name: forget_counts
+DELETE FROM seen_count WHERE (day & 63) = (%(day)s::integer & 63) AND day < %(before)s;
+
+-- name: expire_seen
+-- The first of a day, in the order of the key. How many went.
+WITH gone AS (
+    DELETE FROM seen WHERE (day & 63) = (%(day)s::integer & 63) AND day = %(day)s AND (id, state) IN (
+        SELECT id, state FROM seen WHERE (day & 63) = (%(day)s::integer & 63) AND day = %(day)s
+        ORDER BY id, state LIMIT %(limit)s
+    )
+    RETURNING day
+), counted AS (
+    INSERT INTO seen_count (shard, day, rows) SELECT -1, %(day)s, -count(*) FROM gone
+    ON CONFLICT (shard, day) DO UPDATE SET rows = seen_count.rows + excluded.rows
+)
+SELECT count(*) FROM gone;
+
+-- name: forget_positions
+DELETE FROM position WHERE sink = %(sink)s RETURNING 1;
+
+-- name: forget_retries
+DELETE FROM retry WHERE sink = %(sink)s RETURNING 1;
+
+-- name: forget_dead_events
+DELETE FROM dead_event WHERE sink = %(sink)s RETURNING 1;
+
+-- name: forget_checkpoints
+DELETE FROM checkpoint WHERE source = %(source)s RETURNING 1;
+
+-- name: get_meta
+SELECT value FROM meta WHERE name = %(name)s;
+
+-- name: put_meta
+INSERT INTO meta (name, value) VALUES (%(name)s, %(value)b) ON CONFLICT (name) DO UPDATE SET value = excluded.value RETURNING 1;
+
+-- name: drop_meta
+DELETE FROM meta WHERE name = %(name)s RETURNING 1;
+
+-- name: facts
+SELECT (SELECT coalesce(sum(rows), 0) FROM seen_count)::bigint, (SELECT count(*) FROM dead_record), (SELECT count(*) FROM dead_event);
+
+-- name: take_lease
+-- Free, lapsed, or ours already.
+INSERT INTO lease (shard, owner, epoch, until)
+VALUES (%(shard)s, %(owner)s, 0, clock_timestamp() + make_interval(secs => %(seconds)s))
+ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, until = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE lease.until <= clock_timestamp() OR lease.owner = excluded.owner
+RETURNING shard;
+
+-- name: mark_lease
+UPDATE lease SET epoch = %(epoch)s, until = clock_timestamp() + make_interval(secs => %(seconds)s) WHERE shard = %(shard)s
+RETURNING 1;
+
+-- name: renew_leases
+-- Also one that lapsed, as long as nobody took it: the epoch tells.
+UPDATE lease SET until = clock_timestamp() + make_interval(secs => %(seconds)s)
+FROM unnest(%(shards)t::integer[], %(epochs)t::bigint[]) AS held (shard, epoch)
+WHERE lease.shard = held.shard AND lease.epoch = held.epoch AND lease.owner = %(owner)s
+RETURNING lease.shard;
+
+-- name: release_leases
+DELETE FROM lease USING unnest(%(shards)t::integer[], %(epochs)t::bigint[]) AS held (shard, epoch)
+WHERE lease.shard = held.shard AND lease.epoch = held.epoch AND lease.owner = %(owner)s
+RETURNING 1;
+
+-- name: leases
+SELECT shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease ORDER BY shard;
+
+-- name: create_store
+INSERT INTO store (shards) VALUES (%(shards)s) ON CONFLICT DO NOTHING RETURNING 1;
+
+-- name: shards
+SELECT shards FROM store;
+
+-- name: read_only
+SELECT current_setting('transaction_read_only') = 'on';

@@ -1,0 +1,123 @@
+"""What each reading call asks, and rows as values."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from poller.model import DeadEvent, DeadRecord, Event, Place, Position, Retry, SeenKey, Segment, Sighting
+from poller.protocols import Facts
+from poller.stores.postgres.database import Database, Row
+from poller.stores.postgres.pool import Session
+from poller.stores.postgres.queries import SQL
+from poller.stores.postgres.values import array, to_text
+
+_decode = msgspec.msgpack.Decoder(Event).decode
+
+
+async def look_up(database: Database, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
+    """One statement for each day, all in one round trip."""
+    days: dict[int, list[int]] = {}
+    for index, key in enumerate(keys):
+        days.setdefault(key.day, []).append(index)
+    bounds = [
+        {"day": day, "count": len(indexes), "keys": b"".join([keys[index].id + keys[index].state for index in indexes])}
+        for day, indexes in days.items()
+    ]
+    found: dict[int, Sighting] = {}
+    if not keys:
+        return found
+    for (day, indexes), rows in zip(days.items(), await _look_up_days(database, bounds), strict=True):
+        found.update(_sightings(day, indexes, keys, rows))
+    return found
+
+
+async def _look_up_days(database: Database, bounds: Sequence[Mapping[str, object]]) -> list[list[Row]]:
+    async def work(session: Session) -> list[list[Row]]:
+        connection = session.connection
+        if len(bounds) == 1:
+            return [await (await connection.execute(SQL["look_up"], bounds[0], binary=True)).fetchall()]
+        async with connection.pipeline():
+            cursors = [await connection.execute(SQL["look_up"], bound, binary=True) for bound in bounds]
+        return [await cursor.fetchall() for cursor in cursors]
+
+    return await database.call(work)
+
+
+def _sightings(day: int, indexes: Sequence[int], keys: Sequence[SeenKey], rows: Sequence[Row]) -> dict[int, Sighting]:
+    """Rows: (place, day, state), for each place all states of its id under the three days; (place, null, null) where there is none."""
+    found: dict[int, Sighting] = {}
+    known: dict[int, dict[int, set[bytes]]] = {}
+    for place, where, state in rows:
+        if where is None:
+            found[indexes[place]] = Sighting(day, 0)
+        else:
+            known.setdefault(indexes[place], {}).setdefault(where, set()).add(state)
+    for index, states in known.items():
+        if not any(keys[index].state in group for group in states.values()):
+            nearest = min(states, key=lambda where: (abs(where - day), where))  # the earlier one first
+            found[index] = Sighting(nearest, len(set().union(*states.values())))
+    return found
+
+
+async def segments_after(database: Database, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+    """Oldest first."""
+    rows = await database.rows("segments_after", shard=shard, seq=seq, max_bytes=max_bytes)
+    return [Segment(*row) for row in rows]
+
+
+async def holds(database: Database, shard: int, position: Position) -> bool:
+    """The beginning is always held."""
+    if position == Position():
+        return True
+    rows = await database.rows("segment_ends", shard=shard, seq=position.seq, chain=position.chain)
+    return bool(rows[0][0])
+
+
+async def retries(database: Database, sink: str, shard: int, seqs: Sequence[int]) -> list[Retry]:
+    """By number."""
+    wanted = array(seqs)
+    return [
+        Retry(
+            sink=name, shard=number, seq=seq, event=_decode(event), attempts=attempts, step=step, first=first, due=due,
+            reason=reason, error=to_text(error),
+        )
+        for name, number, seq, event, attempts, step, first, due, reason, error in await database.rows(
+            "retries", sink=sink, shard=shard, seqs=wanted
+        )
+    ]  # fmt: skip
+
+
+async def places(database: Database, sink: str, shard: int) -> list[Place]:
+    """By number."""
+    rows = await database.rows("places", sink=sink, shard=shard)
+    return [Place(seq, to_text(key), due, size) for seq, key, due, size in rows]
+
+
+async def dead_records(database: Database) -> list[DeadRecord]:
+    """Oldest first."""
+    return [
+        DeadRecord(
+            id=dead, source=source, endpoint=endpoint, ask=ask, reason=reason, error=to_text(error), raw=raw,
+            offset=offset, at=at,
+        )
+        for dead, source, endpoint, ask, reason, error, raw, offset, at in await database.rows("dead_records")
+    ]  # fmt: skip
+
+
+async def dead_events(database: Database, sink: str | None) -> list[DeadEvent]:
+    """Oldest first."""
+    return [
+        DeadEvent(
+            id=dead, sink=name, shard=shard, seq=seq, reason=reason, error=to_text(error), event=_decode(event), at=at
+        )
+        for dead, name, shard, seq, reason, error, event, at in await database.rows("dead_events", sink=sink)
+    ]
+
+
+async def facts(database: Database) -> Facts:
+    """From counts that the writes keep: flat in the size of the store."""
+    ((kept,),) = await database.rows("kept_bytes")
+    ((seen, records, events),) = await database.rows("facts")
+    return Facts(
+        bytes=kept, limit_bytes=database.config.max_bytes, seen_ids=seen, dead_records=records, dead_events=events
+    )

@@ -1,0 +1,196 @@
+"""The store in a PostgreSQL database. What is written is in `writes.py` and `expiry.py`, what is read in `reads.py`."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+import anyio
+
+from poller.model import (
+    Attempted,
+    CheckpointKey,
+    DeadEvent,
+    DeadRecord,
+    Healing,
+    Held,
+    PageCommit,
+    Place,
+    Position,
+    Retry,
+    SeenKey,
+    Segment,
+    Sighting,
+)
+from poller.protocols import Facts
+from poller.stores.postgres import expiry, leases, reads, writes
+from poller.stores.postgres.database import Database, Statement, fetch
+from poller.stores.postgres.faults import Gone
+from poller.stores.postgres.leases import Lease
+from poller.stores.postgres.pool import Session
+from poller.stores.postgres.values import to_bytes, to_text
+
+
+class PostgresStore:
+    """Any number of processes may use one database; each write compares what its writer believes."""
+
+    kind = "postgres"
+
+    def __init__(self, database: Database, shards: int, prepare: Callable[[Database], Awaitable[object]]) -> None:
+        """`prepare`: makes the tables anew where they were dropped under a running program."""
+        self._database = database
+        self._prepare = prepare
+        self.shards = shards
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        with anyio.CancelScope(shield=True):  # closing a connection waits for nobody
+            await self._database.pool.close()
+
+    async def hold(self, shard: int) -> Held:
+        """Makes the tables anew where the database was emptied."""
+        try:
+            rows = await self._database.rows("hold", shard=shard)
+        except Gone:
+            await self._prepare(self._database)
+            rows = await self._database.rows("hold", shard=shard)
+        ((epoch, seq, chain),) = rows
+        return Held(shard, epoch, Position(seq, chain))
+
+    async def claim(self, shard: int, owner: str, seconds: float) -> Held | None:
+        """None: somebody else has it."""
+        return await leases.claim(self._database, shard, owner, seconds)
+
+    async def renew(self, owner: str, held: Collection[Held], seconds: float) -> frozenset[int]:
+        """The shards that are still the owner's."""
+        return await leases.renew(self._database, owner, held, seconds)
+
+    async def release(self, owner: str, held: Collection[Held]) -> None:
+        """Nothing happens to what is somebody else's by now."""
+        await leases.release(self._database, owner, held)
+
+    async def leases(self) -> list[Lease]:
+        """By shard."""
+        return await leases.leases(self._database)
+
+    async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:  # noqa: ARG002 ids name their source, so one table serves
+        """One round trip."""
+        return await reads.look_up(self._database, keys)
+
+    async def commit_page(self, held: Held, page: PageCommit) -> Held:
+        """Two round trips. Raises StoreFull at the configured limit too."""
+        last = held.last
+
+        def build() -> Sequence[Statement]:
+            nonlocal last
+            last, statements = writes.commit_page(held, page)
+            return statements
+
+        await self._database.write(held, build, room=True)
+        return Held(held.shard, held.epoch, last)
+
+    async def delivered(self, held: Held, sink: str, position: Position, dead: Sequence[DeadEvent] = ()) -> None:
+        """Also when the store is at its limit."""
+        await self._database.write(held, lambda: writes.delivered(held, sink, position, dead))
+
+    async def attempted(self, held: Held, sink: str, attempted: Attempted) -> None:
+        """Also when the store is at its limit."""
+        await self._database.write(held, lambda: writes.attempted(held, sink, attempted))
+
+    async def heal(self, held: Held, healing: Healing) -> Held:
+        """The epoch stays."""
+        await self._database.write(held, lambda: writes.heal(held, healing))
+        return Held(held.shard, held.epoch, healing.last)
+
+    async def expire(
+        self, *, log_before: float, seen_before_day: int, limit: int, sinks: Collection[str] | None = None
+    ) -> int:
+        """Segments first. Days of many seen ids go whole, all their rows counted, even where those are more than `limit`."""
+        gone = await expiry.expire_segments(self._database, log_before, limit, sinks)
+        return gone + await expiry.expire_seen(self._database, seen_before_day, limit - gone)
+
+    async def forget_sink(self, sink: str) -> bool:
+        """Removes its positions, what was noted behind them, its retries and dead events."""
+
+        async def work(session: Session) -> bool:
+            gone = 0
+            async with session.transaction() as connection:
+                for name in ("forget_positions", "forget_retries", "forget_dead_events"):
+                    gone += len(await fetch(connection, name, {"sink": sink}))
+            return gone > 0
+
+        return await self._database.call(work)
+
+    async def forget_source(self, source: str) -> bool:
+        """Removes its checkpoints."""
+        return bool(await self._database.rows("forget_checkpoints", source=source))
+
+    async def put_meta(self, name: str, value: str | None) -> None:
+        """None removes it."""
+        if value is None:
+            await self._database.rows("drop_meta", name=name)
+        else:
+            await self._database.rows("put_meta", name=name, value=to_bytes(value))
+
+    async def get_meta(self, name: str) -> str | None:
+        """None where there is none."""
+        rows = await self._database.rows("get_meta", name=name)
+        return to_text(rows[0][0]) if rows else None
+
+    async def checkpoints(self, source: str | None = None) -> dict[CheckpointKey, bytes]:
+        """All, or one source's."""
+        rows = await self._database.rows("checkpoints", source=source)
+        return {CheckpointKey(name, endpoint, ask): value for name, endpoint, ask, value in rows}
+
+    async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """`max_bytes` counts the bodies before compression; at most 1,000 at a time."""
+        return await reads.segments_after(self._database, shard, seq, max_bytes)
+
+    async def holds(self, shard: int, position: Position) -> bool:
+        """Also true for the end of the log after a healing, where no segment ends."""
+        return await reads.holds(self._database, shard, position)
+
+    async def find_event(self, shard: int, key: SeenKey) -> Segment | None:
+        """None when it was never published or is no longer kept."""
+        rows = await self._database.rows("find_event", shard=shard, day=key.day, id=key.id)
+        return Segment(*rows[0]) if rows else None
+
+    async def position(self, sink: str, shard: int) -> Position | None:
+        """None: it has none yet."""
+        rows = await self._database.rows("position", sink=sink, shard=shard)
+        return Position(*rows[0]) if rows else None
+
+    async def positions(self) -> dict[tuple[str, int], Position]:
+        """Removed sinks included."""
+        rows = await self._database.rows("positions")
+        return {(sink, shard): Position(seq, chain) for sink, shard, seq, chain in rows}
+
+    async def done(self, sink: str, shard: int) -> tuple[int, ...]:
+        """Ascending, behind the position."""
+        return tuple(number for (number,) in await self._database.rows("done", sink=sink, shard=shard))
+
+    async def places(self, sink: str, shard: int) -> list[Place]:
+        """By number."""
+        return await reads.places(self._database, sink, shard)
+
+    async def retries(self, sink: str, shard: int, seqs: Sequence[int]) -> list[Retry]:
+        """By number."""
+        return await reads.retries(self._database, sink, shard, seqs)
+
+    async def retrying(self) -> dict[tuple[str, int], int]:
+        """By sink and shard."""
+        return {(sink, shard): count for sink, shard, count in await self._database.rows("retrying")}
+
+    async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
+        """From the index alone."""
+        ((count, oldest),) = await self._database.rows("backlog", shard=shard, seq=seq)
+        return count, oldest
+
+    async def dead_records(self) -> list[DeadRecord]:
+        """Oldest first."""
+        return await reads.dead_records(self._database)
+
+    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
+        """Oldest first."""
+        return await reads.dead_events(self._database, sink)
+
+    async def facts(self) -> Facts:
+        """`bytes`: what is kept, not what the database's files take."""
+        return await reads.facts(self._database)

@@ -1,0 +1,50 @@
+"""How the conformance suite opens, copies and empties the PostgreSQL store: a database for each test, copies by the server."""
+
+import itertools
+import os
+from pathlib import Path
+
+import psycopg
+from postgres_server import running
+
+from poller.stores.postgres import Config, PostgresStore, open_store
+
+FIXTURE = "postgres_server"
+"""What has to run before a harness is made."""
+_numbers = itertools.count(1)
+
+
+class Harness:
+    def __init__(self, _folder: Path) -> None:
+        self.server = running()
+        self.name = f"store_{os.getpid()}_{next(_numbers)}"
+        self.store: PostgresStore | None = None
+        self.server.clone(self.server.template, self.name)
+
+    @property
+    def config(self) -> Config:
+        given = {"dsn": self.server.dsn(self.name), "connections": 2}
+        return Config.model_validate(given, context={"literals": True})
+
+    async def open(self) -> PostgresStore:
+        self.store = await open_store(self.config)
+        return self.store
+
+    async def reopen(self) -> PostgresStore:
+        await self.close()
+        return await self.open()
+
+    async def close(self) -> None:
+        assert self.store is not None
+        await self.store.close()
+
+    def copy(self, name: str) -> None:
+        self.server.clone(self.name, f"{self.name}_{name}".replace("-", "_"))
+
+    def restore(self, name: str) -> None:
+        self.server.drop(self.name)
+        self.server.clone(f"{self.name}_{name}".replace("-", "_"), self.name)
+
+    def empty(self) -> None:
+        with psycopg.connect(self.server.dsn(self.name), autocommit=True) as connection:
+            connection.execute("DROP SCHEMA poller CASCADE")

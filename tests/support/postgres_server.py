@@ -1,0 +1,166 @@
+"""A PostgreSQL server of the tests' own: a new cluster in a folder of its own, on a free port, stopped at the end."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from poller.stores.postgres import Config, migrate
+
+PASSWORD = "of-the-tests"
+_SETTINGS = """
+listen_addresses = '127.0.0.1'
+max_connections = 60
+shared_buffers = 32MB
+fsync = off
+full_page_writes = off
+log_min_messages = warning
+lc_messages = 'C'
+"""
+"""`fsync = off`: a killed server loses nothing by it, only a machine that loses power does."""
+
+
+def folder_of_programs() -> Path | None:
+    """Where the server's programs are; None: not installed. The newest one counts."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
+    linked = shutil.which("initdb")
+    found = [*packaged, *([Path(linked).resolve().parent] if linked else [])]
+    return next((path for path in found if (path / "postgres").exists() and (path / "pg_ctl").exists()), None)
+
+
+def missing() -> str:
+    """What keeps the server from running here; empty: nothing."""
+    return (
+        "" if folder_of_programs() else "PostgreSQL 14 or newer is not installed (Debian: apt-get install postgresql)"
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One cluster. Root must not run a server, so root runs it as another user."""
+
+    template = "template_poller"
+
+    def __init__(self) -> None:
+        programs = folder_of_programs()
+        assert programs is not None
+        self._programs = programs
+        self.folder = Path(tempfile.mkdtemp(prefix="poller-postgres-", dir="/tmp"))
+        self.port = free_port()
+        self._user = _unprivileged() if os.geteuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(self.folder, self._user)
+        self._create()
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def dsn(
+        self, database: str = "postgres", *, user: str = "postgres", password: str = PASSWORD, port: int = 0
+    ) -> str:
+        """By TCP, with a password. `port`: another one, such as a proxy's."""
+        return f"postgresql://{user}:{password}@127.0.0.1:{port or self.port}/{database}"
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        options = f"-p {self.port} -k {self.folder}"
+        self._run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "-t", "60", "-o", options, "start")
+
+    def stop(self, *, how: str = "immediate") -> None:
+        """`immediate`: as killed; `fast`: as its owner ends it. No error when it does not run."""
+        self._run("pg_ctl", "-D", self.data, "-m", how, "-w", "-t", "60", "stop", check=False)
+
+    def sql(self, statement: LiteralString | psycopg.sql.Composed, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Runs one statement as the owner of everything."""
+        with psycopg.connect(self.dsn(database), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def clone(self, name: str, to: str) -> None:
+        """A copy of a database as it is now; whoever uses it is thrown out."""
+        self._throw_out(name)
+        self.sql(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(to), Identifier(name)))
+
+    def drop(self, name: str) -> None:
+        self.sql(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+
+    def make_template(self) -> None:
+        """A database with the schema in it: a copy is made in a tenth of a second."""
+        self.sql(SQL("CREATE DATABASE {}").format(Identifier(self.template)))
+        given = {"dsn": self.dsn(self.template)}
+        asyncio.run(migrate(Config.model_validate(given, context={"literals": True})))
+
+    def _throw_out(self, name: str) -> None:
+        self.sql(SQL("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {}").format(name))
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def settings(self, text: str) -> None:
+        """Adds to the configuration; counts from the next start."""
+        with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    def _create(self) -> None:
+        (self.folder / "password").write_text(PASSWORD, encoding="utf-8")
+        (self.folder / "password").chmod(0o644)
+        self._run(
+            "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "-N",
+            "--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile", self.folder / "password",
+        )  # fmt: skip
+        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(_SETTINGS)
+
+    def _run(self, program: str, *given: object, check: bool = True) -> None:
+        command = [str(self._programs / program), *map(str, given)]
+        with tempfile.TemporaryFile() as said:  # no pipe: the server would keep it open
+            done = subprocess.run(
+                command, user=self._user, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                check=False, timeout=120,
+            )  # fmt: skip
+            said.seek(0)
+            assert not check or done.returncode == 0, said.read().decode()
+
+
+def _unprivileged() -> str:
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in known)
+
+
+_running: list[Server] = []
+
+
+@contextmanager
+def run_server() -> Iterator[Server]:
+    """One for the whole run."""
+    server = Server()
+    try:
+        server.start()
+        server.make_template()
+        _running.append(server)
+        yield server
+    finally:
+        _running.clear()
+        server.remove()
+
+
+def running() -> Server:
+    """The one that the session's fixture started."""
+    return _running[0]

@@ -108,6 +108,10 @@ async def _look(database: Database) -> None:
             f"there is no store in the schema {database.config.schema_} of the database {database.dsn.shown} yet: "
             "`poller migrate` or `poller run` creates it"
         )
+    if names := migrations.missing(found):
+        raise StoreRefused(
+            f"the schema {database.config.schema_} lacks the migrations {', '.join(names)}: run `poller migrate`"
+        )
     await _check_rights(database, ["SELECT"])
     await _check_shards(database)
 

@@ -3,6 +3,7 @@
 The driver's own pool makes connections in the background and logs why it could not; here the caller has to be told.
 """
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -28,9 +29,12 @@ SELECT set_config('search_path', %(schema)s, false),
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false),
-    set_config('jit', 'off', false)
+    set_config('jit', 'off', false),
+    CASE WHEN strpos(version(), 'linux') > 0 THEN set_config('client_connection_check_interval', '1s', false) END
 """
-"""What was committed is durable before it is sent, whatever the role's default; a just-in-time compiler only slows these statements."""
+"""A server on Linux notices within a second that we are gone, and lets go of what it locked for us. What was committed is
+durable before it is sent, whatever the role's default. A just-in-time compiler only slows these statements.
+"""
 
 
 class Timing(Struct, frozen=True, kw_only=True):
@@ -79,6 +83,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._room = anyio.Semaphore(config.connections)
         self._closed = False
+        logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is raised as well
 
     async def close(self) -> None:
         """Those in use are closed by whoever uses them."""

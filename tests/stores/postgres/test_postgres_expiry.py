@@ -1,0 +1,82 @@
+"""Expired days of seen ids go whole where they are large, and never take a younger day with them."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+from postgres_server import Server
+from stores_content import DAY0, key
+
+from poller.model import PageCommit, Sighting
+from poller.stores.postgres import PostgresStore
+from poller.stores.postgres.expiry import WHOLE
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+
+@pytest.fixture
+async def store(open_one: Any) -> AsyncIterator[PostgresStore]:
+    opened = await open_one()
+    yield opened
+    await opened.close()
+
+
+async def remember(store: PostgresStore, day: int, count: int) -> None:
+    held = await store.hold(0)
+    await store.commit_page(held, PageCommit(seen=[(key(number, day=day), 0) for number in range(count)]))
+
+
+def size(server: Server, database: str, day: int) -> int:
+    """Bytes of the part that holds a day."""
+    statement = psycopg.sql.SQL("SELECT pg_relation_size({})").format(f"poller.seen_{day % 64}")
+    ((found,),) = server.sql(statement, database)
+    return int(found)
+
+
+async def test_a_large_day_goes_whole(store: PostgresStore, postgres_server: Server, database: str) -> None:
+    await remember(store, DAY0, WHOLE)
+    await remember(store, DAY0 + 1, 3)
+    assert size(postgres_server, database, DAY0) > 1_000_000
+    assert await store.expire(log_before=0, seen_before_day=DAY0, limit=10) == 0
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=10) == WHOLE
+    assert size(postgres_server, database, DAY0) == 0
+    assert (await store.facts()).seen_ids == 3
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=10) == 0
+
+
+async def test_a_younger_day_in_the_same_part_stays(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    await remember(store, DAY0, WHOLE)
+    await remember(store, DAY0 + 64, 2)
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 64, limit=WHOLE + 5) == WHOLE
+    assert size(postgres_server, database, DAY0) > 0
+    assert await store.look_up(0, [key(1, day=DAY0 + 64), key(1)]) == {1: Sighting(DAY0, 0)}
+    assert (await store.facts()).seen_ids == 2
+
+
+async def test_several_expired_days_of_one_part_go_together(store: PostgresStore) -> None:
+    await remember(store, DAY0, WHOLE)
+    await remember(store, DAY0 - 64, 5)
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=10) == WHOLE + 5
+    assert (await store.facts()).seen_ids == 0
+
+
+async def test_a_part_that_somebody_reads_loses_some_rows_and_goes_later(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    await remember(store, DAY0, WHOLE + 10)
+    async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as dump:
+        await dump.execute("SELECT count(*) FROM poller.seen")
+        assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=5) == 5
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=5) == WHOLE + 5
+    assert size(postgres_server, database, DAY0) == 0
+
+
+@pytest.mark.parametrize("day", [-1, -800_000, 0, 2_900_000])
+async def test_absurd_days_have_their_place(store: PostgresStore, day: int) -> None:
+    await remember(store, day, 3)
+    assert await store.look_up(0, [key(2, day=day + 1), key(9, day=day)]) == {1: Sighting(day, 0)}
+    assert await store.expire(log_before=0, seen_before_day=day + 1, limit=10) == 3
+    assert await store.look_up(0, [key(2, day=day)]) == {0: Sighting(day, 0)}

@@ -1,0 +1,221 @@
+"""Leases: at most one owner by the database's clock, and an epoch that ends the writes of the one before."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import hypothesis.strategies as st
+import psycopg
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from postgres_proxy import proxy
+from postgres_server import Server, running
+from stores_content import page
+
+from poller.errors import Outdated, StoreFault
+from poller.model import Held
+from poller.stores.postgres import Config, PostgresStore, open_store
+from poller.stores.postgres.leases import Leasing
+
+pytestmark = pytest.mark.postgres
+
+LEASE = 600.0
+"""Seconds: longer than any test, so that only `pass_time` ends one."""
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def store(open_one: Any) -> AsyncIterator[PostgresStore]:
+    opened = await open_one()
+    yield opened
+    await opened.close()
+
+
+def pass_time(server: Server, database: str, seconds: float) -> None:
+    """As if the database's clock went on."""
+    statement = psycopg.sql.SQL("UPDATE poller.lease SET until = until - make_interval(secs => {})").format(seconds)
+    server.sql(statement, database)
+
+
+async def taken(store: Leasing, shard: int, owner: str, seconds: float = LEASE) -> Held:
+    held = await store.claim(shard, owner, seconds)
+    assert held is not None
+    return held
+
+
+@pytest.mark.anyio
+async def test_one_owner_at_a_time(store: PostgresStore, postgres_server: Server, database: str) -> None:
+    first = await taken(store, 3, "a")
+    assert await store.claim(3, "b", LEASE) is None
+    (lease,) = await store.leases()
+    assert (lease.shard, lease.owner, lease.epoch) == (3, "a", first.epoch)
+    assert LEASE - 300 < lease.left <= LEASE
+    pass_time(postgres_server, database, LEASE)
+    second = await taken(store, 3, "b")
+    assert second.epoch == first.epoch + 1
+    with pytest.raises(Outdated):
+        await store.commit_page(first, page(first, [1]))
+    assert await store.renew("a", [first], LEASE) == frozenset()
+    assert (await store.commit_page(second, page(second, [1]))).last.seq == 1
+
+
+@pytest.mark.anyio
+async def test_a_lease_that_lapsed_is_renewed_while_nobody_took_it(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    held = [await taken(store, number, "a") for number in (0, 1, 2)]
+    pass_time(postgres_server, database, LEASE + 5)
+    assert [lease.left < 0 for lease in await store.leases()] == [True] * 3
+    await taken(store, 1, "b")
+    assert await store.renew("a", held, LEASE) == {0, 2}
+    assert await store.claim(0, "b", LEASE) is None
+
+
+@pytest.mark.anyio
+async def test_what_is_released_is_free_at_once(store: PostgresStore) -> None:
+    held = await taken(store, 0, "a")
+    await store.release("b", [held])
+    assert await store.claim(0, "b", LEASE) is None
+    await store.release("a", [held])
+    assert await store.leases() == []
+    other = await taken(store, 0, "b")
+    await store.release("a", [held])
+    assert [lease.owner for lease in await store.leases()] == ["b"]
+    assert other.epoch == held.epoch + 1
+
+
+@pytest.mark.anyio
+async def test_an_owner_that_takes_its_own_shard_again_ends_its_earlier_writes(store: PostgresStore) -> None:
+    """Its answer was lost, say, or an earlier process of that name still runs."""
+    first, second = await taken(store, 0, "a"), await taken(store, 0, "a")
+    assert second.epoch == first.epoch + 1
+    assert await store.renew("a", [first], LEASE) == frozenset()
+    assert await store.renew("a", [second], LEASE) == {0}
+
+
+@pytest.mark.anyio
+async def test_taking_a_shard_over_by_hand_ends_the_lease_too(store: PostgresStore) -> None:
+    held = await taken(store, 0, "a")
+    await store.hold(0)
+    with pytest.raises(Outdated):
+        await store.commit_page(held, page(held, [1]))
+
+
+@pytest.mark.anyio
+async def test_many_claim_and_one_gets_it(open_one: Any) -> None:
+    stores = [await open_one() for _ in range(4)]
+    for shard in range(4):
+        got = await asyncio.gather(*[one.claim(shard, f"replica-{n}", LEASE) for n, one in enumerate(stores)])
+        assert sum(held is not None for held in got) == 1
+    for one in stores:
+        await one.close()
+
+
+@pytest.mark.anyio
+async def test_a_renewal_does_not_wait_for_a_commit(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    held = await taken(store, 0, "a")
+    async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as other:
+        await other.execute("SELECT FROM poller.shard FOR UPDATE")
+        assert await store.renew("a", [held], LEASE) == {0}
+
+
+@pytest.mark.anyio
+async def test_a_claim_whose_answer_is_lost_can_be_made_again(open_one: Any, postgres_server: Server) -> None:
+    async with proxy(postgres_server.port) as between:
+        store = await open_one(port=between.port)
+        await store.positions()
+        between.lose("answer", 5)  # BEGIN, the lease, the epoch, the mark, COMMIT
+        with pytest.raises(StoreFault, match="while it committed"):
+            await store.claim(0, "a", LEASE)
+        assert (await taken(store, 0, "a")).epoch == 2
+        await store.close()
+
+
+class Leases(RuleBasedStateMachine):
+    """Three owners, time that passes, answers that get lost: whoever the rules call the owner can write, nobody else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.server = running()
+        self.database = f"leases_{os.getpid()}_{next(_numbers)}"
+        self.server.clone(self.server.template, self.database)
+        given = {"dsn": self.server.dsn(self.database), "connections": 2}
+        self.store = self.run(open_store(Config.model_validate(given, context={"literals": True})))
+        self.now = 0.0
+        self.epoch = 0
+        self.owner: str | None = None
+        self.until = 0.0
+        self.believed: dict[str, Held] = {}
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def teardown(self) -> None:
+        self.run(self.store.close())
+        self.loop.close()
+        self.server.drop(self.database)
+
+    OWNERS = st.sampled_from("abc")
+
+    @initialize()
+    def nobody(self) -> None:
+        assert self.run(self.store.leases()) == []
+
+    @rule(owner=OWNERS, answer_lost=st.booleans())
+    def claims(self, owner: str, *, answer_lost: bool) -> None:
+        free = self.owner in {None, owner} or self.now >= self.until
+        held = self.run(self.store.claim(0, owner, LEASE))
+        assert (held is not None) == free
+        if held is not None:
+            self.epoch += 1
+            assert held.epoch == self.epoch
+            self.owner, self.until = owner, self.now + LEASE
+            if answer_lost:
+                self.believed.pop(owner, None)
+            else:
+                self.believed[owner] = held
+
+    @rule(owner=OWNERS)
+    def renews(self, owner: str) -> None:
+        if owner in self.believed:
+            mine = self.owner == owner and self.believed[owner].epoch == self.epoch
+            assert self.run(self.store.renew(owner, [self.believed[owner]], LEASE)) == ({0} if mine else set())
+            if mine:
+                self.until = self.now + LEASE
+
+    @rule(owner=OWNERS)
+    def releases(self, owner: str) -> None:
+        if owner in self.believed:
+            mine = self.owner == owner and self.believed[owner].epoch == self.epoch
+            self.run(self.store.release(owner, [self.believed[owner]]))
+            if mine:
+                self.owner = None
+
+    @rule(seconds=st.sampled_from([LEASE / 3, LEASE / 2, LEASE + 1]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        pass_time(self.server, self.database, seconds)
+
+    @rule(owner=OWNERS)
+    def writes(self, owner: str) -> None:
+        if owner in self.believed:
+            held = self.believed[owner]
+            try:
+                self.believed[owner] = self.run(self.store.commit_page(held, page(held, [1])))
+                assert held.epoch == self.epoch
+            except Outdated:
+                assert held.epoch != self.epoch
+
+    @invariant()
+    def at_most_one_epoch_can_write(self) -> None:
+        assert sum(held.epoch == self.epoch for held in self.believed.values()) <= 1
+
+
+TestLeases = pytest.mark.usefixtures("postgres_server")(Leases.TestCase)
+TestLeases.settings = settings(max_examples=15, stateful_step_count=25)

@@ -1,0 +1,89 @@
+"""A TCP proxy before the database that counts round trips and loses what it is told to lose."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+
+class Proxy:
+    """`trips`: how often the client spoke after the server had. One connection at a time is what the counts are good for."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._turn: Literal["client", "server"] = "server"
+        self._lose: tuple[Literal["request", "answer"], int] | None = None
+        self.trips = 0
+        self.frozen = False
+        self.port = 0
+
+    def lose(self, what: Literal["request", "answer"], trip: int) -> None:
+        """From now on, in the `trip`-th round trip: cuts the connection before the server has it, or when the server has answered."""
+        self.trips = 0
+        self._lose = (what, trip)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, ours}
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(reader, ours, "client", writer))
+                group.create_task(self._pump(theirs, writer, "server", ours))
+        finally:
+            self._writers -= {writer, ours}
+            for one in (writer, ours):
+                one.close()
+
+    async def _pump(
+        self,
+        source: asyncio.StreamReader,
+        to: asyncio.StreamWriter,
+        who: Literal["client", "server"],
+        back: asyncio.StreamWriter,
+    ) -> None:
+        try:
+            while data := await source.read(65536):
+                if who == "client" and self._turn == "server":
+                    self.trips += 1
+                self._turn = who
+                if self._lost(who):
+                    break
+                if not self.frozen:
+                    to.write(data)
+                    await to.drain()
+        except ConnectionError:
+            pass
+        to.close()
+        back.close()
+
+    def _lost(self, who: Literal["client", "server"]) -> bool:
+        if self._lose is None:
+            return False
+        what, trip = self._lose
+        hit = self.trips == trip and who == ("client" if what == "request" else "server")
+        if hit:
+            self._lose = None
+        return hit
+
+    def cut(self) -> None:
+        """Ends all connections."""
+        for writer in self._writers:
+            writer.close()
+
+
+@asynccontextmanager
+async def proxy(target: int) -> AsyncIterator[Proxy]:
+    """Before the server at port `target`."""
+    one = Proxy(target)
+    server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
+    one.port = server.sockets[0].getsockname()[1]
+    try:
+        yield one
+    finally:
+        server.close()
+        one.cut()
+        async with asyncio.timeout(20):
+            await server.wait_closed()
+            while one._writers:  # noqa: ASYNC110 the connections' own tasks empty it
+                await asyncio.sleep(0.01)

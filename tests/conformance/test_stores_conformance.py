@@ -1,7 +1,7 @@
 """What every store must do. The subjects are found by folder; `tests/stores/<kind>/store_harness.py` says how to open one."""
 
 import pkgutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,12 @@ def marked(kind: str) -> Any:
 
 
 @pytest.fixture(params=[marked(kind) for kind in KINDS])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if fixture := fixture_of(request.param):
         request.getfixturevalue(fixture)
-    return harness_of(request.param, tmp_path)
+    made = harness_of(request.param, tmp_path)
+    yield made
+    made.remove()
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
-"""Random histories: the store in memory and the one in a file give the same answers, backups and emptied files included."""
+"""Random histories: the store in memory and each other one give the same answers, backups and emptied stores included."""
 
 import asyncio
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from stores_content import DAY0, dead_event, dead_record, key, retry, segment
@@ -17,7 +18,6 @@ from poller.kept import Attempted, LetterPlace, Which
 from poller.model import CheckpointKey, Healing, Held, PageCommit, Position, SeenKey
 from poller.segment import end
 
-KINDS = ("memory", "sqlite")
 NUMBERS = st.integers(0, 7)
 KEYS = st.builds(key, NUMBERS, state=st.integers(1, 3), day=st.integers(DAY0 - 3, DAY0 + 3))
 SEEN = st.lists(st.tuples(KEYS, st.integers(0, 12)), max_size=8)
@@ -28,11 +28,13 @@ SINKS = st.sampled_from(["kafka", "hook"])
 class Agreement(RuleBasedStateMachine):
     """Every rule does the same to both stores and compares what they said."""
 
+    kinds: ClassVar = ("memory", "sqlite")
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
-        self.harnesses = [harness_of(kind, Path(self.folder.name)) for kind in KINDS]
+        self.harnesses = [harness_of(kind, Path(self.folder.name)) for kind in self.kinds]
         self.held = Held(0, 0, Position())
         self.earlier: list[Held] = []
         self.ends: list[Position] = [Position()]
@@ -41,6 +43,8 @@ class Agreement(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.both("close")
+        for harness in self.harnesses:
+            harness.remove()
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
         self.folder.cleanup()
@@ -231,10 +235,14 @@ class Agreement(RuleBasedStateMachine):
         assert len({(f.seen_ids, f.dead_records, f.dead_events) for f in facts}) == 1
 
 
+class SharedAgreement(Agreement):
+    """The same with a database."""
+
+    kinds = ("memory", "postgres")
+
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(
-    max_examples=25,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestAgreement.settings = settings(patient, max_examples=25, stateful_step_count=25)
+TestSharedAgreement = pytest.mark.postgres(pytest.mark.usefixtures("postgres_server")(SharedAgreement.TestCase))
+TestSharedAgreement.settings = settings(patient, max_examples=12, stateful_step_count=25)

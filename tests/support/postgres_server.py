@@ -21,13 +21,15 @@ PASSWORD = "of-the-tests"
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
 max_connections = 60
-shared_buffers = 32MB
-fsync = off
-full_page_writes = off
 log_min_messages = warning
 lc_messages = 'C'
 """
-"""`fsync = off`: a killed server loses nothing by it, only a machine that loses power does."""
+_FAST = """
+shared_buffers = 32MB
+fsync = off
+full_page_writes = off
+"""
+"""A killed server loses nothing by it, only a machine that loses power does."""
 
 
 def folder_of_programs() -> Path | None:
@@ -56,7 +58,8 @@ class Server:
 
     template = "template_poller"
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """`durable`: as a server in use is; tests need not wait for the disk."""
         programs = folder_of_programs()
         assert programs is not None
         self._programs = programs
@@ -65,7 +68,7 @@ class Server:
         self._user = _unprivileged() if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self.folder, self._user)
-        self._create()
+        self._create(_SETTINGS if durable else _SETTINGS + _FAST)
 
     @property
     def data(self) -> Path:
@@ -118,7 +121,7 @@ class Server:
         with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
-    def _create(self) -> None:
+    def _create(self, settings: str) -> None:
         (self.folder / "password").write_text(PASSWORD, encoding="utf-8")
         (self.folder / "password").chmod(0o644)
         self._run(
@@ -126,7 +129,7 @@ class Server:
             "--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile", self.folder / "password",
         )  # fmt: skip
         with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(_SETTINGS)
+            file.write(settings)
 
     def _run(self, program: str, *given: object, check: bool = True) -> None:
         command = [str(self._programs / program), *map(str, given)]

@@ -32,3 +32,6 @@ class Harness:
     def empty(self) -> None:
         assert self.store is not None
         self.store.restore(MemoryStore(Config()))
+
+    def remove(self) -> None:
+        """Nothing is left behind."""

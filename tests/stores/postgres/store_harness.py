@@ -18,6 +18,7 @@ class Harness:
     def __init__(self, _folder: Path) -> None:
         self.server = running()
         self.name = f"store_{os.getpid()}_{next(_numbers)}"
+        self.copies: list[str] = []
         self.store: PostgresStore | None = None
         self.server.clone(self.server.template, self.name)
 
@@ -39,11 +40,16 @@ class Harness:
         await self.store.close()
 
     def copy(self, name: str) -> None:
-        self.server.clone(self.name, f"{self.name}_{name}".replace("-", "_"))
+        self.copies.append(f"{self.name}_{name}")
+        self.server.clone(self.name, self.copies[-1])
 
     def restore(self, name: str) -> None:
         self.server.drop(self.name)
-        self.server.clone(f"{self.name}_{name}".replace("-", "_"), self.name)
+        self.server.clone(f"{self.name}_{name}", self.name)
+
+    def remove(self) -> None:
+        for name in (self.name, *self.copies):
+            self.server.drop(name)
 
     def empty(self) -> None:
         with psycopg.connect(self.server.dsn(self.name), autocommit=True) as connection:

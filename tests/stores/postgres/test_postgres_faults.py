@@ -426,14 +426,8 @@ def end_backends(server: Server, database: str) -> None:
 
 def fails(server: Server, database: str, how: str) -> None:
     """Each new segment does this to its transaction."""
-    server.sql(
-        psycopg.sql.SQL(
-            "CREATE OR REPLACE FUNCTION public.fails() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
-            + how
-            + " RETURN NEW; END$$"
-        ),
-        database,
-    )
+    body = f"$$BEGIN {how} RETURN NEW; END$$"
+    server.sql(f"CREATE OR REPLACE FUNCTION public.fails() RETURNS trigger LANGUAGE plpgsql AS {body}", database)
     server.sql(
         "CREATE OR REPLACE TRIGGER fails BEFORE INSERT ON poller.segment FOR EACH ROW EXECUTE FUNCTION public.fails()",
         database,

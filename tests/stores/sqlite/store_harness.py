@@ -39,3 +39,6 @@ class Harness:
 
     def empty(self) -> None:
         self.path.unlink()
+
+    def remove(self) -> None:
+        """Nothing is left but files in its folder."""

@@ -1,0 +1,106 @@
+"""What the hot calls cost with PostgreSQL: `python benchmarks/bench_postgres.py [IDS…]` (default 100000 2000000).
+
+CPU is that of our process, a key; the wall clock counts a whole page of 1,000, server and disk included. Medians; the best
+stands in brackets. The server is one of our own, or that of
+`POLLER_BENCH_DSN`, whose schema `bench` is dropped.
+"""
+
+import asyncio
+import os
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psycopg
+from bench_store import DAYS, PAGE, ROUNDS, event, keys
+
+from poller.model import Held, PageCommit, SeenKey
+from poller.segment import pack
+from poller.stores.postgres import Config, PostgresStore, open_store
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
+from postgres_server import Server, missing
+
+Call = Callable[[list[SeenKey]], Awaitable[object]]
+
+
+async def measure(label: str, pages: list[list[SeenKey]], call: Call) -> None:
+    """Runs `call` for each page and prints what it cost."""
+    cpu, wall = [], []
+    for page in pages:
+        began, at = time.process_time(), time.perf_counter()
+        await call(page)
+        cpu.append((time.process_time() - began) / len(page) * 1e6)
+        wall.append((time.perf_counter() - at) * 1e3)
+    print(
+        f"  {label:34} CPU {statistics.median(cpu):5.2f} µs/key [{min(cpu):.2f}]"
+        f"   wall {statistics.median(wall):6.2f} ms/page [{min(wall):.2f}]",
+        flush=True,
+    )
+
+
+async def fill(store: PostgresStore, held: Held, rnd: random.Random, ids: int) -> list[list[SeenKey]]:
+    """Remembers `ids` ids; some pages of known ones."""
+    pages = []
+    for day in range(DAYS):
+        known = keys(rnd, 20_000 + day, ids // DAYS)
+        await store.commit_page(held, PageCommit(seen=[(key, 1) for key in known]))
+        pages += [rnd.sample(known, min(PAGE, len(known))) for _ in range(ROUNDS // DAYS)]
+    return pages
+
+
+async def bench(dsn: str, ids: int) -> None:
+    """One size."""
+    rnd = random.Random(1)
+    given = {"dsn": dsn, "schema": "bench"}
+    store = await open_store(Config.model_validate(given, context={"literals": True}))
+    try:
+        held = await store.hold(0)
+        known = await fill(store, held, rnd, ids)
+        print(f"{ids} ids")
+        await measure("known, any of 30 days", known, lambda page: store.look_up(0, page))
+        await measure("known, three records", [page[:3] for page in known], lambda page: store.look_up(0, page))
+        fresh = [keys(rnd, 20_000 + DAYS - 1, PAGE) for _ in range(ROUNDS)]
+        await measure("unknown", fresh, lambda page: store.look_up(0, page))
+
+        async def commit(page: list[SeenKey]) -> None:
+            nonlocal held
+            segment = pack([event(key) for key in page], held.last, time.time())
+            seen = [(key, segment.first + place) for place, key in enumerate(page)]
+            held = await store.commit_page(held, PageCommit(segment=segment, seen=seen))
+
+        await measure("insert new with a segment (packed)", fresh, commit)
+        began = time.perf_counter()
+        gone = await store.expire(log_before=0, seen_before_day=20_000 + DAYS // 2, limit=1 << 40)
+        print(f"  {gone} ids expired in {time.perf_counter() - began:.2f} s")
+    finally:
+        await store.close()
+
+
+def main() -> None:
+    """Each size in a schema of its own."""
+    given, server = os.environ.get("POLLER_BENCH_DSN"), None
+    if given is None and missing():
+        print(f"not measured: {missing()}")
+        return
+    if given is None:
+        server = Server(durable=True)
+        server.start()
+    try:
+        for size in [int(text) for text in sys.argv[1:]] or [100_000, 2_000_000]:
+            dsn = given or (server.dsn() if server else "")
+            asyncio.run(bench(dsn, size))
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("DROP SCHEMA bench CASCADE")
+    finally:
+        if server is not None:
+            server.remove()
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

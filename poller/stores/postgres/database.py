@@ -27,9 +27,9 @@ _TRIES = 5
 class Database:
     """Runs calls on the pool's connections."""
 
-    def __init__(self, config: Config, timing: Timing | None = None) -> None:
+    def __init__(self, config: Config, timing: Timing | None = None, *, looking: bool = False) -> None:
         self.config = config
-        self.dsn = Dsn(config)
+        self.dsn = Dsn(config, looking=looking)
         self.timing = timing or Timing()
         self.pool = Pool(config, self.dsn, self.timing)
 

@@ -23,7 +23,8 @@ _DEFAULTS: Mapping[str, str] = {
 class Dsn:
     """Where the database is and how to get in. Raises StoreRefused where that cannot be read."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, looking: bool = False) -> None:
+        """`looking`: a server that takes no writes will do."""
         text = config.dsn.reveal()
         try:
             given = {name: str(value) for name, value in conninfo_to_dict(text).items() if value is not None}
@@ -33,7 +34,7 @@ class Dsn:
                 "(a reserved character in the password as %XX), or host=… dbname=… user=… password=…"
             ) from None
         hosts = given.get("host", given.get("hostaddr", ""))
-        several = {"target_session_attrs": "read-write"} if "," in hosts else {}
+        several = {"target_session_attrs": "read-write"} if "," in hosts and not looking else {}
         self._whole = make_conninfo(**{**_DEFAULTS, **several, **given})
         self.shown = (
             f"{given.get('dbname') or given.get('user') or 'of the default name'} at {hosts or 'the local socket'}"

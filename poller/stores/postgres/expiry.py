@@ -13,7 +13,7 @@ from poller.stores.postgres.queries import SQL
 _SEGMENTS_AT_A_TIME = 500
 _SEEN_AT_A_TIME = 20_000
 WHOLE = 20_000
-"""A part of `seen` with at least so many rows, all expired, is emptied at once."""
+"""A part of `seen` with at least so many rows, all expired, is emptied at once, even where that is more than was asked for."""
 _PARTS = 64
 _LOCK_WAIT = "500ms"
 """Whoever needs the part waits behind us as long as we wait for it."""
@@ -62,7 +62,7 @@ async def expire_seen(database: Database, before: int, limit: int) -> int:
 async def _expire_day(database: Database, day: int, before: int, limit: int) -> int:
     bound: dict[str, object] = {"day": day, "before": before, "limit": limit}
     ((rows,),) = await database.rows("rows_of_part", **bound)
-    if rows >= WHOLE and await _empty_part(database, bound, day % _PARTS):
+    if (rows >= WHOLE or rows <= limit) and await _empty_part(database, bound, day % _PARTS):
         return int(rows)
     ((went,),) = await database.rows("expire_seen", **bound)
     return int(went)

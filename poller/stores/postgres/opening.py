@@ -60,7 +60,7 @@ async def migrate(config: Config) -> list[str]:
 
 
 async def _open(config: Config, timing: Timing | None, *, looking: bool) -> PostgresStore:
-    database = Database(config, timing)
+    database = Database(config, timing, looking=looking)
     try:
         await (_look(database) if looking else _prepare(database))
         return PostgresStore(database, config.shards, _look if looking else _prepare)
@@ -83,7 +83,9 @@ async def _migrate(database: Database) -> list[str]:
     await _check_writable(database)
     try:
         return await database.call(
-            partial(migrations.apply, dsn=database.dsn, schema=database.config.schema_),
+            partial(
+                migrations.apply, dsn=database.dsn, schema=database.config.schema_, patience=database.timing.migration
+            ),
             deadline=database.timing.migration,
         )
     except StoreRefused as error:

@@ -45,6 +45,13 @@ async def test_a_large_day_goes_whole(store: PostgresStore, postgres_server: Ser
     assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=10) == 0
 
 
+async def test_a_small_day_leaves_nothing_behind(store: PostgresStore, postgres_server: Server, database: str) -> None:
+    await remember(store, DAY0, 3)
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=2) == 2
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=2) == 1
+    assert postgres_server.sql("SELECT count(*) FROM poller.seen_count", database) == [(0,)]
+
+
 async def test_a_younger_day_in_the_same_part_stays(
     store: PostgresStore, postgres_server: Server, database: str
 ) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import anyio
+import psycopg
 import pytest
 from postgres_server import Server
 from psycopg.sql import SQL, Identifier
@@ -12,6 +14,7 @@ from stores_content import DAY0, key, page
 from poller.errors import StoreRefused
 from poller.model import PageCommit, Sighting
 from poller.stores.postgres import Config, migrate, migrations, obstacles, open_read, open_store, pending
+from poller.stores.postgres.pool import Timing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -71,6 +74,24 @@ async def test_several_replicas_start_at_once(
     assert postgres_server.sql("SELECT shards FROM poller.store", database) == [(16,)]
     for store in stores:
         await store.close()
+
+
+async def test_a_replica_waits_while_another_one_migrates(
+    config: Callable[..., Config], postgres_server: Server, database: str
+) -> None:
+    empty(postgres_server, database)
+    waits = psycopg.sql.SQL(
+        "SELECT true FROM pg_stat_activity WHERE datname = {} AND wait_event_type = 'Lock' AND now() - query_start > '300ms'"
+    ).format(database)
+    async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as other:
+        await other.execute(migrations.LOCK, {"schema": "poller"})
+        async with asyncio.TaskGroup() as group:
+            opening = group.create_task(open_store(config(), Timing(lock=0.05, statement=0.1)))
+            with anyio.fail_after(30):
+                while not postgres_server.sql(waits):  # noqa: ASYNC110 the server has no event to wait for
+                    await anyio.sleep(0.01)
+            await other.rollback()
+    await opening.result().close()
 
 
 async def test_a_schema_of_the_first_version_is_brought_up_to_date(

@@ -18,8 +18,9 @@ SCRIPTS = {file.stem: file.read_text(encoding="utf-8") for file in sorted(Path(_
 """By name, in their order."""
 NEWEST = len(SCRIPTS)
 
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('poller.migrations.' || %(schema)s, 0))"
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('poller.migrations.' || %(schema)s, 0))"
 """Of the whole database: several replicas may start at once."""
+_PATIENCE = "SELECT set_config('lock_timeout', %(wait)s, true), set_config('statement_timeout', %(wait)s, true)"
 _LEDGER = """
 CREATE TABLE migration (
     number integer PRIMARY KEY,
@@ -66,12 +67,16 @@ def missing(found: Version) -> list[str]:
     return list(SCRIPTS)[found.number :]
 
 
-async def apply(session: Session, dsn: Dsn, schema: str) -> list[str]:
-    """Applies what is missing, each file in a transaction of its own, under a lock; the names of what this call applied."""
+async def apply(session: Session, dsn: Dsn, schema: str, patience: float) -> list[str]:
+    """Applies what is missing, each file in a transaction of its own, under a lock; the names of what this call applied.
+
+    `patience`: seconds for one statement, and for another replica that is at it.
+    """
     done = []
     for number, name in enumerate(SCRIPTS, start=1):
         async with session.transaction() as connection:
-            await connection.execute(_LOCK, {"schema": schema})
+            await connection.execute(_PATIENCE, {"wait": f"{patience:.0f}s"})
+            await connection.execute(LOCK, {"schema": schema})
             found = await version(connection, dsn, schema)
             if found.number >= number:  # another replica was faster
                 continue

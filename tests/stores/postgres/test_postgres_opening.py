@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
+from docs_pages import blocks
 from postgres_server import Server
 from psycopg.sql import SQL, Identifier
 from stores_content import DAY0, key, page
@@ -175,6 +176,19 @@ async def test_a_role_that_may_not_create_tables_works_once_they_are_there(
     await store.commit_page(held, PageCommit(seen=[(key(number), 0) for number in range(20_000)]))
     assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=1) == 20_000
     assert await store.claim(1, "a", 30) is not None
+    await store.close()
+
+
+async def test_the_rights_that_the_documentation_grants_are_enough(
+    config: Callable[..., Config], postgres_server: Server, database: str, role: str
+) -> None:
+    (granting,) = [block.text for block in blocks("sql") if "GRANT USAGE" in block.text]
+    postgres_server.sql(granting.replace(" TO calls;", f" TO {role};"), database)
+    postgres_server.sql("CREATE TABLE poller.of_a_later_version (a int)", database)
+    store = await open_store(config(user=role, password=role))
+    held = await store.hold(0)
+    await store.commit_page(held, page(held, [1]))
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=1) == 1
     await store.close()
 
 

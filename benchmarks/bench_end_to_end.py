@@ -1,6 +1,8 @@
 """End to end on the real broker: FonoUC records → SQLite (synchronous=FULL) → Kafka, exactly once. CPU per event, truth checked.
 
-    .venv/bin/python benchmarks/bench_end_to_end.py [--records 200000] [--profile FILE]
+    .venv/bin/python benchmarks/bench_end_to_end.py [--records 200000] [--profile FILE] [--postgres]
+
+`--postgres`: with a PostgreSQL server of its own instead, one shard as SQLite has; the server's own work is not counted.
 
 Two runs of the program on one store: everything new, then everything known, in shifted pages and another order. Prints events
 per CPU-second (user + system of the poller's process and all its children, start-up taken off: the median of three runs that find
@@ -21,10 +23,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from multiprocessing import Event, Process, Queue
 from pathlib import Path
 
 from poller.simulate.broker import Broker
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
+from postgres_server import Server
 
 PAGE = 1_000
 SPAN = 36_000
@@ -104,11 +110,13 @@ def feed(records: int, begin: int, ports: "Queue[int]", second: object, stop: ob
 def configuration(folder: Path, port: int, bootstrap: str, begin: int) -> Path:
     """The daemon's configuration as JSON, which is YAML too."""
     path = folder / "poller.yaml"
+    sqlite = {"kind": "sqlite", "path": str(folder / "poller.db")}
+    postgres = {"kind": "postgres", "dsn": {"env": "BENCH_DSN"}, "shards": 1, "schema": f"bench_{folder.name}"}
     start = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(begin))
     path.write_text(
         json.dumps(
             {
-                "store": {"kind": "sqlite", "path": str(folder / "poller.db")},
+                "store": postgres if "BENCH_DSN" in os.environ else sqlite,
                 "server": {"listen": "127.0.0.1:0"},
                 "admin": {"socket": str(folder / "poller.sock")},
                 "log": {"format": "json", "level": "warning"},
@@ -173,11 +181,30 @@ async def published(bootstrap: str) -> Counter[str]:
 
 
 def main() -> None:
-    """Both runs, and the check."""
+    """On one store or the other."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--records", type=int, default=200_000)
     arguments.add_argument("--profile")
+    arguments.add_argument("--postgres", action="store_true")
     options = arguments.parse_args()
+    with postgres_server() if options.postgres else contextlib.nullcontext():
+        bench(options)
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[None]:
+    """Its address is in the environment meanwhile."""
+    server = Server(durable=True)
+    try:
+        server.start()
+        os.environ["BENCH_DSN"] = server.dsn()
+        yield
+    finally:
+        server.remove()
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Both runs, and the check."""
     begin = int(time.time()) - SPAN - 600
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -43,6 +43,7 @@ PLANTED = {
     "Simulators share nothing with what they test": ("poller/simulate/planted.py", "import poller.sources.mor"),
     "The Kafka client is the Kafka sink's own": ("poller/server.py", "import aiokafka"),
     "The database driver is the embedded store's own": ("poller/stores/memory.py", "import sqlite3"),
+    "The database client is the shared store's own": ("poller/stores/memory.py", "import psycopg"),
     "One way to the vendors, one to the daemon": ("poller/sources/mor/planted.py", "import httpx"),
     "One way to the webhooks": ("poller/stores/also.py", "import httpcore"),
     "Keys are used in one place": ("poller/stores/planted.py", "import cryptography"),

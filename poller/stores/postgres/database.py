@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
 
 import anyio
 import psycopg
 
 from poller.errors import Outdated, StoreFault, StoreFull
-from poller.model import Held
+from poller.model import Held, Position
 from poller.options import show_size
 from poller.stores.postgres.config import Config
 from poller.stores.postgres.dsn import Dsn
@@ -32,6 +33,7 @@ class Database:
         self.dsn = Dsn(config, looking=looking)
         self.timing = timing or Timing()
         self.pool = Pool(config, self.dsn, self.timing)
+        self._holders: dict[int, UUID] = {}
 
     async def call(self, work: Callable[[Session], Awaitable[T]], *, deadline: float | None = None) -> T:
         """Runs `work` on one connection; again where that changes nothing twice. Raises StoreFault, StoreRefused, Outdated."""
@@ -57,6 +59,11 @@ class Database:
 
         return await self.call(work)
 
+    def believe(self, shard: int, row: Row) -> Held:
+        """What a take-over found. From here on the writes of this process are the new holder's."""
+        epoch, seq, chain, self._holders[shard] = row
+        return Held(shard, epoch, Position(seq, chain))
+
     async def write(self, held: Held, build: Callable[[], Sequence[Statement]], *, room: bool = False) -> None:
         """One transaction for a shard in two round trips: compare under the row's lock, then everything and the commit.
 
@@ -70,7 +77,7 @@ class Database:
                 shard = await connection.execute(SQL["read_shard"], {"shard": held.shard}, binary=True)
                 limited = room and self.config.max_bytes is not None
                 kept = await connection.execute(SQL["kept_bytes"], binary=True) if limited else None
-            compare(held, await shard.fetchone())
+            compare(held, self._holders.get(held.shard), await shard.fetchone())
             if kept is not None:
                 self._check_room(await kept.fetchone())
             statements = build()
@@ -113,10 +120,12 @@ class Database:
         )
 
 
-def compare(held: Held, row: Row | None) -> None:
+def compare(held: Held, holder: UUID | None, row: Row | None) -> None:
     """Raises Outdated where the shard's row is not what the writer believes."""
-    if row != (held.epoch, held.last.seq, held.last.chain):
+    if row != (held.epoch, held.last.seq, held.last.chain, holder):
         found = "knows nothing of it" if row is None else f"has epoch {row[0]} and last seq {row[1]}"
+        if row is not None and row[3] != holder:
+            found += " by another holder"
         raise Outdated(
             f"shard {held.shard}: the writer believes epoch {held.epoch} and last seq {held.last.seq}, the store {found}: "
             "it was restored, emptied, or taken over by another writer"

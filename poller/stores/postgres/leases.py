@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from poller.model import Held, Position
+from poller.model import Held
 from poller.stores.postgres.database import Database, fetch
 from poller.stores.postgres.pool import Session
 from poller.stores.postgres.values import array
@@ -56,9 +56,9 @@ async def claim(database: Database, shard: int, owner: str, seconds: float) -> H
             bound = {"shard": shard, "owner": owner, "seconds": seconds}
             if not await fetch(connection, "take_lease", bound):
                 return None
-            ((epoch, seq, chain),) = await fetch(connection, "hold", bound)
-            await fetch(connection, "mark_lease", bound | {"epoch": epoch})
-        return Held(shard, epoch, Position(seq, chain))
+            (row,) = await fetch(connection, "hold", bound)
+            await fetch(connection, "mark_lease", bound | {"epoch": row[0]})
+        return database.believe(shard, row)
 
     return await database.call(work)
 

@@ -34,7 +34,7 @@ INSERT INTO seen_count (shard, day, rows) SELECT %(shard)s, day, count(*) FROM f
 ON CONFLICT (shard, day) DO UPDATE SET rows = seen_count.rows + excluded.rows;
 
 -- name: read_shard
-SELECT epoch, seq, chain FROM shard WHERE number = %(shard)s FOR UPDATE;
+SELECT epoch, seq, chain, holder FROM shard WHERE number = %(shard)s FOR UPDATE;
 
 -- name: kept_bytes
 -- What is kept, not what the files take: those do not shrink when rows go. A row of `seen` takes about 160 bytes with its key.
@@ -43,9 +43,9 @@ SELECT ((SELECT coalesce(sum(log_bytes), 0) FROM shard)
     + (SELECT coalesce(sum(size), 0) FROM retry))::bigint;
 
 -- name: hold
-INSERT INTO shard (number, epoch, seq, chain) VALUES (%(shard)s, 1, 0, '')
-ON CONFLICT (number) DO UPDATE SET epoch = shard.epoch + 1
-RETURNING epoch, seq, chain;
+INSERT INTO shard (number, epoch, holder, seq, chain) VALUES (%(shard)s, 1, gen_random_uuid(), 0, '')
+ON CONFLICT (number) DO UPDATE SET epoch = shard.epoch + 1, holder = excluded.holder
+RETURNING epoch, seq, chain, holder;
 
 -- name: move_shard
 UPDATE shard SET seq = %(seq)s, chain = %(chain)b, log_bytes = log_bytes + %(bytes)s WHERE number = %(shard)s;

@@ -51,8 +51,7 @@ class PostgresStore:
         except Gone:
             await self._prepare(self._database)
             rows = await self._database.rows("hold", shard=shard)
-        ((epoch, seq, chain),) = rows
-        return Held(shard, epoch, Position(seq, chain))
+        return self._database.believe(shard, rows[0])
 
     async def claim(self, shard: int, owner: str, seconds: float) -> Held | None:
         """None: somebody else has it."""

@@ -276,16 +276,32 @@ async def test_of_two_writers_the_older_one_is_outdated(open_one: Any) -> None:
     await second.close()
 
 
-async def test_writers_of_one_belief_at_once_one_of_them_wins(open_one: Any) -> None:
-    stores = [await open_one() for _ in range(3)]
-    held = await stores[0].hold(0)
+async def test_writers_of_one_belief_at_once_one_of_them_wins(store: PostgresStore) -> None:
+    held = await store.hold(0)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(failing(one.commit_page(held, page(held, [n])))) for n, one in enumerate(stores)]
+        tasks = [group.create_task(failing(store.commit_page(held, page(held, [number])))) for number in range(3)]
     results = [task.result() for task in tasks]
     assert sorted(type(result).__name__ for result in results) == ["Held", "Outdated", "Outdated"]
-    assert len(await stores[0].segments_after(0, 0, 1 << 20)) == 1
-    for one in stores:
-        await one.close()
+    assert len(await store.segments_after(0, 0, 1 << 20)) == 1
+
+
+async def test_a_database_that_went_back_gives_no_epoch_twice(
+    open_one: Any, postgres_server: Server, database: str
+) -> None:
+    """A lagging standby is promoted, and two processes are told the same number by two servers."""
+    first, second = await open_one(), await open_one()
+    await first.hold(0)
+    postgres_server.clone(database, f"{database}_standby")
+    believed = await first.hold(0)
+    postgres_server.drop(database)
+    postgres_server.clone(f"{database}_standby", database)
+    postgres_server.drop(f"{database}_standby")
+    assert await second.hold(0) == believed, "all that a writer can see is the same"
+    with pytest.raises(Outdated, match="by another holder"):
+        await first.commit_page(believed, page(believed, [1]))
+    await second.commit_page(believed, page(believed, [1]))
+    await first.close()
+    await second.close()
 
 
 async def test_a_server_that_takes_no_writes(

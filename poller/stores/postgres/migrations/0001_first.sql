@@ -9,6 +9,7 @@ CREATE TABLE store (
 CREATE TABLE shard (
     number integer PRIMARY KEY,
     epoch bigint NOT NULL,
+    holder uuid NOT NULL, -- drawn with each epoch: after a database went back, the same number comes twice
     seq bigint NOT NULL,
     chain bytea NOT NULL,
     log_bytes bigint NOT NULL DEFAULT 0 -- of its segments, packed

@@ -33,7 +33,9 @@ full_page_writes = off
 
 
 def folder_of_programs() -> Path | None:
-    """Where the server's programs are; None: not installed. The newest one counts."""
+    """Where the server's programs are; None: not installed. The newest one counts, unless POLLER_TEST_POSTGRES names a folder."""
+    if named := os.environ.get("POLLER_TEST_POSTGRES"):
+        return Path(named)
     packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
     linked = shutil.which("initdb")
     found = [*packaged, *([Path(linked).resolve().parent] if linked else [])]

@@ -102,6 +102,9 @@ class Server:
         self._throw_out(name)
         self.sql(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(to), Identifier(name)))
 
+    def exists(self, name: str) -> bool:
+        return bool(self.sql(SQL("SELECT true FROM pg_database WHERE datname = {}").format(name)))
+
     def drop(self, name: str) -> None:
         self.sql(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
 

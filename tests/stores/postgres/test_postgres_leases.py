@@ -1,7 +1,6 @@
 """Leases: at most one owner by the database's clock, and an epoch that ends the writes of the one before."""
 
 import asyncio
-import itertools
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -24,7 +23,6 @@ pytestmark = pytest.mark.postgres
 
 LEASE = 600.0
 """Seconds: longer than any test, so that only `pass_time` ends one."""
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -143,8 +141,11 @@ class Leases(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.server = running()
-        self.database = f"leases_{os.getpid()}_{next(_numbers)}"
-        self.server.clone(self.server.template, self.database)
+        self.database = f"leases_{os.getpid()}"
+        if self.server.exists(self.database):
+            self.server.sql("TRUNCATE poller.lease, poller.shard, poller.segment", self.database)
+        else:
+            self.server.clone(self.server.template, self.database)
         given = {"dsn": self.server.dsn(self.database), "connections": 2}
         self.store = self.run(open_store(Config.model_validate(given, context={"literals": True})))
         self.now = 0.0
@@ -159,7 +160,6 @@ class Leases(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.store.close())
         self.loop.close()
-        self.server.drop(self.database)
 
     OWNERS = st.sampled_from("abc")
 

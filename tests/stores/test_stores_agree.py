@@ -245,4 +245,4 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TestAgreement = Agreement.TestCase
 TestAgreement.settings = settings(patient, max_examples=25, stateful_step_count=25)
 TestSharedAgreement = pytest.mark.postgres(pytest.mark.usefixtures("postgres_server")(SharedAgreement.TestCase))
-TestSharedAgreement.settings = settings(patient, max_examples=12, stateful_step_count=25)
+TestSharedAgreement.settings = settings(patient, max_examples=5, stateful_step_count=20)

@@ -121,10 +121,11 @@ class Database:
 
 
 def compare(held: Held, holder: UUID | None, row: Row | None) -> None:
-    """Raises Outdated where the shard's row is not what the writer believes."""
-    if row != (held.epoch, held.last.seq, held.last.chain, holder):
+    """Raises Outdated where the shard's row is not what the writer believes. `holder`: None where this process took nothing over."""
+    believed = (held.epoch, held.last.seq, held.last.chain)
+    if row is None or row[:3] != believed or holder not in {None, row[3]}:
         found = "knows nothing of it" if row is None else f"has epoch {row[0]} and last seq {row[1]}"
-        if row is not None and row[3] != holder:
+        if row is not None and row[:3] == believed:
             found += " by another holder"
         raise Outdated(
             f"shard {held.shard}: the writer believes epoch {held.epoch} and last seq {held.last.seq}, the store {found}: "

@@ -49,7 +49,7 @@ def test_every_source_of_the_example_can_be_built(settings: Settings) -> None:
 def test_every_kind_that_is_found_has_what_a_folder_must_export() -> None:
     assert {"fonouc", "mor", "thulium"} <= set(KINDS.names(KINDS.sources))
     assert {"kafka", "ndjson", "webhook"} <= set(KINDS.names(KINDS.sinks))
-    assert {"memory", "sqlite"} <= set(KINDS.names(KINDS.stores))
+    assert {"memory", "postgres", "sqlite"} <= set(KINDS.names(KINDS.stores))
     for kind in KINDS.names(KINDS.sources):
         assert callable(load_source_kind(kind).build)
     for kind in KINDS.names(KINDS.sinks):

@@ -1,6 +1,5 @@
 """What every store must do. The subjects are found by folder; `tests/stores/<kind>/store_harness.py` says how to open one."""
 
-import pkgutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ from stores_content import (
     retry,
     segment,
 )
-from stores_harness import fixture_of, harness_of
+from stores_harness import KINDS, NAMES, set_up
 
-import poller.stores
 from poller.errors import Outdated
 from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Which
 from poller.model import Behind, CheckpointKey, Healing, Held, PageCommit, Position, Segment, Sighting
@@ -32,21 +30,11 @@ from poller.segment import end, pack, unpack
 
 pytestmark = pytest.mark.anyio
 
-KINDS = sorted(module.name for module in pkgutil.iter_modules(poller.stores.__path__))
 
-
-def marked(kind: str) -> Any:
-    """A kind that needs a server runs only where there is one."""
-    return pytest.param(kind, marks=[getattr(pytest.mark, kind)] if fixture_of(kind) else [])
-
-
-@pytest.fixture(params=[marked(kind) for kind in KINDS])
+@pytest.fixture(params=KINDS)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    if fixture := fixture_of(request.param):
-        request.getfixturevalue(fixture)
-    made = harness_of(request.param, tmp_path)
-    yield made
-    made.remove()
+    with set_up(request, tmp_path) as one:
+        yield one
 
 
 @pytest.fixture
@@ -57,7 +45,7 @@ async def store(harness: Any) -> AsyncIterator[Store]:
 
 
 def test_every_kind_is_found() -> None:
-    assert {"memory", "postgres", "sqlite"} <= set(KINDS)
+    assert {"memory", "postgres", "sqlite"} <= set(NAMES)
 
 
 async def test_an_empty_store_knows_nothing(store: Store) -> None:

@@ -25,6 +25,7 @@ from fake_clock import FakeClock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from stores_harness import harness_of
 from structlog.testing import capture_logs
 
 from poller.deliver import Delivery
@@ -56,7 +57,10 @@ class Memory:
         return self.store
 
     async def shut(self) -> None:
-        pass
+        """The contents stay."""
+
+    def remove(self) -> None:
+        """Nothing is left."""
 
     async def backup(self) -> None:
         self.copies.append(self.store.copy())
@@ -85,6 +89,9 @@ class Sqlite:
             await self.store.close()
             self.store = None
 
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+
     async def backup(self) -> None:
         await self.open()
         self.copies.append(self.folder / f"copy{len(self.copies)}")
@@ -101,10 +108,48 @@ class Sqlite:
             path.unlink()
 
 
+class Postgres:
+    """The shared store; copies are other databases. As with a failover, the process goes on with whatever is in its place."""
+
+    def __init__(self) -> None:
+        self.harness = harness_of("postgres", Path())
+        self.copies: list[Any] = []
+        self.store: Any = None
+
+    async def open(self) -> Any:
+        self.store = self.store or await self.harness.open()
+        return self.store
+
+    async def shut(self) -> None:
+        for store in [self.store, *self.copies]:
+            if store is not None:
+                await store.close()
+        self.store, self.copies = None, []
+
+    def remove(self) -> None:
+        self.harness.remove()
+
+    async def backup(self) -> None:
+        await self.open()
+        self.harness.copy(f"copy{len(self.copies)}")
+        self.copies.append(await self.harness.look(f"copy{len(self.copies)}"))
+
+    async def restore(self, number: int) -> None:
+        self.harness.restore(f"copy{number}")
+
+    async def empty(self) -> None:
+        await (await self.open()).close()
+        self.store = None
+        self.harness.empty()
+
+
+Kept = Memory | Sqlite | Postgres
+
+
 class World:
     """A vendor with calls, three sinks, a store, and at most one process."""
 
-    def __init__(self, kept: Memory | Sqlite) -> None:
+    def __init__(self, kept: Kept) -> None:
         self.kept = kept
         self.clock = FakeClock()
         self.states: list[int] = []
@@ -225,7 +270,7 @@ class World:
         await self.kill()
 
 
-def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  # noqa: C901 its rules are short and flat
+def machine(kept: type[Kept]) -> type[RuleBasedStateMachine]:  # noqa: C901 its rules are short and flat
     class Schedule(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
@@ -281,7 +326,7 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  
 
         @rule(at=st.integers(0, 60), copy=st.integers(0, 5), polled=st.booleans())
         def a_restore_at_an_await(self, at: int, copy: int, polled: bool) -> None:
-            if kept is Memory:
+            if kept is not Sqlite:
                 self.run(self._fused(at, "restore and poll" if polled else "restore", copy))
 
         async def _fused(self, at: int, what: str, copy: int) -> None:
@@ -357,8 +402,7 @@ def machine(kept: type[Memory] | type[Sqlite]) -> type[RuleBasedStateMachine]:  
                 self.run(self.world.kept.shut())
                 self.runner.close()
                 self.quiet.close()
-                if isinstance(self.world.kept, Sqlite):
-                    shutil.rmtree(self.world.kept.folder)
+                self.world.kept.remove()
 
     Schedule.__name__ = f"{kept.__name__}Schedule"
     return Schedule
@@ -370,6 +414,10 @@ TestMemory.settings = settings(
 )
 TestSqlite = machine(Sqlite).TestCase
 TestSqlite.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestPostgres = pytest.mark.postgres(pytest.mark.usefixtures("postgres_server")(machine(Postgres).TestCase))
+TestPostgres.settings = settings(
+    max_examples=int(os.environ.get("SCHEDULES", "8")), stateful_step_count=15, deadline=None
+)
 pytestmark = pytest.mark.timeout(300)
 
 

@@ -1,17 +1,23 @@
-"""A source with one invented vendor, on each embedded store."""
+"""A source with one invented vendor, on each kind of store."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from polling_rig import Rig, polling
-from stores_harness import harness_of
+from stores_harness import KINDS, set_up
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+@pytest.fixture(params=KINDS)
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    with set_up(request, tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+async def rig(harness: Any) -> AsyncIterator[Rig]:
     """Everything but a track."""
-    harness = harness_of(request.param, tmp_path)
     store = await harness.open()
     async with polling(store) as one:
         yield one

@@ -13,7 +13,7 @@ from poller.model import Window
 from poller.poll import poll
 from poller.track import Track
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("rig", ["memory"], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["memory"], indirect=True)]
 
 LADDER = [{"back": "5m"}, {"back": "30m", "every": "5m"}]
 

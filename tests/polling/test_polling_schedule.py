@@ -17,7 +17,7 @@ from poller import schedule
 from poller.errors import Denied, RateLimited, VendorFault
 from poller.track import Track
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("rig", ["memory"], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["memory"], indirect=True)]
 
 
 @asynccontextmanager

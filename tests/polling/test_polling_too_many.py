@@ -7,7 +7,7 @@ from polling_vendor import Listed, Query, lines
 from poller.errors import Incomplete
 from poller.poll import poll
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("rig", ["memory"], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["memory"], indirect=True)]
 
 
 async def test_too_many_rows_in_many_seconds_are_an_outage_and_what_came_is_kept(rig: Rig) -> None:

@@ -8,7 +8,7 @@ from poller.errors import Incomplete, TooLarge, Truncated
 from poller.model import Window
 from poller.poll import EMPTY_PAGES, MAX_PAGES, poll
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("rig", ["memory"], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["memory"], indirect=True)]
 
 
 def rows(rig: Rig, first: int, count: int) -> list[Record]:

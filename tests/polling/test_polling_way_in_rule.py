@@ -82,6 +82,7 @@ class WayIn(RuleBasedStateMachine):
         self.closing.callback(shutil.rmtree, self.folder)
         self.runner = self.closing.enter_context(asyncio.Runner())
         self.harness = harness_of(self.kind, self.folder)
+        self.closing.callback(self.harness.remove)
         self.store: Any = None
         self.life: Life | None = None
         self.copies: list[str] = []
@@ -288,7 +289,7 @@ class WayIn(RuleBasedStateMachine):
     def exchange(self, copy: int | None) -> None:
         """Puts a copy, or nothing, in the place of the store; whoever uses it has to notice."""
         if copy is None:
-            if not (self.exchanged and self.kind == "sqlite"):
+            if not (self.exchanged and self.kind != "memory"):
                 self.harness.empty()
                 self.exchanged = True
         elif self.copies:
@@ -424,6 +425,12 @@ class WayInSqlite(WayIn):
     kind = "sqlite"
 
 
+class WayInPostgres(WayIn):
+    """On the shared store."""
+
+    kind = "postgres"
+
+
 TestMemory = WayIn.TestCase
 TestMemory.settings = settings(
     max_examples=int(os.environ.get("SCHEDULES", "60")), stateful_step_count=30, deadline=None
@@ -431,5 +438,9 @@ TestMemory.settings = settings(
 TestSqlite = WayInSqlite.TestCase
 TestSqlite.settings = settings(
     max_examples=int(os.environ.get("SCHEDULES", "15")), stateful_step_count=25, deadline=None
+)
+TestPostgres = pytest.mark.postgres(pytest.mark.usefixtures("postgres_server")(WayInPostgres.TestCase))
+TestPostgres.settings = settings(
+    max_examples=int(os.environ.get("SCHEDULES", "4")), stateful_step_count=20, deadline=None
 )
 pytestmark = pytest.mark.timeout(300)

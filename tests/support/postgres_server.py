@@ -1,6 +1,7 @@
 """A PostgreSQL server of the tests' own: a new cluster in a folder of its own, on a free port, stopped at the end."""
 
 import asyncio
+import itertools
 import os
 import pwd
 import shutil
@@ -30,6 +31,19 @@ fsync = off
 full_page_writes = off
 """
 """A killed server loses nothing by it, only a machine that loses power does."""
+
+_EMPTY = """
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT relname FROM pg_class
+    WHERE relnamespace = 'poller'::regnamespace AND relkind = 'r' AND relname <> 'migration' ORDER BY 1 LOOP
+        EXECUTE format('DELETE FROM poller.%I', name);
+    END LOOP;
+END
+$$
+"""
 
 
 def folder_of_programs() -> Path | None:
@@ -67,6 +81,8 @@ class Server:
         self._programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="poller-postgres-", dir="/tmp"))
         self.port = free_port()
+        self._free: list[str] = []
+        self._numbers = itertools.count(1)
         self._user = _unprivileged() if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self.folder, self._user)
@@ -107,6 +123,23 @@ class Server:
 
     def drop(self, name: str) -> None:
         self.sql(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+
+    def lend(self) -> str:
+        """A database with the schema in it and no rows."""
+        if self._free:
+            return self._free.pop()
+        name = f"lent_{next(self._numbers)}"
+        self.clone(self.template, name)
+        return name
+
+    def give_back(self, name: str) -> None:
+        """Emptied it is lent again, which takes a fifth of the time of a new one."""
+        try:
+            self.sql(_EMPTY, name)
+        except psycopg.Error:  # somebody dropped the tables
+            self.drop(name)
+        else:
+            self._free.append(name)
 
     def make_template(self) -> None:
         """A database with the schema in it: a copy is made in a tenth of a second."""

@@ -51,12 +51,12 @@ RETURNING epoch, seq, chain, holder;
 UPDATE shard SET seq = %(seq)s, chain = %(chain)b, log_bytes = log_bytes + %(bytes)s WHERE number = %(shard)s;
 
 -- name: append
-INSERT INTO segment (shard, first, last, chain, at, data, recorded_bytes)
-VALUES (%(shard)s, %(first)s, %(last)s, %(chain)b, %(at)s, %(data)b, %(recorded_bytes)s);
+INSERT INTO segment (shard, first, last, chain, at, data, recorded_bytes, sinks)
+VALUES (%(shard)s, %(first)s, %(last)s, %(chain)b, %(at)s, %(data)b, %(recorded_bytes)s, %(only)s::text[]);
 
 -- name: segments_after
 -- As many as fit, and at least one. `data` is fetched only for those.
-SELECT first, last, chain, at, data, recorded_bytes FROM (
+SELECT first, last, chain, at, data, recorded_bytes, sinks FROM (
     SELECT lot.*, row_number() OVER place AS place, sum(recorded_bytes) OVER place AS size
     FROM (SELECT * FROM segment WHERE shard = %(shard)s AND last > %(seq)s ORDER BY last LIMIT 1000) AS lot
     WINDOW place AS (ORDER BY last)
@@ -69,7 +69,7 @@ SELECT EXISTS (SELECT FROM segment WHERE shard = %(shard)s AND last = %(seq)s AN
     OR EXISTS (SELECT FROM shard WHERE number = %(shard)s AND seq = %(seq)s AND chain = %(chain)b);
 
 -- name: find_event
-SELECT first, last, chain, at, data, recorded_bytes
+SELECT first, last, chain, at, data, recorded_bytes, sinks
 FROM segment, (
     SELECT max(seq) AS seq FROM seen
     WHERE (day & 63) = ANY (ARRAY[(%(day)s::integer - 1) & 63, %(day)s::integer & 63, (%(day)s::integer + 1) & 63])
@@ -78,7 +78,14 @@ FROM segment, (
 WHERE shard = %(shard)s AND last >= newest.seq AND first <= newest.seq ORDER BY last LIMIT 1;
 
 -- name: backlog
-SELECT coalesce(sum(last - first + 1), 0)::bigint, min(at) FROM segment WHERE shard = %(shard)s AND last > %(seq)s;
+-- From the key alone, and the few segments that are for some sinks from an index of their own.
+SELECT coalesce(sum(events), 0)::bigint, coalesce(sum(recorded_bytes), 0)::bigint, min(at) FROM (
+    SELECT last - first + 1 AS events, recorded_bytes, at FROM segment
+    WHERE shard = %(shard)s AND last > %(seq)s AND for_all
+    UNION ALL
+    SELECT last - first + 1, recorded_bytes, at FROM segment
+    WHERE shard = %(shard)s AND last > %(seq)s AND sinks IS NOT NULL AND %(sink)s::text = ANY (sinks)
+) AS behind;
 
 -- name: checkpoints
 SELECT source, endpoint, ask, value FROM checkpoint WHERE source = coalesce(%(source)s::text, source);
@@ -134,8 +141,8 @@ VALUES (%(id)s, %(source)s, %(endpoint)s, %(ask)s, %(reason)s, %(error)b, %(raw)
 ON CONFLICT DO NOTHING;
 
 -- name: add_dead_event
-INSERT INTO dead_event (id, sink, shard, seq, reason, error, event, at)
-VALUES (%(id)s, %(sink)s, %(shard)s, %(seq)s, %(reason)s, %(error)b, %(event)b, %(at)s)
+INSERT INTO dead_event (id, sink, shard, seq, source, reason, error, at, size, event)
+VALUES (%(id)s, %(sink)s, %(shard)s, %(seq)s, %(source)s, %(reason)s, %(error)b, %(at)s, %(size)s, %(event)b)
 ON CONFLICT DO NOTHING;
 
 -- name: close_dead_records
@@ -144,12 +151,72 @@ DELETE FROM dead_record WHERE id = ANY (%(ids)s::text[]);
 -- name: close_dead_events
 DELETE FROM dead_event WHERE id = ANY (%(ids)s::text[]);
 
--- name: dead_records
-SELECT id, source, endpoint, ask, reason, error, raw, utc_offset, at FROM dead_record ORDER BY at, id COLLATE "C";
+-- name: dead_totals
+SELECT what, sink, source, reason, letters, bytes FROM dead_total WHERE letters > 0;
 
--- name: dead_events
-SELECT id, sink, shard, seq, reason, error, event, at FROM dead_event
-WHERE sink = coalesce(%(sink)s::text, sink) ORDER BY at, id COLLATE "C";
+-- name: dead_record_heads
+SELECT 'record', id, source, endpoint, NULL, 0, reason, error, at, octet_length(raw) FROM dead_record
+WHERE (at, id) > (%(at)s::float8, %(id)s::text) AND at <= %(until)s::float8
+AND source = coalesce(%(source)s::text, source) AND reason = coalesce(%(reason)s::text, reason)
+ORDER BY at, id LIMIT %(limit)s;
+
+-- name: dead_event_heads
+SELECT 'event', id, source, NULL, sink, shard, reason, error, at, size FROM dead_event
+WHERE (at, id) > (%(at)s::float8, %(id)s::text) AND at <= %(until)s::float8
+AND source = coalesce(%(source)s::text, source) AND reason = coalesce(%(reason)s::text, reason)
+ORDER BY at, id LIMIT %(limit)s;
+
+-- name: dead_event_heads_of_sink
+-- Without coalesce, so that the index of the sink is used.
+SELECT 'event', id, source, NULL, sink, shard, reason, error, at, size FROM dead_event
+WHERE sink = %(sink)s AND (at, id) > (%(at)s::float8, %(id)s::text) AND at <= %(until)s::float8
+AND source = coalesce(%(source)s::text, source) AND reason = coalesce(%(reason)s::text, reason)
+ORDER BY at, id LIMIT %(limit)s;
+
+-- name: dead_records_like
+-- Those whose ids begin with :start; no character is larger than the last one of Unicode.
+SELECT 'record', id, source, endpoint, NULL, 0, reason, error, at, octet_length(raw) FROM dead_record
+WHERE id BETWEEN %(start)s::text AND %(start)s::text || chr(1114111) ORDER BY id LIMIT %(limit)s;
+
+-- name: dead_events_like
+SELECT 'event', id, source, NULL, sink, shard, reason, error, at, size FROM dead_event
+WHERE id BETWEEN %(start)s::text AND %(start)s::text || chr(1114111) ORDER BY id LIMIT %(limit)s;
+
+-- name: some_dead_records
+SELECT id, source, endpoint, ask, reason, error, raw, utc_offset, at FROM dead_record WHERE id = ANY (%(ids)s::text[]);
+
+-- name: some_dead_events
+SELECT id, sink, shard, seq, reason, error, event, at FROM dead_event WHERE id = ANY (%(ids)s::text[]);
+
+-- name: dead_record_ids
+SELECT id FROM dead_record WHERE source = %(source)s;
+
+-- name: expire_dead_letters
+-- The oldest ones of both tables together. How many records and events went.
+WITH old AS (
+    (SELECT id, at, 'record' AS what FROM dead_record WHERE at < %(before)s ORDER BY at, id LIMIT %(limit)s)
+    UNION ALL
+    (SELECT id, at, 'event' FROM dead_event WHERE at < %(before)s ORDER BY at, id LIMIT %(limit)s)
+    ORDER BY at, id LIMIT %(limit)s
+), records AS (
+    DELETE FROM dead_record WHERE id IN (SELECT id FROM old WHERE what = 'record') RETURNING 1
+), events AS (
+    DELETE FROM dead_event WHERE id IN (SELECT id FROM old WHERE what = 'event') RETURNING 1
+)
+SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM events);
+
+-- name: discard_dead_events
+-- The oldest ones, until the rest fits: how many, their sizes, and when the newest of them was set aside.
+WITH kept AS (
+    SELECT coalesce(sum(bytes), 0) AS bytes FROM dead_total WHERE what = 'event' AND sink = %(sink)s
+), oldest AS (
+    SELECT id, sum(size) OVER (ORDER BY at, id) - size AS freed_before
+    FROM (SELECT id, at, size FROM dead_event WHERE sink = %(sink)s ORDER BY at, id LIMIT %(limit)s) AS lot
+), gone AS (
+    DELETE FROM dead_event
+    WHERE id IN (SELECT id FROM oldest, kept WHERE freed_before < kept.bytes - %(keep)s::bigint) RETURNING size, at
+)
+SELECT count(*), coalesce(sum(size), 0)::bigint, coalesce(max(at), 0) FROM gone;
 
 -- name: expire_segments
 -- Behind every position of its shard, and neither the newest one of the shard nor one at which a position points: those prove
@@ -218,7 +285,9 @@ INSERT INTO meta (name, value) VALUES (%(name)s, %(value)b) ON CONFLICT (name) D
 DELETE FROM meta WHERE name = %(name)s RETURNING 1;
 
 -- name: facts
-SELECT (SELECT coalesce(sum(rows), 0) FROM seen_count)::bigint, (SELECT count(*) FROM dead_record), (SELECT count(*) FROM dead_event);
+SELECT (SELECT coalesce(sum(rows), 0) FROM seen_count)::bigint,
+    (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'record')::bigint,
+    (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'event')::bigint;
 
 -- name: take_lease
 -- Free, lapsed, or ours already.

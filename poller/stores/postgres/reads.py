@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from poller.model import DeadEvent, DeadRecord, Event, Place, Position, Retry, SeenKey, Segment, Sighting
+from poller.kept import Place, Retry
+from poller.model import Behind, Event, Position, SeenKey, Segment, Sighting
 from poller.protocols import Facts
 from poller.stores.postgres.database import Database, Row
 from poller.stores.postgres.pool import Session
@@ -62,7 +63,24 @@ def _sightings(day: int, indexes: Sequence[int], keys: Sequence[SeenKey], rows: 
 async def segments_after(database: Database, shard: int, seq: int, max_bytes: int) -> list[Segment]:
     """Oldest first."""
     rows = await database.rows("segments_after", shard=shard, seq=seq, max_bytes=max_bytes)
-    return [Segment(*row) for row in rows]
+    return [_segment(row) for row in rows]
+
+
+async def find_event(database: Database, shard: int, key: SeenKey) -> Segment | None:
+    """By the largest seq of all states of the id: its newest state knows the most."""
+    rows = await database.rows("find_event", shard=shard, day=key.day, id=key.id)
+    return _segment(rows[0]) if rows else None
+
+
+def _segment(row: Row) -> Segment:
+    first, last, chain, at, data, size, sinks = row
+    return Segment(first, last, chain, at, data, size, None if sinks is None else tuple(sinks))
+
+
+async def backlog(database: Database, shard: int, seq: int, sink: str) -> Behind:
+    """From indexes."""
+    (row,) = await database.rows("backlog", shard=shard, seq=seq, sink=sink)
+    return Behind(*row)
 
 
 async def holds(database: Database, shard: int, position: Position) -> bool:
@@ -91,27 +109,6 @@ async def places(database: Database, sink: str, shard: int) -> list[Place]:
     """By number."""
     rows = await database.rows("places", sink=sink, shard=shard)
     return [Place(seq, to_text(key), due, size) for seq, key, due, size in rows]
-
-
-async def dead_records(database: Database) -> list[DeadRecord]:
-    """Oldest first."""
-    return [
-        DeadRecord(
-            id=dead, source=source, endpoint=endpoint, ask=ask, reason=reason, error=to_text(error), raw=raw,
-            offset=offset, at=at,
-        )
-        for dead, source, endpoint, ask, reason, error, raw, offset, at in await database.rows("dead_records")
-    ]  # fmt: skip
-
-
-async def dead_events(database: Database, sink: str | None) -> list[DeadEvent]:
-    """Oldest first."""
-    return [
-        DeadEvent(
-            id=dead, sink=name, shard=shard, seq=seq, reason=reason, error=to_text(error), event=_decode(event), at=at
-        )
-        for dead, name, shard, seq, reason, error, event, at in await database.rows("dead_events", sink=sink)
-    ]
 
 
 async def facts(database: Database) -> Facts:

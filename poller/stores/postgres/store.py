@@ -4,23 +4,22 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import anyio
 
+from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which
 from poller.model import (
-    Attempted,
+    Behind,
     CheckpointKey,
     DeadEvent,
     DeadRecord,
     Healing,
     Held,
     PageCommit,
-    Place,
     Position,
-    Retry,
     SeenKey,
     Segment,
     Sighting,
 )
 from poller.protocols import Facts
-from poller.stores.postgres import expiry, leases, reads, writes
+from poller.stores.postgres import expiry, leases, letters, reads, writes
 from poller.stores.postgres.database import Database, Statement, fetch
 from poller.stores.postgres.faults import Gone
 from poller.stores.postgres.leases import Lease
@@ -148,8 +147,7 @@ class PostgresStore:
 
     async def find_event(self, shard: int, key: SeenKey) -> Segment | None:
         """None when it was never published or is no longer kept."""
-        rows = await self._database.rows("find_event", shard=shard, day=key.day, id=key.id)
-        return Segment(*rows[0]) if rows else None
+        return await reads.find_event(self._database, shard, key)
 
     async def position(self, sink: str, shard: int) -> Position | None:
         """None: it has none yet."""
@@ -177,18 +175,37 @@ class PostgresStore:
         """By sink and shard."""
         return {(sink, shard): count for sink, shard, count in await self._database.rows("retrying")}
 
-    async def backlog(self, shard: int, seq: int) -> tuple[int, float | None]:
-        """From the index alone."""
-        ((count, oldest),) = await self._database.rows("backlog", shard=shard, seq=seq)
-        return count, oldest
+    async def backlog(self, shard: int, seq: int, sink: str) -> Behind:
+        """Without the segments that are for other sinks alone."""
+        return await reads.backlog(self._database, shard, seq, sink)
 
-    async def dead_records(self) -> list[DeadRecord]:
-        """Oldest first."""
-        return await reads.dead_records(self._database)
+    async def letter_totals(self) -> list[LetterTotal]:
+        """Kept by triggers."""
+        return await letters.totals(self._database)
 
-    async def dead_events(self, sink: str | None = None) -> list[DeadEvent]:
-        """Oldest first."""
-        return await reads.dead_events(self._database, sink)
+    async def letter_heads(self, which: Which, *, after: LetterPlace, until: float, limit: int) -> list[LetterHead]:
+        """By time and id."""
+        return await letters.heads(self._database, which, after, until, limit)
+
+    async def letters_like(self, start: str, limit: int) -> list[LetterHead]:
+        """By id."""
+        return await letters.like(self._database, start, limit)
+
+    async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
+        """Those that are kept."""
+        return await letters.some(self._database, ids)
+
+    async def dead_record_ids(self, source: str) -> set[str]:
+        """One source's."""
+        return await letters.record_ids(self._database, source)
+
+    async def expire_letters(self, *, before: float, limit: int) -> tuple[int, int]:
+        """One transaction."""
+        return await letters.expire(self._database, before, limit)
+
+    async def discard_letters(self, sink: str, *, keep: int, limit: int) -> Discarded:
+        """One transaction."""
+        return await letters.discard(self._database, sink, keep, limit)
 
     async def facts(self) -> Facts:
         """`bytes`: what is kept, not what the database's files take."""

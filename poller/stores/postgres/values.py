@@ -13,6 +13,11 @@ def to_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
+def storable(text: str) -> bool:
+    """Whether the database takes it as text: what it does not take, it does not hold either."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def array(numbers: Iterable[float]) -> str:
     """As the database writes arrays: text is several times cheaper to make than what the driver makes of a list."""
     return "{" + ",".join([repr(number) for number in numbers]) + "}"

@@ -4,19 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from poller.model import (
-    Attempted,
-    CheckpointKey,
-    DeadEvent,
-    DeadRecord,
-    Healing,
-    Held,
-    PageCommit,
-    Position,
-    Retry,
-    SeenKey,
-    Segment,
-)
+from poller.kept import Attempted, Retry
+from poller.model import CheckpointKey, DeadEvent, DeadRecord, Healing, Held, PageCommit, Position, SeenKey, Segment
+from poller.stores.postgres import letters
 from poller.stores.postgres.database import Statement
 from poller.stores.postgres.values import array, runs, to_bytes
 
@@ -69,7 +59,8 @@ def _append(shard: int, last: Position, segments: Sequence[Segment]) -> tuple[Po
     for segment in segments:
         if segment.first != last.seq + 1:
             raise ValueError(f"a segment begins at {segment.first} behind {last.seq}")
-        statements.append(("append", {"shard": shard} | msgspec.structs.asdict(segment)))
+        only = None if segment.only is None else list(segment.only)
+        statements.append(("append", msgspec.structs.asdict(segment) | {"shard": shard, "only": only}))
         last = Position(segment.last, segment.chain)
     return last, statements
 
@@ -102,15 +93,11 @@ def _retry(retry: Retry) -> dict[str, object]:
 
 
 def _dead_event(dead: DeadEvent) -> Statement:
-    bound = {
-        "id": dead.id,
-        "sink": dead.sink,
-        "shard": dead.shard,
-        "seq": dead.seq,
-        "reason": dead.reason,
-        "at": dead.at,
-    }
-    return "add_dead_event", bound | {"error": to_bytes(dead.error), "event": _encode(dead.event)}
+    return "add_dead_event", {
+        "id": dead.id, "sink": dead.sink, "shard": dead.shard, "seq": dead.seq, "source": dead.source,
+        "reason": dead.reason, "error": to_bytes(dead.error), "at": dead.at, "size": len(dead.event.body),
+        "event": letters.pack(dead.event),
+    }  # fmt: skip
 
 
 def _dead_records(dead: Sequence[DeadRecord]) -> Iterator[Statement]:

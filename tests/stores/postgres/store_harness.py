@@ -1,35 +1,34 @@
-"""How the conformance suite opens, copies and empties the PostgreSQL store: a database for each test, copies by the server."""
+"""How the conformance suite opens, copies and empties the PostgreSQL store: a database lent for each test, copies by the server."""
 
-import itertools
-import os
 from pathlib import Path
 
 import psycopg
 from postgres_server import running
 
-from poller.stores.postgres import Config, PostgresStore, open_store
+from poller.stores.postgres import Config, PostgresStore, open_read, open_store
 
 FIXTURE = "postgres_server"
 """What has to run before a harness is made."""
-_numbers = itertools.count(1)
 
 
 class Harness:
     def __init__(self, _folder: Path) -> None:
         self.server = running()
-        self.name = f"store_{os.getpid()}_{next(_numbers)}"
+        self.name = self.server.lend()
         self.copies: list[str] = []
         self.store: PostgresStore | None = None
-        self.server.clone(self.server.template, self.name)
 
-    @property
-    def config(self) -> Config:
-        given = {"dsn": self.server.dsn(self.name), "connections": 2}
+    def config(self, name: str) -> Config:
+        given = {"dsn": self.server.dsn(name), "connections": 2}
         return Config.model_validate(given, context={"literals": True})
 
     async def open(self) -> PostgresStore:
-        self.store = await open_store(self.config)
+        self.store = await open_store(self.config(self.name))
         return self.store
+
+    async def look(self, name: str) -> PostgresStore:
+        """Into a copy."""
+        return await open_read(self.config(f"{self.name}_{name}"))
 
     async def reopen(self) -> PostgresStore:
         await self.close()
@@ -48,7 +47,8 @@ class Harness:
         self.server.clone(f"{self.name}_{name}", self.name)
 
     def remove(self) -> None:
-        for name in (self.name, *self.copies):
+        self.server.give_back(self.name)
+        for name in self.copies:
             self.server.drop(name)
 
     def empty(self) -> None:

@@ -10,10 +10,11 @@ import psycopg
 import pytest
 from postgres_proxy import Proxy, proxy
 from postgres_server import PASSWORD, Server
-from stores_content import DAY0, dead_event, dead_record, key, page, retry
+from stores_content import DAY0, dead_event, dead_events, dead_record, dead_records, key, page, retry
 
 from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
-from poller.model import Attempted, PageCommit, Position, Sighting
+from poller.kept import Attempted
+from poller.model import PageCommit, Position, Sighting
 from poller.stores.postgres import Config, PostgresStore, open_read, open_store
 from poller.stores.postgres.pool import Timing
 
@@ -176,8 +177,8 @@ async def test_a_statement_that_takes_too_long(open_one: Any, postgres_server: S
     async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as other:
         await other.execute("LOCK TABLE poller.dead_event IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StoreFault, match="took longer than its deadline"):
-            await store.dead_events()
-    assert await store.dead_events() == []
+            await dead_events(store)
+    assert await dead_events(store) == []
     await store.close()
 
 
@@ -186,7 +187,7 @@ async def test_all_connections_are_busy(open_one: Any, postgres_server: Server, 
     async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as other:
         await other.execute("LOCK TABLE poller.dead_event IN ACCESS EXCLUSIVE MODE")
         async with asyncio.TaskGroup() as group:
-            slow = [group.create_task(store.dead_events()) for _ in range(2)]
+            slow = [group.create_task(dead_events(store)) for _ in range(2)]
             await until(lambda: waiting(postgres_server, database) == 2)
             with pytest.raises(StoreFault, match=r"all 2 connections .* were busy for 0\.2 s.*store\.connections"):
                 await store.positions()
@@ -407,7 +408,7 @@ async def test_any_words_are_kept_as_they_are(store: PostgresStore, words: str) 
     await store.commit_page(held, PageCommit(dead=[dead]))
     await store.put_meta("words", words)
     assert await store.retries("hook", 0, [1]) == [kept]
-    assert await store.dead_records() == [dead]
+    assert await dead_records(store) == [dead]
     assert await store.get_meta("words") == words
 
 

@@ -43,7 +43,8 @@ CREATE TABLE seen_count (
     PRIMARY KEY (shard, day)
 ) WITH (fillfactor = 50);
 
--- The event log: one row for each commit. The key carries what a backlog is counted from.
+-- The event log: one row for each commit. The key carries what a backlog is counted from. `sinks`: whom the segment is for,
+-- where all of its events are for the same sinks (null: for all, or not known); in a key it might be too long.
 CREATE TABLE segment (
     shard integer NOT NULL,
     last bigint NOT NULL,
@@ -52,8 +53,11 @@ CREATE TABLE segment (
     recorded_bytes bigint NOT NULL,
     chain bytea NOT NULL,
     data bytea NOT NULL,
-    PRIMARY KEY (shard, last) INCLUDE (first, at)
+    sinks text[],
+    for_all boolean NOT NULL GENERATED ALWAYS AS (sinks IS NULL) STORED,
+    PRIMARY KEY (shard, last) INCLUDE (first, at, recorded_bytes, for_all)
 );
+CREATE INDEX segment_for_some ON segment (shard, last) WHERE sinks IS NOT NULL;
 ALTER TABLE segment ALTER data SET STORAGE EXTERNAL; -- compressed already
 
 CREATE TABLE checkpoint (
@@ -91,8 +95,9 @@ CREATE TABLE retry (
     PRIMARY KEY (sink, shard, seq) INCLUDE (size)
 );
 
+-- Dead letters are listed by time, of all sinks or of one, and sifted without reading the rows. Ids are ordered by their bytes.
 CREATE TABLE dead_record (
-    id text PRIMARY KEY,
+    id text COLLATE "C" PRIMARY KEY,
     source text NOT NULL,
     endpoint text NOT NULL,
     ask text NOT NULL,
@@ -102,17 +107,67 @@ CREATE TABLE dead_record (
     utc_offset integer,
     at double precision NOT NULL
 );
+CREATE INDEX dead_record_at ON dead_record (at, id, source, reason);
+CREATE INDEX dead_record_of_source ON dead_record (source, id);
 
 CREATE TABLE dead_event (
-    id text PRIMARY KEY,
+    id text COLLATE "C" PRIMARY KEY,
     sink text NOT NULL,
     shard integer NOT NULL,
     seq bigint NOT NULL,
+    source text NOT NULL,
     reason text NOT NULL,
     error bytea NOT NULL,
-    event bytea NOT NULL,
-    at double precision NOT NULL
+    at double precision NOT NULL,
+    size bigint NOT NULL, -- of the event's body
+    event bytea NOT NULL -- compressed
 );
+ALTER TABLE dead_event ALTER event SET STORAGE EXTERNAL;
+CREATE INDEX dead_event_at ON dead_event (at, id, source, reason);
+CREATE INDEX dead_event_of_sink ON dead_event (sink, at, id, source, reason);
+
+-- How many there are of each sort; `sink` is empty for records. Counted by triggers, once for each statement and in the order
+-- of the key: no way in or out is forgotten, and two statements cannot wait for each other in turns.
+CREATE TABLE dead_total (
+    what text NOT NULL,
+    sink text NOT NULL,
+    source text NOT NULL,
+    reason text NOT NULL,
+    letters bigint NOT NULL,
+    bytes bigint NOT NULL,
+    PRIMARY KEY (what, sink, source, reason)
+) WITH (fillfactor = 50);
+
+CREATE FUNCTION count_dead_events() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    sign integer := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
+BEGIN
+    INSERT INTO dead_total AS total
+    SELECT 'event', sink, source, reason, sign * count(*), sign * sum(size) FROM changed GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    ON CONFLICT (what, sink, source, reason) DO UPDATE
+    SET letters = total.letters + excluded.letters, bytes = total.bytes + excluded.bytes;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION count_dead_records() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    sign integer := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
+BEGIN
+    INSERT INTO dead_total AS total
+    SELECT 'record', '', source, reason, sign * count(*), sign * sum(octet_length(raw)) FROM changed GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    ON CONFLICT (what, sink, source, reason) DO UPDATE
+    SET letters = total.letters + excluded.letters, bytes = total.bytes + excluded.bytes;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER dead_event_added AFTER INSERT ON dead_event REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION count_dead_events();
+CREATE TRIGGER dead_event_gone AFTER DELETE ON dead_event REFERENCING OLD TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION count_dead_events();
+CREATE TRIGGER dead_record_added AFTER INSERT ON dead_record REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION count_dead_records();
+CREATE TRIGGER dead_record_gone AFTER DELETE ON dead_record REFERENCING OLD TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION count_dead_records();
 
 CREATE TABLE meta (
     name text PRIMARY KEY,

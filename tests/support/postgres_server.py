@@ -17,7 +17,10 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from poller.stores.postgres import Config, migrate
+from poller.stores.postgres.pool import Timing
 
+PATIENT = Timing(call=300, connect=120, free=120, statement=120, lock=120, idle=120)
+"""For tests that are not about waiting: the machine may be slow."""
 PASSWORD = "of-the-tests"
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -96,7 +99,7 @@ class Server:
         self, database: str = "postgres", *, user: str = "postgres", password: str = PASSWORD, port: int = 0
     ) -> str:
         """By TCP, with a password. `port`: another one, such as a proxy's."""
-        return f"postgresql://{user}:{password}@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://{user}:{password}@127.0.0.1:{port or self.port}/{database}?connect_timeout=120"
 
     def start(self) -> None:
         """Returns when it takes connections."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from postgres_server import Server
+from postgres_server import PATIENT, Server
 
 from poller.stores.postgres import Config, PostgresStore, open_store
 from poller.stores.postgres.pool import Timing
@@ -41,6 +41,6 @@ def open_one(config: Callable[..., Config]) -> Opened:
     """Opens a store there. `timing`: shorter waits."""
 
     async def opened(*, timing: Timing | None = None, **given: Any) -> PostgresStore:
-        return await open_store(config(**given), timing)
+        return await open_store(config(**given), timing or PATIENT)
 
     return opened

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import psycopg
-from postgres_server import running
+from postgres_server import PATIENT, running
 
 from poller.stores.postgres import Config, PostgresStore, open_read, open_store
 
@@ -23,12 +23,12 @@ class Harness:
         return Config.model_validate(given, context={"literals": True})
 
     async def open(self) -> PostgresStore:
-        self.store = await open_store(self.config(self.name))
+        self.store = await open_store(self.config(self.name), PATIENT)
         return self.store
 
     async def look(self, name: str) -> PostgresStore:
         """Into a copy."""
-        return await open_read(self.config(f"{self.name}_{name}"))
+        return await open_read(self.config(f"{self.name}_{name}"), PATIENT)
 
     async def reopen(self) -> PostgresStore:
         await self.close()

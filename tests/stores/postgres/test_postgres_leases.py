@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from postgres_proxy import proxy
-from postgres_server import Server, running
+from postgres_server import PATIENT, Server, running
 from stores_content import page
 
 from poller.errors import Outdated, StoreFault
@@ -147,7 +147,7 @@ class Leases(RuleBasedStateMachine):
         else:
             self.server.clone(self.server.template, self.database)
         given = {"dsn": self.server.dsn(self.database), "connections": 2}
-        self.store = self.run(open_store(Config.model_validate(given, context={"literals": True})))
+        self.store = self.run(open_store(Config.model_validate(given, context={"literals": True}), PATIENT))
         self.now = 0.0
         self.epoch = 0
         self.owner: str | None = None

@@ -113,6 +113,7 @@ class Postgres:
 
     def __init__(self) -> None:
         self.harness = harness_of("postgres", Path())
+        self.harness.shards = 1  # whatever the source is called
         self.copies: list[Any] = []
         self.store: Any = None
 

@@ -8,11 +8,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
+import anyio
 import psycopg
 from psycopg.sql import SQL, Identifier
 
@@ -208,3 +209,15 @@ def run_server() -> Iterator[Server]:
 def running() -> Server:
     """The one that the session's fixture started."""
     return _running[0]
+
+
+async def until(true: Callable[[], bool]) -> None:
+    with anyio.fail_after(120):
+        while not true():  # noqa: ASYNC110 the server has no event to wait for
+            await anyio.sleep(0.01)
+
+
+def waiting(server: Server, database: str) -> int:
+    """Backends of a database that wait for a lock."""
+    rows = server.sql("SELECT datname FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    return sum(name == database for (name,) in rows)

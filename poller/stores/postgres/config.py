@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from poller.options import Options, Secret, Size
+from poller.options import Between, Duration, Options, Secret, Size
 
 
 def _free(name: str) -> str:
@@ -29,7 +29,13 @@ class Config(Options):
         pattern=r"^[a-z_][a-z0-9_]{0,62}$",
         description="The schema of the database that holds the tables; nothing else should live in it.",
     )
-    connections: int = Field(8, ge=2, le=64, description="Most connections to the database at a time.")
+    connections: int = Field(
+        8, ge=2, le=64, description="Most connections to the database at a time; two more are kept for leases."
+    )
+    lease: Annotated[Duration, Between("1s", "10m")] = Field(
+        15.0,
+        description="So long a replica that died, or that cannot reach the database, keeps its shards from the others.",
+    )
     max_bytes: Size | None = Field(
         None, description="Polling pauses while the store keeps more than this; nothing is dropped."
     )

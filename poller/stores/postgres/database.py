@@ -28,12 +28,20 @@ _TRIES = 5
 class Database:
     """Runs calls on the pool's connections."""
 
-    def __init__(self, config: Config, timing: Timing | None = None, *, looking: bool = False) -> None:
+    def __init__(
+        self, config: Config, timing: Timing | None = None, *, looking: bool = False, most: int | None = None
+    ) -> None:
+        """`most`: connections at a time, where it is not as many as are configured."""
         self.config = config
         self.dsn = Dsn(config, looking=looking)
         self.timing = timing or Timing()
-        self.pool = Pool(config, self.dsn, self.timing)
+        self.pool = Pool(config, self.dsn, self.timing, most or config.connections)
+        self._looking = looking
         self._holders: dict[int, UUID] = {}
+
+    def beside(self) -> "Database":
+        """With two connections of its own, for short calls that must not wait for long ones."""
+        return Database(self.config, self.timing, looking=self._looking, most=2)
 
     async def call(self, work: Callable[[Session], Awaitable[T]], *, deadline: float | None = None) -> T:
         """Runs `work` on one connection; again where that changes nothing twice. Raises StoreFault, StoreRefused, Outdated."""

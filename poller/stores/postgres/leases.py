@@ -5,55 +5,23 @@ has raised the epoch, and every write of the old one is Outdated.
 """
 
 from collections.abc import Collection
-from typing import Protocol
 
-from msgspec import Struct
-
+from poller.leasing import Lease, Leases, Present
 from poller.model import Held
 from poller.stores.postgres.database import Database, fetch
 from poller.stores.postgres.pool import Session
 from poller.stores.postgres.values import array
 
 
-class Lease(Struct, frozen=True):
-    """One row, for `status`. `left`: seconds by the database's clock, negative once it has lapsed."""
-
-    shard: int
-    owner: str
-    epoch: int
-    left: float
-
-
-class Leasing(Protocol):
-    """What a store offers whose shards are worked on by several processes. Raises StoreFault, StoreRefused.
-
-    Whoever holds a lease counts its seconds from before the call that took or renewed it, so that it ends here before it
-    ends there.
-    """
-
-    async def claim(self, shard: int, owner: str, seconds: float) -> Held | None:
-        """Takes the shard when it is free, lapsed or the owner's already, and raises the epoch; None: somebody else has it."""
-        ...
-
-    async def renew(self, owner: str, held: Collection[Held], seconds: float) -> frozenset[int]:
-        """The shards that are still the owner's, for so many seconds from now; one that lapsed too, if nobody took it."""
-        ...
-
-    async def release(self, owner: str, held: Collection[Held]) -> None:
-        """Gives up what is still the owner's: others need not wait for its end."""
-        ...
-
-    async def leases(self) -> list[Lease]:
-        """All of them, lapsed ones included, by shard."""
-        ...
-
-
 async def claim(database: Database, shard: int, owner: str, seconds: float) -> Held | None:
-    """The shard's row is locked last, so it waits for a write of the earlier owner and ends before the next one."""
+    """Waits for a write of the earlier owner, and only then for the lease: the earlier owner's renewals wait for neither."""
 
     async def work(session: Session) -> Held | None:
         async with session.transaction() as connection:
             bound = {"shard": shard, "owner": owner, "seconds": seconds}
+            if await fetch(connection, "somebody_has", bound):
+                return None
+            await fetch(connection, "read_shard", bound)
             if not await fetch(connection, "take_lease", bound):
                 return None
             (row,) = await fetch(connection, "hold", bound)
@@ -63,9 +31,11 @@ async def claim(database: Database, shard: int, owner: str, seconds: float) -> H
     return await database.call(work)
 
 
-async def renew(database: Database, owner: str, held: Collection[Held], seconds: float) -> frozenset[int]:
+async def renew(
+    database: Database, owner: str, held: Collection[Held], seconds: float, *, staying: bool
+) -> frozenset[int]:
     """One statement, one round trip."""
-    rows = await database.rows("renew_leases", owner=owner, seconds=seconds, **_places(held))
+    rows = await database.rows("renew_leases", owner=owner, seconds=seconds, staying=staying, **_places(held))
     return frozenset(shard for (shard,) in rows)
 
 
@@ -74,9 +44,11 @@ async def release(database: Database, owner: str, held: Collection[Held]) -> Non
     await database.rows("release_leases", owner=owner, **_places(held))
 
 
-async def leases(database: Database) -> list[Lease]:
-    """By shard."""
-    return [Lease(*row) for row in await database.rows("leases")]
+async def leases(database: Database) -> Leases:
+    """By shard and by name."""
+    rows = await database.rows("leases")
+    taken = [Lease(*row) for row in rows if row[0] is not None]
+    return Leases(tuple(taken), tuple([Present(owner, left) for shard, owner, _, left in rows if shard is None]))
 
 
 def _places(held: Collection[Held]) -> dict[str, str]:

@@ -76,14 +76,15 @@ class Session:
 
 
 class Pool:
-    """At most `config.connections`."""
+    """At most `most` connections."""
 
-    def __init__(self, config: Config, dsn: Dsn, timing: Timing) -> None:
+    def __init__(self, config: Config, dsn: Dsn, timing: Timing, most: int) -> None:
         self._config = config
+        self._most = most
         self._dsn = dsn
         self._timing = timing
         self._idle: list[Connection] = []
-        self._room = anyio.Semaphore(config.connections)
+        self._room = anyio.Semaphore(most)
         self._closed = False
         logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is raised as well
 
@@ -119,7 +120,7 @@ class Pool:
             await self._room.acquire()
             return
         raise StoreFault(
-            f"all {self._config.connections} connections to the database {self._dsn.shown} were busy for "
+            f"all {self._most} connections to the database {self._dsn.shown} were busy for "
             f"{self._timing.free:g} s: check its load, or raise store.connections"
         )
 

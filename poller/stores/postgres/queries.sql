@@ -289,6 +289,9 @@ SELECT (SELECT coalesce(sum(rows), 0) FROM seen_count)::bigint,
     (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'record')::bigint,
     (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'event')::bigint;
 
+-- name: somebody_has
+SELECT FROM lease WHERE shard = %(shard)s AND owner <> %(owner)s AND until > clock_timestamp();
+
 -- name: take_lease
 -- Free, lapsed, or ours already.
 INSERT INTO lease (shard, owner, epoch, until)
@@ -302,7 +305,19 @@ UPDATE lease SET epoch = %(epoch)s, until = clock_timestamp() + make_interval(se
 RETURNING 1;
 
 -- name: renew_leases
--- Also one that lapsed, as long as nobody took it: the epoch tells.
+-- Also one that lapsed, as long as nobody took it: the epoch tells. A replica that was not seen for a day will not come back
+-- under its name.
+WITH there AS (
+    INSERT INTO replica (name, until)
+    SELECT %(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s) WHERE %(staying)s
+    ON CONFLICT (name) DO UPDATE SET until = clock_timestamp() + make_interval(secs => %(seconds)s)
+), gone AS (
+    DELETE FROM replica WHERE name IN (
+        SELECT name FROM replica
+        WHERE CASE WHEN name = %(owner)s THEN NOT %(staying)s ELSE until < clock_timestamp() - interval '1 day' END
+        FOR UPDATE SKIP LOCKED
+    )
+)
 UPDATE lease SET until = clock_timestamp() + make_interval(secs => %(seconds)s)
 FROM unnest(%(shards)t::integer[], %(epochs)t::bigint[]) AS held (shard, epoch)
 WHERE lease.shard = held.shard AND lease.epoch = held.epoch AND lease.owner = %(owner)s
@@ -314,7 +329,10 @@ WHERE lease.shard = held.shard AND lease.epoch = held.epoch AND lease.owner = %(
 RETURNING 1;
 
 -- name: leases
-SELECT shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease ORDER BY shard;
+-- And the replicas, without a shard: all at one moment.
+SELECT shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease
+UNION ALL SELECT NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
+ORDER BY 1, 2;
 
 -- name: create_store
 INSERT INTO store (shards) VALUES (%(shards)s) ON CONFLICT DO NOTHING RETURNING 1;

@@ -1,10 +1,12 @@
 """The store in a PostgreSQL database. What is written is in `writes.py` and `expiry.py`, what is read in `reads.py`."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeVar
 
 import anyio
 
 from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which
+from poller.leasing import Leases
 from poller.model import (
     Behind,
     CheckpointKey,
@@ -22,9 +24,10 @@ from poller.protocols import Facts
 from poller.stores.postgres import expiry, leases, letters, reads, writes
 from poller.stores.postgres.database import Database, Statement, fetch
 from poller.stores.postgres.faults import Gone
-from poller.stores.postgres.leases import Lease
 from poller.stores.postgres.pool import Session
 from poller.stores.postgres.values import to_bytes, to_text
+
+T = TypeVar("T")
 
 
 class PostgresStore:
@@ -35,38 +38,45 @@ class PostgresStore:
     def __init__(self, database: Database, shards: int, prepare: Callable[[Database], Awaitable[object]]) -> None:
         """`prepare`: makes the tables anew where they were dropped under a running program."""
         self._database = database
+        self._beside = database.beside()
         self._prepare = prepare
         self.shards = shards
+        self.lease: float = database.config.lease
 
     async def close(self) -> None:
         """Closes the connections."""
         with anyio.CancelScope(shield=True):  # closing a connection waits for nobody
             await self._database.pool.close()
+            await self._beside.pool.close()
 
-    async def hold(self, shard: int) -> Held:
+    async def _anew(self, work: Callable[[], Awaitable[T]]) -> T:
         """Makes the tables anew where the database was emptied."""
         try:
-            rows = await self._database.rows("hold", shard=shard)
+            return await work()
         except Gone:
             await self._prepare(self._database)
-            rows = await self._database.rows("hold", shard=shard)
+            return await work()
+
+    async def hold(self, shard: int) -> Held:
+        """Without a lease: whoever has it notices at the next write."""
+        rows = await self._anew(lambda: self._database.rows("hold", shard=shard))
         return self._database.believe(shard, rows[0])
 
     async def claim(self, shard: int, owner: str, seconds: float) -> Held | None:
         """None: somebody else has it."""
-        return await leases.claim(self._database, shard, owner, seconds)
+        return await self._anew(lambda: leases.claim(self._database, shard, owner, seconds))
 
-    async def renew(self, owner: str, held: Collection[Held], seconds: float) -> frozenset[int]:
-        """The shards that are still the owner's."""
-        return await leases.renew(self._database, owner, held, seconds)
+    async def renew(self, owner: str, held: Collection[Held], seconds: float, *, staying: bool) -> frozenset[int]:
+        """The shards that are still the owner's. Does not wait while all connections are busy with pages."""
+        return await self._anew(lambda: leases.renew(self._beside, owner, held, seconds, staying=staying))
 
     async def release(self, owner: str, held: Collection[Held]) -> None:
         """Nothing happens to what is somebody else's by now."""
-        await leases.release(self._database, owner, held)
+        await self._anew(lambda: leases.release(self._beside, owner, held))
 
-    async def leases(self) -> list[Lease]:
-        """By shard."""
-        return await leases.leases(self._database)
+    async def leases(self) -> Leases:
+        """By shard and by name."""
+        return await self._anew(lambda: leases.leases(self._beside))
 
     async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:  # noqa: ARG002 ids name their source, so one table serves
         """One round trip."""

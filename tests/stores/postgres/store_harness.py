@@ -17,9 +17,10 @@ class Harness:
         self.name = self.server.lend()
         self.copies: list[str] = []
         self.store: PostgresStore | None = None
+        self.shards = 16
 
     def config(self, name: str) -> Config:
-        given = {"dsn": self.server.dsn(name), "connections": 2}
+        given = {"dsn": self.server.dsn(name), "connections": 2, "shards": self.shards}
         return Config.model_validate(given, context={"literals": True})
 
     async def open(self) -> PostgresStore:

@@ -9,7 +9,7 @@ import anyio
 import psycopg
 import pytest
 from postgres_proxy import Proxy, proxy
-from postgres_server import PASSWORD, Server
+from postgres_server import PASSWORD, Server, until, waiting
 from stores_content import DAY0, dead_event, dead_events, dead_record, dead_records, key, page, retry
 
 from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
@@ -420,18 +420,6 @@ async def failing(work: Any) -> Any:
         return await work
     except (StoreFault, Outdated) as error:
         return error
-
-
-async def until(true: Callable[[], bool]) -> None:
-    with anyio.fail_after(30):
-        while not true():  # noqa: ASYNC110 the server has no event to wait for
-            await anyio.sleep(0.01)
-
-
-def waiting(server: Server, database: str) -> int:
-    """Backends of a database that wait for a lock."""
-    rows = server.sql("SELECT datname FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-    return sum(name == database for (name,) in rows)
 
 
 def end_backends(server: Server, database: str) -> None:

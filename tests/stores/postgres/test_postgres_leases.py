@@ -11,13 +11,15 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from postgres_proxy import proxy
-from postgres_server import PATIENT, Server, running
+from postgres_server import PATIENT, Server, running, until, waiting
 from stores_content import page
 
 from poller.errors import Outdated, StoreFault
+from poller.leasing import Leases as Table
+from poller.leasing import Leasing
 from poller.model import Held
 from poller.stores.postgres import Config, PostgresStore, open_store
-from poller.stores.postgres.leases import Leasing
+from poller.stores.postgres.pool import Timing
 
 pytestmark = pytest.mark.postgres
 
@@ -34,8 +36,9 @@ async def store(open_one: Any) -> AsyncIterator[PostgresStore]:
 
 def pass_time(server: Server, database: str, seconds: float) -> None:
     """As if the database's clock went on."""
-    statement = psycopg.sql.SQL("UPDATE poller.lease SET until = until - make_interval(secs => {})").format(seconds)
-    server.sql(statement, database)
+    for table in ("lease", "replica"):
+        statement = psycopg.sql.SQL("UPDATE poller.{} SET until = until - make_interval(secs => {})")
+        server.sql(statement.format(psycopg.sql.Identifier(table), seconds), database)
 
 
 async def taken(store: Leasing, shard: int, owner: str, seconds: float = LEASE) -> Held:
@@ -48,7 +51,7 @@ async def taken(store: Leasing, shard: int, owner: str, seconds: float = LEASE) 
 async def test_one_owner_at_a_time(store: PostgresStore, postgres_server: Server, database: str) -> None:
     first = await taken(store, 3, "a")
     assert await store.claim(3, "b", LEASE) is None
-    (lease,) = await store.leases()
+    (lease,) = (await store.leases()).leases
     assert (lease.shard, lease.owner, lease.epoch) == (3, "a", first.epoch)
     assert LEASE - 300 < lease.left <= LEASE
     pass_time(postgres_server, database, LEASE)
@@ -56,7 +59,7 @@ async def test_one_owner_at_a_time(store: PostgresStore, postgres_server: Server
     assert second.epoch == first.epoch + 1
     with pytest.raises(Outdated):
         await store.commit_page(first, page(first, [1]))
-    assert await store.renew("a", [first], LEASE) == frozenset()
+    assert await store.renew("a", [first], LEASE, staying=True) == frozenset()
     assert (await store.commit_page(second, page(second, [1]))).last.seq == 1
 
 
@@ -66,9 +69,9 @@ async def test_a_lease_that_lapsed_is_renewed_while_nobody_took_it(
 ) -> None:
     held = [await taken(store, number, "a") for number in (0, 1, 2)]
     pass_time(postgres_server, database, LEASE + 5)
-    assert [lease.left < 0 for lease in await store.leases()] == [True] * 3
+    assert [lease.left < 0 for lease in (await store.leases()).leases] == [True] * 3
     await taken(store, 1, "b")
-    assert await store.renew("a", held, LEASE) == {0, 2}
+    assert await store.renew("a", held, LEASE, staying=True) == {0, 2}
     assert await store.claim(0, "b", LEASE) is None
 
 
@@ -78,10 +81,10 @@ async def test_what_is_released_is_free_at_once(store: PostgresStore) -> None:
     await store.release("b", [held])
     assert await store.claim(0, "b", LEASE) is None
     await store.release("a", [held])
-    assert await store.leases() == []
+    assert await store.leases() == Table()
     other = await taken(store, 0, "b")
     await store.release("a", [held])
-    assert [lease.owner for lease in await store.leases()] == ["b"]
+    assert [lease.owner for lease in (await store.leases()).leases] == ["b"]
     assert other.epoch == held.epoch + 1
 
 
@@ -90,8 +93,8 @@ async def test_an_owner_that_takes_its_own_shard_again_ends_its_earlier_writes(s
     """Its answer was lost, say, or an earlier process of that name still runs."""
     first, second = await taken(store, 0, "a"), await taken(store, 0, "a")
     assert second.epoch == first.epoch + 1
-    assert await store.renew("a", [first], LEASE) == frozenset()
-    assert await store.renew("a", [second], LEASE) == {0}
+    assert await store.renew("a", [first], LEASE, staying=True) == frozenset()
+    assert await store.renew("a", [second], LEASE, staying=True) == {0}
 
 
 @pytest.mark.anyio
@@ -119,7 +122,106 @@ async def test_a_renewal_does_not_wait_for_a_commit(
     held = await taken(store, 0, "a")
     async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as other:
         await other.execute("SELECT FROM poller.shard FOR UPDATE")
-        assert await store.renew("a", [held], LEASE) == {0}
+        assert await store.renew("a", [held], LEASE, staying=True) == {0}
+
+
+@pytest.mark.anyio
+async def test_a_claim_that_waits_for_a_write_keeps_no_renewal_waiting(
+    open_one: Any, store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    """The lease has lapsed, its owner commits slowly, somebody else wants the shard, and the owner is back in time."""
+    held, other = [await taken(store, shard, "a") for shard in (0, 1)], await open_one()
+    pass_time(postgres_server, database, LEASE)
+    async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as slow:
+        await slow.execute("SELECT FROM poller.shard FOR UPDATE")
+        async with asyncio.TaskGroup() as group:
+            claim = group.create_task(other.claim(0, "b", LEASE))
+            await until(lambda: waiting(postgres_server, database) == 1)
+            assert await store.renew("a", held, LEASE, staying=True) == {0, 1}
+            await slow.rollback()
+    assert claim.result() is None
+    assert (await store.commit_page(held[0], page(held[0], [1]))).last.seq == 1
+    await other.close()
+
+
+@pytest.mark.anyio
+async def test_leases_are_renewed_while_all_connections_are_busy(
+    open_one: Any, postgres_server: Server, database: str
+) -> None:
+    store = await open_one(connections=2, timing=Timing(call=300, connect=120, statement=120, lock=120, free=0.1))
+    held = await taken(store, 0, "a")
+    async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as other:
+        await other.execute("LOCK TABLE poller.position IN ACCESS EXCLUSIVE MODE")
+        async with asyncio.TaskGroup() as group:
+            slow = [group.create_task(store.positions()) for _ in range(2)]
+            await until(lambda: waiting(postgres_server, database) == 2)
+            with pytest.raises(StoreFault, match="all 2 connections"):
+                await store.checkpoints()
+            assert await store.renew("a", [held], LEASE, staying=True) == {0}
+            assert len((await store.leases()).leases) == 1
+            await other.rollback()
+    assert [task.result() for task in slow] == [{}, {}]
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_who_renews_is_there_until_it_leaves(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    for name in ("b", "a", "b"):
+        assert await store.renew(name, [], LEASE, staying=True) == frozenset()
+    assert await names(store) == ["a", "b"]
+    pass_time(postgres_server, database, LEASE)
+    await store.renew("a", [], LEASE, staying=True)
+    assert [one.left > 0 for one in (await store.leases()).replicas] == [True, False]
+    await store.renew("a", [], LEASE, staying=False)
+    assert await names(store) == ["b"]
+    await store.renew("c", [], LEASE, staying=False)
+    assert await names(store) == ["b"]
+
+
+@pytest.mark.anyio
+async def test_who_leaves_renews_what_it_still_has(store: PostgresStore) -> None:
+    held = await taken(store, 0, "a")
+    assert await store.renew("a", [held], LEASE, staying=False) == {0}
+    assert await names(store) == []
+
+
+@pytest.mark.anyio
+async def test_who_was_not_seen_for_a_day_is_forgotten(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    for name in ("a", "b", "c"):
+        await store.renew(name, [], LEASE, staying=True)
+    pass_time(postgres_server, database, LEASE + 86_401)
+    await store.renew("a", [], LEASE, staying=True)
+    assert await names(store) == ["a"]
+
+
+@pytest.mark.anyio
+async def test_the_store_says_how_long_a_lease_lasts(open_one: Any) -> None:
+    store: PostgresStore = await open_one(lease="5s")
+    leasing: Leasing = store
+    assert isinstance(leasing, Leasing)
+    assert leasing.lease == 5.0
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_an_emptied_database_is_claimed_anew(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    held = await taken(store, 0, "a")
+    postgres_server.sql("DROP SCHEMA poller CASCADE", database)
+    assert await store.renew("a", [held], LEASE, staying=True) == frozenset()
+    assert await names(store) == ["a"]
+    postgres_server.sql("DROP SCHEMA poller CASCADE", database)
+    assert await store.leases() == Table()
+    assert (await taken(store, 0, "a")).epoch == 1
+
+
+async def names(store: Leasing) -> list[str]:
+    return [one.owner for one in (await store.leases()).replicas]
 
 
 @pytest.mark.anyio
@@ -127,7 +229,7 @@ async def test_a_claim_whose_answer_is_lost_can_be_made_again(open_one: Any, pos
     async with proxy(postgres_server.port) as between:
         store = await open_one(port=between.port)
         await store.positions()
-        between.lose("answer", 5)  # BEGIN, the lease, the epoch, the mark, COMMIT
+        between.lose("answer", 7)  # BEGIN, a look, the shard, the lease, the epoch, the mark, COMMIT
         with pytest.raises(StoreFault, match="while it committed"):
             await store.claim(0, "a", LEASE)
         assert (await taken(store, 0, "a")).epoch == 2
@@ -143,7 +245,7 @@ class Leases(RuleBasedStateMachine):
         self.server = running()
         self.database = f"leases_{os.getpid()}"
         if self.server.exists(self.database):
-            self.server.sql("TRUNCATE poller.lease, poller.shard, poller.segment", self.database)
+            self.server.sql("TRUNCATE poller.lease, poller.replica, poller.shard, poller.segment", self.database)
         else:
             self.server.clone(self.server.template, self.database)
         given = {"dsn": self.server.dsn(self.database), "connections": 2}
@@ -165,7 +267,7 @@ class Leases(RuleBasedStateMachine):
 
     @initialize()
     def nobody(self) -> None:
-        assert self.run(self.store.leases()) == []
+        assert self.run(self.store.leases()) == Table()
 
     @rule(owner=OWNERS, answer_lost=st.booleans())
     def claims(self, owner: str, *, answer_lost: bool) -> None:
@@ -185,7 +287,9 @@ class Leases(RuleBasedStateMachine):
     def renews(self, owner: str) -> None:
         if owner in self.believed:
             mine = self.owner == owner and self.believed[owner].epoch == self.epoch
-            assert self.run(self.store.renew(owner, [self.believed[owner]], LEASE)) == ({0} if mine else set())
+            assert self.run(self.store.renew(owner, [self.believed[owner]], LEASE, staying=True)) == (
+                {0} if mine else set()
+            )
             if mine:
                 self.until = self.now + LEASE
 

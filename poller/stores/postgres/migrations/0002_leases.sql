@@ -7,3 +7,9 @@ CREATE TABLE lease (
     epoch bigint NOT NULL, -- of the shard when it was taken
     until timestamptz NOT NULL
 ) WITH (fillfactor = 50);
+
+-- The processes that work on shards or are ready to, whether they own one or not.
+CREATE TABLE replica (
+    name text COLLATE "C" PRIMARY KEY,
+    until timestamptz NOT NULL
+) WITH (fillfactor = 50);

@@ -76,7 +76,8 @@ def replay(
     since: Annotated[str, typer.Option(help="First seen from then on: 24h (ago), 2026-01-31, 2026-01-31T10:00+01:00.")],
     until: Annotated[str, typer.Option(help="First seen before then.")] = "now",
     kinds: Annotated[
-        list[str] | None, typer.Option("--type", help="Only this type, such as telephony.call.new or 'telephony.call.*' (in quotes).")
+        list[str] | None,
+        typer.Option("--type", help="Only this type, such as telephony.call.new or 'telephony.call.*' (in quotes)."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     config: ConfigPath = DEFAULT_CONFIG,

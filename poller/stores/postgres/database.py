@@ -21,6 +21,10 @@ Row: TypeAlias = tuple[Any, ...]
 Statement: TypeAlias = tuple[str, Mapping[str, object]]
 """The name of a statement of queries.sql, and what is bound to it."""
 
+_PLANNED_ANEW = frozenset(
+    {"dead_record_heads", "dead_event_heads", "dead_event_heads_of_sink", "dead_records_like", "dead_events_like"}
+)
+"""Statements of which what is bound decides whether an index in their order is worth it: a plan for all of it would sort everything."""
 _TRIES = 5
 """Of a transaction that clashes with others."""
 
@@ -143,5 +147,5 @@ def compare(held: Held, holder: UUID | None, row: Row | None) -> None:
 
 async def fetch(connection: Connection, name: str, bound: Mapping[str, object]) -> list[Row]:
     """All rows of one statement."""
-    cursor = await connection.execute(SQL[name], bound, binary=True)
+    cursor = await connection.execute(SQL[name], bound, binary=True, prepare=False if name in _PLANNED_ANEW else None)
     return await cursor.fetchall()

@@ -157,20 +157,19 @@ SELECT what, sink, source, reason, letters, bytes FROM dead_total WHERE letters 
 -- name: dead_record_heads
 SELECT 'record', id, source, endpoint, NULL, 0, reason, error, at, octet_length(raw) FROM dead_record
 WHERE (at, id) > (%(at)s::float8, %(id)s::text) AND at <= %(until)s::float8
-AND source = coalesce(%(source)s::text, source) AND reason = coalesce(%(reason)s::text, reason)
+AND (%(source)s::text IS NULL OR source = %(source)s::text) AND (%(reason)s::text IS NULL OR reason = %(reason)s::text)
 ORDER BY at, id LIMIT %(limit)s;
 
 -- name: dead_event_heads
 SELECT 'event', id, source, NULL, sink, shard, reason, error, at, size FROM dead_event
 WHERE (at, id) > (%(at)s::float8, %(id)s::text) AND at <= %(until)s::float8
-AND source = coalesce(%(source)s::text, source) AND reason = coalesce(%(reason)s::text, reason)
+AND (%(source)s::text IS NULL OR source = %(source)s::text) AND (%(reason)s::text IS NULL OR reason = %(reason)s::text)
 ORDER BY at, id LIMIT %(limit)s;
 
 -- name: dead_event_heads_of_sink
--- Without coalesce, so that the index of the sink is used.
 SELECT 'event', id, source, NULL, sink, shard, reason, error, at, size FROM dead_event
 WHERE sink = %(sink)s AND (at, id) > (%(at)s::float8, %(id)s::text) AND at <= %(until)s::float8
-AND source = coalesce(%(source)s::text, source) AND reason = coalesce(%(reason)s::text, reason)
+AND (%(source)s::text IS NULL OR source = %(source)s::text) AND (%(reason)s::text IS NULL OR reason = %(reason)s::text)
 ORDER BY at, id LIMIT %(limit)s;
 
 -- name: dead_records_like

@@ -14,7 +14,7 @@ from stores_content import DAY0, dead_event, dead_events, dead_record, dead_reco
 
 from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
 from poller.kept import Attempted
-from poller.model import PageCommit, Position, Sighting
+from poller.model import Held, PageCommit, Position, Sighting
 from poller.stores.postgres import Config, PostgresStore, open_read, open_store
 from poller.stores.postgres.pool import Timing
 
@@ -305,6 +305,28 @@ async def test_a_database_that_went_back_gives_no_epoch_twice(
     await second.close()
 
 
+async def test_a_failover_to_a_server_that_lags(open_one: Any, postgres_server: Server, database: str) -> None:
+    """The first server of the connection string is gone, and the second one lacks the last commit."""
+    async with proxy(postgres_server.port) as first:
+        ports = f"port={first.port},{postgres_server.port}"
+        whole = f"host=127.0.0.1,127.0.0.1 {ports} user=postgres password={PASSWORD} dbname={database}"
+        store = await open_one(dsn=f"{whole} connect_timeout=120")
+        held = await taken(store)
+        held = await store.commit_page(held, page(held, [1]))
+        postgres_server.clone(database, f"{database}_standby")
+        lost = await store.commit_page(held, page(held, [2]))
+    postgres_server.drop(database)
+    postgres_server.clone(f"{database}_standby", database)
+    postgres_server.drop(f"{database}_standby")
+    with pytest.raises(Outdated, match=r"believes epoch 1 and last seq 2, .* has epoch 1 and last seq 1"):
+        await store.delivered(lost, "kafka", lost.last)
+    assert await store.renew("a", [lost], 600, staying=True) == {0}, "the lease is older than what was lost"
+    again = await taken(store)
+    assert again.last == held.last
+    assert (await store.commit_page(again, page(again, [2]))).last.seq == 2
+    await store.close()
+
+
 async def test_a_server_that_takes_no_writes(
     store: PostgresStore, config: Callable[..., Config], postgres_server: Server, database: str
 ) -> None:
@@ -413,6 +435,12 @@ async def test_any_words_are_kept_as_they_are(store: PostgresStore, words: str) 
 
 
 # --- what the tests do -----------------------------------------------------------------------------------------------
+
+
+async def taken(store: PostgresStore) -> Held:
+    held = await store.claim(0, "a", 600)
+    assert held is not None
+    return held
 
 
 async def failing(work: Any) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from docs_pages import blocks
 from postgres_server import Server
 from psycopg.sql import SQL, Identifier
-from stores_content import DAY0, key, page
+from stores_content import DAY0, dead_record, key, page
 
 from poller.errors import StoreRefused
 from poller.model import PageCommit, Sighting
@@ -101,7 +101,7 @@ async def test_a_schema_of_the_first_version_is_brought_up_to_date(
     store = await open_store(config())
     held = await store.hold(0)
     held = await store.commit_page(held, page(held, [1]))
-    postgres_server.sql("DROP TABLE poller.lease", database)
+    postgres_server.sql("DROP TABLE poller.lease, poller.replica", database)
     postgres_server.sql("DELETE FROM poller.migration WHERE number = 2", database)
     assert await pending(config()) == ["0002_leases"]
     with pytest.raises(StoreRefused, match="lacks the migrations 0002_leases: run `poller migrate`"):
@@ -187,8 +187,10 @@ async def test_the_rights_that_the_documentation_grants_are_enough(
     postgres_server.sql("CREATE TABLE poller.of_a_later_version (a int)", database)
     store = await open_store(config(user=role, password=role))
     held = await store.hold(0)
-    await store.commit_page(held, page(held, [1]))
+    await store.commit_page(held, page(held, [1], dead=[dead_record(1)]))
     assert await store.expire(log_before=0, seen_before_day=DAY0 + 1, limit=1) == 1
+    assert await store.expire_letters(before=9.0, limit=1) == (1, 0)
+    assert await store.renew("a", [], 30, staying=True) == frozenset()
     await store.close()
 
 

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
@@ -26,14 +26,14 @@ from poller.keep import Keeper
 from poller.kinds import kind_of, load_sink_kind, load_source_kind, load_store_kind
 from poller.log import SharedOutage, get_logger, set_up
 from poller.metrics import Metrics
-from poller.model import Position
 from poller.one_by_one.delivery import EachDelivery
-from poller.one_by_one.gate import Gate
+from poller.one_by_one.outlet import Outlet
 from poller.one_by_one.turns import Turns
 from poller.operate import Work
 from poller.options import EndpointOptions, SourceOptions
 from poller.protocols import Sink, Source
 from poller.redact import Redactor, secrets_of
+from poller.room import waiting
 from poller.route import AnySink, Rewound, Route
 from poller.server import serve
 from poller.shard import Shard
@@ -80,9 +80,9 @@ async def opened(
         for name, source in settings.sources.items():
             await _open_source(app, stack, hosts, name, source)
         app.started_at = clock.now()
-        gates: dict[str, Gate] = {}
         turns = Turns(clock.mono)
-        app.deliveries = [_delivery(app, shard, sink, gates, turns) for shard in shards for sink in app.sinks.values()]
+        for opened_sink in app.sinks.values():
+            app.deliveries += _deliveries(app, opened_sink, turns)
         yield app
 
 
@@ -126,9 +126,16 @@ def _tracks(
     return tracks
 
 
-def _delivery(app: App, shard: Shard, sink: AnySink, gates: dict[str, Gate], turns: Turns) -> AnyDelivery:
-    """The way out by what the sink offers: lanes that take whole segments, or attempts. Shards of a sink share its gate."""
+def _deliveries(app: App, sink: AnySink, turns: Turns) -> Sequence[AnyDelivery]:
+    """The ways out by what the sink offers: a lane for each shard that takes whole segments, or attempts, for all shards together."""
     options = app.settings.sinks[sink.name]
+    if hasattr(sink, "lane"):
+        return [_with_lane(app, shard, cast(Sink, sink)) for shard in app.shards]
+    outlet = Outlet(app.store, sink, options, app.clock, app.rnd, app.metrics, turns)
+    return [EachDelivery(outlet, app.shards)]
+
+
+def _with_lane(app: App, shard: Shard, sink: Sink) -> Delivery:
     others = [name for name in app.sinks if name != sink.name]
 
     def rewind(published_at: float) -> Rewound:
@@ -136,11 +143,8 @@ def _delivery(app: App, shard: Shard, sink: AnySink, gates: dict[str, Gate], tur
         begin = min((begin for begin, _ in found.values()), default=published_at)
         return Rewound(begin, {key: data for key, (_, data) in found.items()})
 
-    if hasattr(sink, "lane"):
-        return Delivery(Route(shard, cast(Sink, sink), options, app.clock, app.rnd, app.metrics, others, rewind))
-    route = Route(shard, sink, options, app.clock, app.rnd, app.metrics)
-    gate = gates[sink.name] = gates.get(sink.name) or Gate(route, turns)
-    return EachDelivery(route, gate)
+    options = app.settings.sinks[sink.name]
+    return Delivery(Route(shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind))
 
 
 # --- the daemon ------------------------------------------------------------------------------------------------------
@@ -188,7 +192,7 @@ async def _both_lines(app: App, stopping: anyio.Event, *, once: bool) -> int:
     left: list[Track] = []
     async with anyio.create_task_group() as out:
         for delivery in app.deliveries:
-            await out.start(delivery.run, name=f"deliver {delivery.sink.name} {delivery.shard.number}")
+            await out.start(delivery.run, name=f"deliver {delivery.sink.name}")
         async with anyio.create_task_group() as polls:
             if once:
                 polls.start_soon(_cancel_when, stopping, polls.cancel_scope, name="stop")
@@ -219,14 +223,9 @@ async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
 
 async def _say_stopped(app: App) -> None:
     """With what is left, as the store has it: a sink that could not be reached has a position too."""
-    positions, retrying = await app.store.positions(), await app.store.retrying()
-    left = 0
-    for delivery in app.deliveries:
-        name, number = delivery.sink.name, delivery.shard.number
-        position = positions.get((name, number), Position())
-        left += (await app.store.backlog(number, position.seq, name)).events + retrying.get((name, number), 0)
-        left -= len(await app.store.done(name, number))
-    _log.info("stopped", pending=left)
+    numbers = [shard.number for shard in app.shards]
+    waits = [await waiting(app.store, numbers, name) for name in app.sinks]
+    _log.info("stopped", pending=sum(one.events for one in waits))
 
 
 async def _serve(app: App, *, task_status: TaskStatus[int]) -> None:
@@ -271,12 +270,17 @@ async def _drain(app: App, *, patient: bool) -> bool:
 async def _caught_up(delivery: AnyDelivery, patience: float) -> None:
     """Returns when the sink has everything that can be had soon, or when it has taken nothing for DRAIN_PATIENCE."""
     while True:
-        before = delivery.position, delivery.pending
+        before = _progress(delivery)
         with anyio.move_on_after(DRAIN_PATIENCE):
             await delivery.caught_up(patience)
             return
-        if (delivery.position, delivery.pending) == before:
+        if _progress(delivery) == before:
             return
+
+
+def _progress(delivery: AnyDelivery) -> object:
+    """Not the same once something was delivered."""
+    return delivery.positions if isinstance(delivery, EachDelivery) else delivery.position, delivery.pending
 
 
 # --- once ------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ disabled  it wants no more calls, or somebody disabled it: nothing is tried unti
 """
 
 import random
+from collections.abc import Hashable
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -86,7 +87,7 @@ class Health:
     def __init__(self, pace: Pace, condition: Condition | None = None) -> None:
         self.condition = condition or Condition()
         self._pace = pace
-        self._failing: set[int] = set()
+        self._failing: set[Hashable] = set()
         self._asked = 0.0
         """The latest instant that anybody was asked to wait for, since it last worked."""
         self._probing = False
@@ -133,9 +134,9 @@ class Health:
     # --- what came of it -------------------------------------------------------------------------------------------------
 
     def answered(
-        self, answer: Answered, seq: int, *, began: float, probe: bool, now: float, rnd: random.Random
+        self, answer: Answered, which: Hashable, *, began: float, probe: bool, now: float, rnd: random.Random
     ) -> None:
-        """One attempt of the event with this number has ended. `began`: the `now` of its `begin`."""
+        """One attempt of an event has ended. `which`: it; events of several shards may have one number. `began`: the `now` of its `begin`."""
         self._probing &= not probe
         self.another = self._condemns(answer) if probe else self.another
         state, fresh = self.condition.state, probe and began >= self.condition.since
@@ -146,9 +147,9 @@ class Health:
         elif answer.outcome == "delivered":
             self._worked(now, fresh=fresh)
         elif self._condemns(answer):
-            self._condemned(answer, seq, now, rnd, fresh=fresh, probe=probe)
+            self._condemned(answer, which, now, rnd, fresh=fresh, probe=probe)
         else:
-            self._failed(answer, seq, now, rnd, fresh=fresh, probe=probe)
+            self._failed(answer, which, now, rnd, fresh=fresh, probe=probe)
 
     def _worked(self, now: float, *, fresh: bool) -> None:
         self._failing.clear()
@@ -165,11 +166,11 @@ class Health:
         return answer.outcome == "dead" and not answer.at_large
 
     def _condemned(
-        self, answer: Answered, seq: int, now: float, rnd: random.Random, *, fresh: bool, probe: bool
+        self, answer: Answered, which: Hashable, now: float, rnd: random.Random, *, fresh: bool, probe: bool
     ) -> None:
         """It answers, though with nothing but a word about this one event; it may say the same of every event."""
         if answer.reason != ABORTED and len(self._failing) < FAILURES:
-            self._failing.add(seq)
+            self._failing.add(which)
         if self.condition.state == "down":
             if probe:
                 self._change(probe_at=now + jittered(FIRST, self._pace.jitter, rnd))
@@ -179,11 +180,13 @@ class Health:
         elif self.condition.state == "slowed" and fresh:
             self._up(now)
 
-    def _failed(self, answer: Answered, seq: int, now: float, rnd: random.Random, *, fresh: bool, probe: bool) -> None:
+    def _failed(
+        self, answer: Answered, which: Hashable, now: float, rnd: random.Random, *, fresh: bool, probe: bool
+    ) -> None:
         asked = now + bounded(self._pace, answer.retry_after) if answer.retry_after is not None else 0.0
         self._asked = max(self._asked, asked)
         if answer.reason != "rate_limited" and len(self._failing) < FAILURES:  # too much is asked of what is there
-            self._failing.add(seq)
+            self._failing.add(which)
         it = self.condition
         if it.state == "down":
             waits = it.waits + probe

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
+import anyio
+
 from poller import segment
 from poller.app_parts import App
 from poller.errors import Outdated, PollerError, StoreFault, Unknown
@@ -36,6 +38,7 @@ class Letters:
         self._app = app
         self._store = app.store
         self._running = running
+        self._appending = anyio.Lock()
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -136,15 +139,17 @@ class Letters:
             for head in heads
             if head.sink not in self._app.sinks
         }
-        async with shard.lock:
+        async with self._appending:  # two that retry the same letters append them once
+            # Before the shard's lock: polling does not wait for megabytes to be read.
             found = await self._store.letters([head.id for head in heads if head.id not in said])
             letters = [one for one in found if isinstance(one, DeadEvent)]
             if letters:
-                last = shard.held.last
-                copies = [_again(letter, seq) for seq, letter in enumerate(letters, last.seq + 1)]
-                packed = segment.pack(copies, last, self._app.clock.now())
-                commit = PageCommit(segment=packed, closes=tuple(letter.id for letter in letters))
-                shard.held = await shard.store.commit_page(shard.held, commit)
+                async with shard.lock:
+                    last = shard.held.last
+                    copies = [_again(letter, seq) for seq, letter in enumerate(letters, last.seq + 1)]
+                    packed = segment.pack(copies, last, self._app.clock.now())
+                    commit = PageCommit(segment=packed, closes=tuple(letter.id for letter in letters))
+                    shard.held = await shard.store.commit_page(shard.held, commit)
         shard.tell()
         gone = dict.fromkeys((head.id for head in heads), _GONE)
         return gone | said | dict.fromkeys((letter.id for letter in letters), None)

@@ -38,7 +38,8 @@ class Ahead:
         self.read_to = position.seq
         """Segments were added up to here."""
         self.fresh: deque[Fresh] = deque()
-        self._position = position
+        self.position = position
+        """Up to where everything is settled: a segment's end."""
         self._done = set(done)
         self._behind = max(self._done, default=0)
         self._looked_to = position.seq
@@ -57,7 +58,6 @@ class Ahead:
     @property
     def full(self) -> bool:
         """No further segment for now."""
-        self.position()
         return self._reading is None and bool(self._parts) and self._parts[-1].end.seq - self._parts[0].first >= OPEN
 
     @property
@@ -107,6 +107,8 @@ class Ahead:
             self.settle(seq)
         self._reading = None
         self._looked_to = one.last
+        if self._done:  # numbers that a healing left out will never come
+            self._done = {seq for seq in self._done if seq > one.last}
         return known, passed
 
     def settle(self, seq: int) -> None:
@@ -114,12 +116,8 @@ class Ahead:
         part = self._by_seq.pop(seq, None)
         if part is not None:
             part.left -= 1
-
-    def position(self) -> Position:
-        """Up to where everything is settled: a segment's end."""
-        while self._parts and not self._parts[0].left:
-            self._position = self._parts.popleft().end
-        return self._position
+            while self._parts and not self._parts[0].left:
+                self.position = self._parts.popleft().end
 
     def done(self) -> tuple[int, ...]:
         """What is settled behind the position, ascending."""

@@ -1,63 +1,92 @@
 """What waits for a sink that takes events one by one: in the log, and kept to be tried again."""
 
+from collections import deque
+from collections.abc import Collection
+
 from poller.backlog import DROPPED, dropped
-from poller.each import EachSink
 from poller.model import DeadEvent, Event, Position
-from poller.one_by_one.line import Line
-from poller.route import Route
+from poller.one_by_one.outlet import Outlet
+from poller.one_by_one.part import Part
+from poller.one_by_one.seldom import Seldom
+from poller.room import Waits, waiting_in
 
 _AT_ONCE = 8 << 20
 """Bytes that are dropped between two looks: others want the store, too."""
 _SLACK = 20
 """This part of the limit is dropped beyond what is too much: to drop a few events at every look would cost all others dearly."""
-_QUIET = 60.0
-"""Seconds between two lines about events that one sink lost to the limit."""
 
 
 class EachBacklog:
-    """Of one sink and shard: shown, and limited by `max_pending`, the oldest events becoming dead letters."""
+    """Of one sink, over its shards: shown, and limited by `max_pending`, the oldest events becoming dead letters."""
 
-    def __init__(self, route: Route[EachSink]) -> None:
-        self.excess = 0
-        """Bytes that are to become dead letters. Whoever makes them takes them off."""
-        self._route = route
-        self._shard = route.shard
-        self._name = route.sink.name
-        self._limit = route.options.max_pending
-        self._metrics = route.metrics
-        self._clock = route.clock
+    def __init__(self, outlet: Outlet) -> None:
+        self._store = outlet.store
+        self._name = outlet.sink.name
+        self._limit = outlet.options.max_pending
+        self._metrics = outlet.metrics
+        self._log = outlet.log
+        self._found: dict[Part, Waits] = {}
+        self._seldom = Seldom(outlet.clock)
         self._dropped = 0
-        self._said = -_QUIET
+        self._next: deque[Part] = deque()
+        """Who drops when another one has nothing more to drop."""
 
-    async def account(self, line: Line, position: Position) -> None:
-        """Looks. Raises StoreFault."""
-        store, number, name = self._shard.store, self._shard.number, self._name
-        behind = await store.backlog(number, position.seq, name)
-        oldest = behind.oldest
-        kept = next(iter(line.waiting), None)
-        if kept is not None and kept.seq <= position.seq:
-            oldest = (await store.backlog(number, kept.seq - 1, name)).oldest
-        self._metrics.pending_events[name].set(max(0, behind.events - len(line.written[1])) + len(line))
-        self._metrics.oldest_pending[name].set(oldest)
-        if self._limit is not None and self.excess <= 0 and not line.unwritten_dead:
-            size = behind.size + line.waiting.bytes
-            if size > self._limit:
-                self.excess = min(size - self._limit + self._limit // _SLACK, _AT_ONCE)
+    async def look(self, part: Part) -> None:
+        """At one shard. Raises StoreFault."""
+        line = part.line
+        if line is not None:
+            position, done = part.position or Position(), len(line.written[1])
+            places = line.waiting.places
+            self._found[part] = await waiting_in(self._store, part.shard.number, self._name, position, done, places)
 
-    def letter(self, seq: int, event: Event) -> DeadEvent:
+    def remove(self, part: Part) -> None:
+        """Its shard is gone."""
+        self._found.pop(part, None)
+        if part in self._next:
+            self._next.remove(part)
+
+    def judge(self, parts: Collection[Part]) -> bool:
+        """After a look at all of them: shows what waits; whether some of it has to be dropped."""
+        found = Waits()
+        for waits in self._found.values():
+            found.add(waits)
+        self._metrics.pending_events[self._name].set(found.events)
+        self._metrics.oldest_pending[self._name].set(found.oldest)
+        if any(part.excess > 0 or (part.line is not None and part.line.unwritten_dead) for part in parts):
+            return True
+        if self._limit is not None and found.size > self._limit:
+            self._mark(min(found.size - self._limit + self._limit // _SLACK, _AT_ONCE))
+            return True
+        return False
+
+    def _mark(self, size: int) -> None:
+        """What is oldest is dropped first."""
+        there = [part for part, waits in self._found.items() if waits.oldest is not None and part.line is not None]
+        self._next = deque(sorted(there, key=lambda part: self._found[part].oldest or 0.0))
+        if self._next:
+            self._next.popleft().excess = size
+
+    def pass_on(self, part: Part, seq: int) -> None:
+        """What is left of a shard is under way: the next one drops the rest."""
+        size, part.excess = part.excess, 0
+        if self._next:
+            self._next.popleft().excess = size
+        else:
+            self.say(part, seq)
+
+    def letter(self, part: Part, seq: int, event: Event) -> DeadEvent:
         """The oldest one is dropped."""
-        self.excess -= len(event.body)
+        part.excess -= len(event.body)
         self._dropped += 1
         name = self._name
         self._metrics.delivery_dead_letters[name, "backlog"].inc()
         self._metrics.deliveries[name, "dead", "backlog"].inc()
-        if self.excess <= 0:
-            self.say(seq)
-        return dropped(self._route, seq, event)
+        if part.excess <= 0:
+            self.say(part, seq)
+        return dropped(part.route, seq, event)
 
-    def say(self, seq: int) -> None:
+    def say(self, part: Part, seq: int) -> None:
         """Once for all that were dropped since the last line, the last one being this."""
-        now = self._clock.mono()
-        if self._dropped and now - self._said >= _QUIET:
-            self._route.log.error(DROPPED, events=self._dropped, up_to=seq, reason="backlog")
-            self._dropped, self._said = 0, now
+        count, self._dropped = self._dropped, 0
+        if count and (events := self._seldom.due(count)):
+            self._log.error(DROPPED, shard=part.shard.number, events=events, up_to=seq, reason="backlog")

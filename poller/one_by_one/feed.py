@@ -1,17 +1,17 @@
 """What a delivery one by one tries next, and what becomes of it: by the health of the sink, what is due, and what the log holds."""
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup
 from msgspec import structs
 
 from poller.backlog import letter_of
-from poller.each import Answered, Attempt, EachSink
+from poller.each import Answered, Attempt
 from poller.errors import Outdated, PollerError
 from poller.health import ABORTED
 from poller.kept import Place, Retry
@@ -21,11 +21,12 @@ from poller.one_by_one.backlog import EachBacklog
 from poller.one_by_one.bell import Bell, pause
 from poller.one_by_one.gate import Gate
 from poller.one_by_one.line import Line
-from poller.one_by_one.trouble import Trouble
+from poller.one_by_one.outlet import Outlet
+from poller.one_by_one.part import Part
+from poller.one_by_one.seldom import Seldom
 from poller.one_by_one.waiting import MOST
 from poller.outgoing import for_sink, recorded_time
 from poller.retrying import again, longest
-from poller.route import Route
 
 IDLE = 60.0
 """Seconds after which everything is looked at anew although nobody told of anything; the wall clock may have moved, too."""
@@ -34,66 +35,114 @@ _SHORTEST = 0.001
 _READ = 1 << 20
 _LOADED = 32
 """Retries whose bytes are read at a time."""
-_QUIET = 60.0
-"""Seconds after a line about a dead letter in which further ones are only counted."""
 
 
 class Feed:
-    """Feeds one sink from one shard."""
+    """Feeds one sink from all its shards, each in turn."""
 
-    def __init__(self, route: Route[EachSink], gate: Gate, backlog: EachBacklog, moved: Bell) -> None:
+    def __init__(self, outlet: Outlet, gate: Gate, backlog: EachBacklog, moved: Bell) -> None:
         """`moved`: rung when something was done, and when there is nothing to do."""
-        self.trouble = Trouble(route, "reading")
-        self._route = route
-        self._shard = route.shard
-        self._store = route.shard.store
-        self._sink = route.sink
-        self._clock = route.clock
-        self._metrics = route.metrics
+        self._store = outlet.store
+        self._sink = outlet.sink
+        self._clock = outlet.clock
+        self._rnd = outlet.rnd
+        self._metrics = outlet.metrics
         self._gate = gate
         self._backlog = backlog
         self._moved = moved
-        self._said = -_QUIET
-        self._unsaid = 0
+        self._parts: deque[Part] = deque()
+        """Whose turn it is: the first one's."""
+        self._blocked: Part | None = None
+        """Its next event waits at the gate: nobody passes it there, or a large one would wait for ever."""
+        self._seldom = Seldom(outlet.clock)
 
-    async def run(self, line: Line, tasks: TaskGroup) -> None:
-        """Until the line is void."""
-        while not line.void and line.generation == self._shard.generation:
+    def add(self, part: Part) -> None:
+        """One shard more."""
+        self._parts.append(part)
+
+    def remove(self, part: Part) -> None:
+        """One shard less."""
+        self._parts.remove(part)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
             await self._gate.turns.begin(self._gate.held_back)
-            changed, last = self._gate.bell.event, self._shard.held.last.seq
-            try:
-                until = await self._next(line, tasks)
-                self.trouble.over()
-            except Outdated:
-                line.void = True
-                return
-            except PollerError as error:
-                await self.trouble.wait(error)
-                continue
+            changed = self._gate.bell.event
+            until = await self._round()
             if until is not None and not changed.is_set():
-                line.looked, line.rests = last, until
                 self._moved.ring()
                 await pause(self._clock, changed, min(max(until - self._clock.now(), _SHORTEST), IDLE))
 
-    async def _next(self, line: Line, tasks: TaskGroup) -> float | None:
-        """One step: something is tried, or got ready for that, and None. Else the instant before which there is nothing to do."""
+    async def _round(self) -> float | None:
+        """One step for the first shard that has something to do, and None; else the instant before which none has."""
+        self._blocked, until = None, math.inf
+        for part in list(self._parts):
+            if part.line is None:
+                continue
+            at = await self._step(part, part.line)
+            if at is None:
+                if part in self._parts:
+                    self._parts.remove(part)
+                    self._parts.append(part)
+                return None
+            until = min(until, at)
+        self._keep_turn(self._blocked)
+        return until
+
+    def _keep_turn(self, part: Part | None) -> None:
+        if part is not None and part in self._parts:
+            self._parts.remove(part)
+            self._parts.appendleft(part)
+
+    async def _step(self, part: Part, line: Line) -> float | None:
+        """Something is tried, or got ready for that, and None. Else the instant before which there is nothing to do."""
+        if line.void or line.generation != part.shard.generation:
+            line.over.set()
+            return math.inf
+        if part.reading.left:
+            return self._clock.now() + part.reading.left
+        last, others = part.shard.held.last.seq, self._blocked
+        try:
+            until = await self._next(part, line)
+            part.reading.over()
+        except Outdated:
+            line.over.set()
+            return None
+        except PollerError as error:
+            part.reading.failed(error)
+            return self._clock.now() + part.reading.left
+        if until is not None:
+            line.looked, line.rests = -1 if others is not None or (until == math.inf and self._blocked) else last, until
+        return until
+
+    async def _next(self, part: Part, line: Line) -> float | None:
         if line.notes.full or line.stuck:
             return math.inf
         self._follow_clock(line)
-        if self._backlog.excess > 0:
-            return await self._drop(line)
+        if part.excess > 0:
+            await self._drop(part, line)
+            return None
         if line.early and self._gate.health.condition.state == "down":
             line.put_off(self._clock.now())
         if line.recovered != self._gate.recovered:
             line.recovered = self._gate.recovered
             line.release(self._clock.now())
-        return await self._choose(line, tasks)
+        return math.inf if self._blocked is not None else await self._choose(part, line)
 
     def _follow_clock(self, line: Line) -> None:
         self._gate.look_at_clock()
         line.follow_clock(self._gate.set_back)
 
-    async def _choose(self, line: Line, tasks: TaskGroup) -> float | None:
+    def _admit(self, part: Part, size: int) -> float | None:
+        """None: an attempt of so many bytes may begin. Else the instant before which it may not."""
+        seconds = self._gate.pause(size)
+        if not seconds:
+            return None
+        self._blocked = part
+        return self._clock.now() + seconds
+
+    async def _choose(self, part: Part, line: Line) -> float | None:
         """What the sink's health permits: retries that are due, else the log; as a probe also one that is not due yet."""
         now, health = self._clock.now(), self._gate.health
         permit, place = health.permit(now), line.waiting.soonest(now + longest(self._sink.pace))
@@ -102,44 +151,44 @@ class Feed:
         due = math.inf if place is None or place.due is None else place.due
         another = permit == "probe" and health.another
         if place is not None and not another and (due <= now or permit == "probe"):
-            return await self._again(line, tasks, place)
+            return await self._again(part, line, place)
         if permit != "due":
             if line.ahead.fresh:
-                return self._first(line, tasks, line.ahead.fresh[0])
-            if await self._refill(line):
+                return self._first(part, line, line.ahead.fresh[0])
+            if await self._refill(part, line):
                 return None
             if place is not None and another:
-                return await self._again(line, tasks, place)
+                return await self._again(part, line, place)
         return min(health.opens(now), due)
 
-    def _first(self, line: Line, tasks: TaskGroup, fresh: Fresh) -> float | None:
+    def _first(self, part: Part, line: Line, fresh: Fresh) -> float | None:
         """The oldest event of the log, for the first time; one that has to wait for its turn is kept."""
         event = fresh.event
-        seconds = self._gate.pause(len(event.body))
-        if seconds:
-            return self._clock.now() + seconds
+        until = self._admit(part, len(event.body))
+        if until is not None:
+            return until
         line.ahead.fresh.popleft()
-        retry = Retry(sink=self._sink.name, shard=self._shard.number, seq=fresh.seq, event=event)
+        retry = Retry(sink=self._sink.name, shard=part.shard.number, seq=fresh.seq, event=event)
         if line.waiting.has_turn(event.key, fresh.seq):
-            self._try(line, tasks, retry, fresh.at)
+            self._try(part, line, retry, fresh.at)
         else:
             line.kept(retry)
         return None
 
-    async def _again(self, line: Line, tasks: TaskGroup, place: Place) -> float | None:
+    async def _again(self, part: Part, line: Line, place: Place) -> float | None:
         """One that was tried before."""
-        seconds = self._gate.pause(place.size)
-        if seconds:
-            return self._clock.now() + seconds
+        until = self._admit(part, place.size)
+        if until is not None:
+            return until
         retry = line.loaded.pop(place.seq, None)
         if retry is None:
-            await self._load(line, line.waiting.next(_LOADED))
+            await self._load(part, line, line.waiting.next(_LOADED))
         else:
             line.waiting.take(place.seq)
-            self._try(line, tasks, structs.replace(retry, due=line.early.pop(place.seq, place.due)), None)
+            self._try(part, line, structs.replace(retry, due=line.early.pop(place.seq, place.due)), None)
         return None
 
-    async def _load(self, line: Line, places: Sequence[Place]) -> None:
+    async def _load(self, part: Part, line: Line, places: Sequence[Place]) -> None:
         """Their bytes; of as many as may be under way."""
         size, wanted = 0, list[int]()
         for place in places:
@@ -147,21 +196,21 @@ class Feed:
             if not wanted or size <= self._sink.pace.in_flight:
                 wanted.append(place.seq)
         async with self._gate.turns.reading(self._gate.held_back):
-            found = await self._store.retries(self._sink.name, self._shard.number, wanted)
+            found = await self._store.retries(self._sink.name, part.shard.number, wanted)
         line.loaded = {retry.seq: retry for retry in found}
         if len(found) < len(wanted):
             raise Outdated("what was kept to be tried again is gone: the store was restored")
 
-    async def _refill(self, line: Line) -> bool:
+    async def _refill(self, part: Part, line: Line) -> bool:
         """Looks at some more of the log; False where there is no more for now."""
         ahead = line.ahead
         if not ahead.again and (ahead.full or len(line) >= MOST):
             return False
         if ahead.whole:
-            last = self._shard.held.last.seq
+            last = part.shard.held.last.seq
             async with self._gate.turns.reading(self._gate.held_back):
-                segments = await self._store.segments_after(self._shard.number, ahead.read_to, _READ)
-            if line.generation != self._shard.generation:
+                segments = await self._store.segments_after(part.shard.number, ahead.read_to, _READ)
+            if line.generation != part.shard.generation:
                 raise Outdated("what was read may belong to another history")
             if not segments:
                 line.ended = last
@@ -177,7 +226,7 @@ class Feed:
         if passed:
             line.passed()
             meant = [event for event in passed if for_sink(event, self._sink.name)]
-            self._backlog.excess -= sum(len(event.body) for event in meant)
+            part.excess -= sum(len(event.body) for event in meant)
             self._metrics.deliveries[self._sink.name, "filtered", ""].inc(len(meant))
         return True
 
@@ -187,20 +236,22 @@ class Feed:
 
     # --- attempts ----------------------------------------------------------------------------------------------------------
 
-    def _try(self, line: Line, tasks: TaskGroup, retry: Retry, committed: float | None) -> None:
+    def _try(self, part: Part, line: Line, retry: Retry, committed: float | None) -> None:
         now = self._clock.now()
         line.running += 1
         probe = self._gate.begin(now, len(retry.event.body))
-        tasks.start_soon(self._attempt, line, retry, now, probe, committed, name="attempt")
+        line.attempts.start_soon(self._attempt, part, line, retry, now, probe, committed, name="attempt")
 
-    async def _attempt(self, line: Line, retry: Retry, began: float, probe: bool, committed: float | None) -> None:
+    async def _attempt(
+        self, part: Part, line: Line, retry: Retry, began: float, probe: bool, committed: float | None
+    ) -> None:
         """Cancelled at any time: what is not answered is tried again in the next life."""
         attempt = Attempt(number=retry.attempts + 1, at=began, first=retry.first or began)
         mono, answer = self._clock.mono(), None
         try:
             answer = await self._sink.attempt(retry.event, attempt)
         except Exception as defect:  # of one sink: it must not end the others
-            self._route.log.exception("defect", event_id=retry.event.id)
+            part.route.log.exception("defect", event_id=retry.event.id)
             answer = _defective(defect)
         finally:
             line.running -= 1
@@ -208,16 +259,22 @@ class Feed:
             line.looked = -1
         self._metrics.delivery_seconds.labels(self._sink.name).observe(self._clock.mono() - mono)
         self._follow_clock(line)
-        self._settle(line, retry, attempt, answer)
-        waiting = line.pending(self._shard.held.last.seq)
-        self._gate.answered(answer, retry.seq, began=began, probe=probe, waiting=waiting)
+        self._settle(part, line, retry, attempt, answer)
+        waiting = sum(one.pending for one in self._parts)
+        self._gate.answered(answer, (retry.shard, retry.seq), began=began, probe=probe, waiting=waiting)
         if answer.outcome == "delivered":
             self._seen_to_delivered(retry.event, committed)
-            if self._gate.health.condition.state == "up" and line.recovered == self._gate.recovered:
-                line.failed.clear()
+            self._forget_failures()
         self._moved.ring()
 
-    def _settle(self, line: Line, retry: Retry, attempt: Attempt, answer: Answered) -> None:
+    def _forget_failures(self) -> None:
+        """The sink works: what failed before says nothing about it any more."""
+        if self._gate.health.condition.state == "up":
+            for part in self._parts:
+                if part.line is not None and part.line.recovered == self._gate.recovered:
+                    part.line.failed.clear()
+
+    def _settle(self, part: Part, line: Line, retry: Retry, attempt: Attempt, answer: Answered) -> None:
         """Delivered, kept to be tried again, or dead."""
         now, name = self._clock.now(), self._sink.name
         if answer.outcome == "delivered":
@@ -227,7 +284,7 @@ class Feed:
         dead = answer.outcome == "dead" and (answer.reason == ABORTED or not down)
         self._metrics.deliveries[name, "dead" if dead else "failed", answer.reason].inc()
         pace = self._sink.pace
-        later = None if dead else again(pace, retry, attempt, answer, now=now, rnd=self._route.rnd)
+        later = None if dead else again(pace, retry, attempt, answer, now=now, rnd=self._rnd)
         if later is not None:
             line.failed.add(retry.seq)
             return line.kept(later)
@@ -236,18 +293,15 @@ class Feed:
             reason = "exhausted"
             self._metrics.deliveries[name, "dead", reason].inc()
         self._metrics.delivery_dead_letters[name, reason].inc()
-        self._say_dead(retry.event, reason, answer.error)
-        return line.buried(letter_of(self._route, retry.seq, retry.event, reason, answer.error), now)
+        self._say_dead(part, retry.event, reason, answer.error)
+        return line.buried(letter_of(part.route, retry.seq, retry.event, reason, answer.error), now)
 
-    def _say_dead(self, event: Event, reason: str, error: str) -> None:
-        """One line a minute: a receiver that refuses everything must not fill the log."""
-        if self._clock.mono() - self._said < _QUIET:
-            self._unsaid += 1
-            return
-        self._route.log.warning(
-            "an event became a dead letter", event_id=event.id, reason=reason, error=error, left_out=self._unsaid
-        )
-        self._said, self._unsaid = self._clock.mono(), 0
+    def _say_dead(self, part: Part, event: Event, reason: str, error: str) -> None:
+        """A receiver that refuses everything must not fill the log."""
+        if count := self._seldom.due():
+            part.route.log.warning(
+                "an event became a dead letter", event_id=event.id, reason=reason, error=error, left_out=count - 1
+            )
 
     def _seen_to_delivered(self, event: Event, committed: float | None) -> None:
         seen = _recorded(event) if committed is None else committed
@@ -256,22 +310,20 @@ class Feed:
 
     # --- too much waits ----------------------------------------------------------------------------------------------------
 
-    async def _drop(self, line: Line) -> float | None:
+    async def _drop(self, part: Part, line: Line) -> None:
         """The oldest become dead letters: what is kept by number, then the log."""
         backlog, now = self._backlog, self._clock.now()
-        if kept := list(islice(line.waiting, _LOADED)):
-            await self._load(line, kept)
+        if kept := line.waiting.oldest(_LOADED):
+            await self._load(part, line, kept)
             for retry in line.loaded.copy().values():
-                if backlog.excess > 0:
+                if part.excess > 0:
                     line.waiting.take(retry.seq)
-                    line.buried(backlog.letter(retry.seq, retry.event), now)
+                    line.buried(backlog.letter(part, retry.seq, retry.event), now)
         elif line.ahead.fresh:
             fresh = line.ahead.fresh.popleft()
-            line.buried(backlog.letter(fresh.seq, fresh.event), now)
-        elif not await self._refill(line):
-            backlog.excess = 0  # the rest is under way
-            backlog.say(line.ahead.read_to)
-        return None
+            line.buried(backlog.letter(part, fresh.seq, fresh.event), now)
+        elif not await self._refill(part, line):
+            backlog.pass_on(part, line.ahead.read_to)
 
 
 def _defective(defect: Exception) -> Answered:

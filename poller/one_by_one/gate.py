@@ -3,16 +3,16 @@ and bytes are under way, and its rate. The shards of a sink share one.
 """
 
 import math
+from collections.abc import Hashable
 
 from poller.clock import Clock
-from poller.each import Answered, EachSink
+from poller.each import Answered
 from poller.health import Condition, Health, State, disabled, enabled, from_json, meta_name, to_json
-from poller.log import get_logger
 from poller.one_by_one.bell import Bell
-from poller.one_by_one.turns import Turns
+from poller.one_by_one.outlet import Outlet
+from poller.one_by_one.seldom import Seldom
 from poller.options import show_duration
 from poller.protocols import Store
-from poller.route import Route
 
 BURST = 0.1
 """Seconds of its rate that a sink may get at once, to make up for a late wake-up."""
@@ -20,8 +20,6 @@ _STEP = 1.0
 """Seconds; a clock that is slewed moves less between two looks."""
 _NOTHING = 1e-6
 """Seconds that are too short to be slept."""
-_QUIET = 60.0
-"""Seconds within which a sink that is slowed again is not said again."""
 
 
 class Rate:
@@ -50,11 +48,10 @@ class Rate:
 class Gate:
     """Decides whether an attempt may begin, and is told how it ended. Everything but `load`, `save` and the commands is one step."""
 
-    def __init__(self, route: Route[EachSink], turns: Turns | None = None) -> None:
-        """`turns`: the process's, where other sinks share them."""
-        sink = route.sink
+    def __init__(self, outlet: Outlet) -> None:
+        sink = outlet.sink
         self.name = sink.name
-        self.turns = turns or Turns(route.clock.mono)
+        self.turns = outlet.turns
         self.pace = sink.pace
         self.health = Health(sink.pace)
         self.recovered = 0
@@ -66,30 +63,43 @@ class Gate:
         """Attempts that failed one after the other up to now, in this process."""
         self.bell = Bell()
         """Rung when an attempt has ended, and when something else may let one begin."""
+        self.hurried = 0
+        """How many wait until all that is answered is written."""
         self.set_back = 0.0
         """Seconds by which the wall clock was set back while this process ran."""
         self._bytes = 0
-        self._rate = Rate(sink.pace.rate, route.clock)
-        self._store = route.shard.store
-        self._clock = route.clock
+        self._rate = Rate(sink.pace.rate, outlet.clock)
+        self._store = outlet.store
+        self._clock = outlet.clock
         self._ahead = self._clock.now() - self._clock.mono()
-        self._rnd = route.rnd
-        self._metrics = route.metrics
-        self._log = get_logger().bind(sink=sink.name)
+        self._rnd = outlet.rnd
+        self._metrics = outlet.metrics
+        self._log = outlet.log
         self._saved: Condition | None = None
-        self._said: dict[State, float] = {}
+        self._slowed = Seldom(outlet.clock)
         self._away: float | None = None
         """Since when it has not been up, where that was said."""
 
+    @property
+    def loaded(self) -> bool:
+        """Whether it is known how the sink stood."""
+        return self._saved is not None
+
     # --- what is kept ----------------------------------------------------------------------------------------------------
 
-    async def load(self) -> None:
-        """Before the first attempt. What this process knows already is newer than what another store says. Raises StoreFault."""
+    async def load(self, *, anew: bool = False) -> None:
+        """Before the first attempt. What this process knows already is newer than what another store says. Raises StoreFault.
+
+        `anew`: the store may have been exchanged.
+        """
         if self._saved is not None:
-            self._saved = Condition()
-            await self.save()
+            if anew:
+                self._saved = Condition()
+                await self.save()
             return
         text = await self._store.get_meta(meta_name(self.name))
+        if self.loaded:  # meanwhile, for another shard
+            return
         try:
             self._saved = from_json(text)
         except ValueError as error:
@@ -139,13 +149,13 @@ class Gate:
         self._bytes -= size
         self.bell.ring()
 
-    def answered(self, answer: Answered, seq: int, *, began: float, probe: bool, waiting: int) -> None:
-        """What came of it. `waiting`: about how many events wait, for the log."""
+    def answered(self, answer: Answered, which: Hashable, *, began: float, probe: bool, waiting: int) -> None:
+        """What came of it. `which`: the event, whatever shard it is of; `waiting`: about how many events wait, for the log."""
         before = self.health.condition
         now = self._clock.now()
         self.heard = now, answer.error or "delivered"
         self.failures = 0 if answer.outcome == "delivered" else self.failures + 1
-        self.health.answered(answer, seq, began=began, probe=probe, now=now, rnd=self._rnd)
+        self.health.answered(answer, which, began=began, probe=probe, now=now, rnd=self._rnd)
         if before.state == "down" and self.health.condition.state == "up":
             self.recovered += 1
         if before.state != self.health.condition.state:
@@ -188,8 +198,7 @@ class Gate:
                 self._log.info("the sink is up again", after=show_duration(round(now - self._away)), waiting=waiting)
             self._away = None
             return
-        said, self._said[it.state] = self._said.get(it.state, -math.inf), now
-        if it.state == "slowed" and now - said < _QUIET:
+        if it.state == "slowed" and not self._slowed.due():
             return
         self._away = self._away if self._away is not None and before.state != "up" else now
         self._log.warning(f"the sink is {it.state}", reason=it.why, waiting=waiting, detail=_WHAT_NOW[it.state])

@@ -1,5 +1,8 @@
 """Pure: all that a delivery one by one has in memory, between two times of believing the store."""
 
+import anyio
+from anyio.abc import TaskGroup
+
 from poller.each import EachSink
 from poller.kept import Attempted, Place, Retry
 from poller.model import DeadEvent, Position
@@ -31,10 +34,14 @@ class Line:
         self.early: dict[int, float] = {}
         """What is due because the sink is back: when it would have been by its own schedule, which that uses up nothing of."""
         self.set_back = 0.0
-        """As the gate counts it; so is the next one."""
+        """As the gate counts it; so are the next two."""
         self.recovered = 0
+        self.released = 0
+        """The recovery of which all that it made due is in the store."""
+        self.attempts: TaskGroup
+        """In which attempts run; they end with it."""
         self.running = 0
-        self.void = False
+        self.over = anyio.Event()
         """The store is not as this believes: nothing more is written."""
         self.stuck = False
         """Outcomes cannot be committed: nothing more is tried."""
@@ -43,6 +50,7 @@ class Line:
         self.rests = 0.0
         self.ended = -1
         """The log's last number when it was read to its end."""
+        self._batched = 0
         self._pace = sink.pace
 
     def __len__(self) -> int:
@@ -53,6 +61,11 @@ class Line:
         """About how many events wait in a log that ends with this number, those included that are kept to be tried again."""
         unread = last - self.ahead.read_to if self.ended != last else 0
         return max(0, unread + self.ahead.left) + len(self)
+
+    @property
+    def void(self) -> bool:
+        """It is over."""
+        return self.over.is_set()
 
     @property
     def unwritten_dead(self) -> bool:
@@ -106,6 +119,8 @@ class Line:
                 self.early[seq] = kept.due
                 self.set_due(seq, now)
         self.failed.clear()
+        if not self.notes:
+            self.released = self.recovered
 
     def put_off(self, now: float) -> None:
         """It is away again: what was not tried meanwhile goes back to its own time."""
@@ -126,13 +141,15 @@ class Line:
     def gather(self) -> Attempted:
         """What is to be committed: what was, where that may have failed, else all that has come since."""
         if self.batch is None:
-            self.batch = self.notes.written(self.ahead.position(), self.ahead.done())
+            self.batch = self.notes.written(self.ahead.position, self.ahead.done())
             self.notes = Notes(self._pace.in_flight)
+            self._batched = self.recovered
         return self.batch
 
     def committed(self, batch: Attempted) -> Position:
         """It is in the store."""
         self.batch = None
+        self.released = max(self.released, self._batched)
         self.written = batch.position, tuple(batch.done)
         for seq in batch.over:
             self.waiting.drop(seq)

@@ -19,12 +19,23 @@ class Trouble:
         self._clock = route.clock
         self._rnd = route.rnd
         self._who = f"delivery to {route.sink.name}, {what}"
+        self._until = 0.0
 
-    async def wait(self, error: PollerError) -> None:
-        """It failed."""
+    def failed(self, error: PollerError) -> None:
+        """It is tried again when `left` is over."""
         self.error = bare(error)
         self._outage.failed(error, quietly=self._shard.store_failed(self._who, error))
-        await self._clock.sleep(delay(self._outage.attempts, first=_FIRST, limit=_LIMIT, rnd=self._rnd))
+        self._until = self._clock.mono() + delay(self._outage.attempts, first=_FIRST, limit=_LIMIT, rnd=self._rnd)
+
+    @property
+    def left(self) -> float:
+        """Seconds until it is to be tried again."""
+        return max(0.0, self._until - self._clock.mono())
+
+    async def wait(self, error: PollerError) -> None:
+        """It failed, and there is nothing else to do."""
+        self.failed(error)
+        await self._clock.sleep(self.left)
 
     def over(self) -> None:
         """It worked."""

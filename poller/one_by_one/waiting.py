@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 
 from msgspec import structs
@@ -55,9 +55,14 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._places)
 
-    def __iter__(self) -> Iterator[Place]:
-        """Those that are not taken, by number."""
-        return (self._places[seq] for seq in sorted(self._places.keys() - self._taken))
+    def oldest(self, count: int) -> list[Place]:
+        """Those of the lowest numbers that are not taken."""
+        return [self._places[seq] for seq in heapq.nsmallest(count, self._places.keys() - self._taken)]
+
+    @property
+    def places(self) -> Collection[Place]:
+        """All of them, in no order."""
+        return self._places.values()
 
     @property
     def seqs(self) -> AbstractSet[int]:

@@ -11,34 +11,35 @@ from poller.config import load
 from poller.errors import PollerError
 from poller.health import Condition
 from poller.operate import Work
-from poller.standing import _next_try, _Wait
+from poller.room import Waits
+from poller.standing import _next_try
 
 NOW = 1_000.0
-LOG = _Wait(log=3)
-KEPT = _Wait(kept=2, next_retry=1_060.0)
-BOTH = _Wait(log=3, kept=2, next_retry=1_060.0)
-TURN = _Wait(kept=1)
+LOG = Waits(log=3)
+KEPT = Waits(kept=2, next=(1_060.0, 0, 7))
+BOTH = Waits(log=3, kept=2, next=(1_060.0, 0, 7))
+TURN = Waits(kept=1)
 """Kept behind an earlier event of its call."""
 
 
 @pytest.mark.parametrize(
     ("condition", "wait", "expected"),
     [
-        ({}, _Wait(), None),
+        ({}, Waits(), None),
         ({}, LOG, NOW),
         ({}, KEPT, 1_060.0),
         ({}, BOTH, NOW),
         ({}, TURN, None),
         ({"state": "slowed", "until": 1_030.0}, LOG, 1_030.0),
         ({"state": "slowed", "until": 1_030.0}, KEPT, 1_060.0),
-        ({"state": "slowed", "until": 1_030.0}, _Wait(), None),
+        ({"state": "slowed", "until": 1_030.0}, Waits(), None),
         ({"state": "down", "probe_at": 1_005.0}, LOG, 1_005.0),
         ({"state": "down", "probe_at": 1_200.0}, BOTH, 1_060.0),
         ({"state": "down", "probe_at": 1_005.0, "until": 1_500.0}, BOTH, 1_500.0),
         ({"state": "disabled"}, BOTH, None),
     ],
 )
-def test_the_next_try(condition: dict[str, Any], wait: _Wait, expected: float | None) -> None:
+def test_the_next_try(condition: dict[str, Any], wait: Waits, expected: float | None) -> None:
     assert _next_try(Condition(**condition), wait, NOW) == expected
 
 

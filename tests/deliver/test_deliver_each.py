@@ -16,8 +16,6 @@ from poller.health import ABORTED, FAILURES, FIRST
 from poller.model import Position
 from poller.one_by_one.gate import switch
 from poller.one_by_one.waiting import MOST
-from poller.shard import Shard
-from poller.stores.memory import Config, MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +24,7 @@ async def test_everything_is_delivered_once_and_the_position_follows(each: EachL
     delivery = await each.begin()
     await each.commit("a", "b", "c")
     await each.commit("d")
-    await each.until(lambda: delivery.position == each.shard.held.last)
+    await each.until(lambda: each.position == each.shard.held.last)
     assert each.sink.taken == ["a", "b", "c", "d"]
     assert [attempt.number for _, _, attempt in each.sink.asked] == [1] * 4
     assert delivery.pending == 0
@@ -52,9 +50,9 @@ async def test_an_event_that_fails_for_days_follows_its_schedule_to_a_dead_lette
 
 async def test_one_that_is_refused_is_dead_and_costs_the_others_nothing(each: EachLife) -> None:
     each.sink.answer = lambda event, _: REFUSED if event.subject == "b" else TAKEN
-    delivery = await each.begin()
+    await each.begin()
     await each.commit("a", "b", "c")
-    await each.until(lambda: delivery.position == each.shard.held.last)
+    await each.until(lambda: each.position == each.shard.held.last)
     assert each.sink.taken == ["a", "c"]
     assert [dead.reason for dead in await dead_events(each.store)] == ["client_error"]
 
@@ -304,20 +302,15 @@ async def test_the_bytes_under_way_are_a_limit_unless_a_single_event_is_larger(e
 async def test_shards_of_a_sink_share_its_limits_and_its_health(each: EachLife) -> None:
     each.pace(concurrency=3)
     each.sink.answer = lambda _event, _attempt: never
-    store = MemoryStore(Config(shards=2))
-    each.store, each.shard = store, Shard(store, 0)
-    first = await each.begin()
+    each.shards(2)
+    delivery = await each.begin()
     await each.commit(*"abcdefgh")
-    await each.pass_time(10)
-    other = EachLife()
-    other.clock, other.store, other.shard, other.sink = each.clock, store, Shard(store, 1), each.sink
-    second = await other.begin(gate=first.gate)
-    await other.commit(*"ijklmnop")
+    await each.commit(*"ijklmnop", shard=1)
     await each.pass_time(10)
     assert each.sink.most == 3
-    await second.disable("both")
-    assert first.health.state == "disabled"
-    await other.end()
+    assert {call < "i" for _, call, _ in each.sink.asked} == {True, False}
+    await delivery.disable("both")
+    assert delivery.health.state == "disabled"
 
 
 # --- what is not wanted ------------------------------------------------------------------------------------------------
@@ -325,22 +318,22 @@ async def test_shards_of_a_sink_share_its_limits_and_its_health(each: EachLife) 
 
 async def test_what_is_not_wanted_is_passed_and_counted_what_is_for_others_only_passed(each: EachLife) -> None:
     each.sink.unwanted = {"b", "c"}
-    delivery = await each.begin()
+    await each.begin()
     await each.commit(*"abcd")
     await each.commit("e", only=("other",))
     await each.commit("f", only=("crm",))
-    await each.until(lambda: delivery.position == each.shard.held.last)
+    await each.until(lambda: each.position == each.shard.held.last)
     assert each.sink.taken == ["a", "d", "f"]
     assert each.metrics.deliveries["crm", "filtered", ""].value == 2
     assert each.metrics.deliveries["crm", "delivered", ""].value == 3
 
 
 async def test_a_log_of_nothing_but_what_is_not_wanted_is_passed_fast(each: EachLife) -> None:
-    delivery = await each.begin()
+    await each.begin()
     for page in range(20):
         await each.commit(*[f"x{page}.{number}" for number in range(1000)], only=("other",))
     begin = each.clock.time
-    await each.until(lambda: delivery.position == each.shard.held.last)
+    await each.until(lambda: each.position == each.shard.held.last)
     assert each.clock.time - begin < 10
 
 
@@ -356,7 +349,7 @@ async def test_events_of_a_key_wait_for_each_other_and_others_go_on(each: EachLi
     await each.commit("k3", key="k")
     await each.pass_time(1)
     assert each.sink.taken == ["x"]
-    assert delivery.position == each.shard.held.last
+    assert each.position == each.shard.held.last
     await each.until(lambda: delivery.pending == 0)
     assert each.sink.taken == ["x", "k1", "k2", "k3"]
     assert await each.store.retrying() == {}

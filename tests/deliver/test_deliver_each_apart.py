@@ -70,7 +70,7 @@ async def test_polling_does_not_wait_while_the_store_reads_for_somebody_else(eac
     each.store = store = Busy()
     each.shard = Shard(store, 0)
     each.sink.answer = lambda event, _attempt: later() if event.subject == "a" else TAKEN
-    delivery = await each.begin()
+    await each.begin()
     await each.commit("a")
     await each.pass_time(1)
     store.free = anyio.Event()
@@ -81,7 +81,7 @@ async def test_polling_does_not_wait_while_the_store_reads_for_somebody_else(eac
         async with each.shard.lock:
             pass
     store.free.set()
-    await each.until(lambda: delivery.position == each.shard.held.last, longest=1)
+    await each.until(lambda: each.position == each.shard.held.last, longest=1)
 
 
 async def test_a_sink_that_comes_and_goes_uses_up_no_schedule(each: EachLife) -> None:

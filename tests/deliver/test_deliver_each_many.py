@@ -12,12 +12,13 @@ from each_life import PACE, TAKEN
 from msgspec import structs
 
 from poller.clock import SystemClock
-from poller.each import Answered, Attempt, EachSink
+from poller.each import Answered, Attempt
 from poller.metrics import Metrics
 from poller.model import Event, PageCommit
 from poller.one_by_one.delivery import EachDelivery
+from poller.one_by_one.outlet import Outlet
+from poller.one_by_one.turns import Turns
 from poller.options import SinkOptions
-from poller.route import Route
 from poller.segment import pack
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore
@@ -60,13 +61,15 @@ async def test_sinks_that_hang_cost_the_others_nothing() -> None:
         shard.held = await shard.store.commit_page(shard.held, page)
     hooks = [Hook(f"crm{number}", hangs=number < HANGING) for number in range(SINKS)]
     options, metrics = SinkOptions.model_validate({"start_from": "earliest"}), Metrics()
+    clock = SystemClock()
+    turns = Turns(clock.mono)
     gc.collect()
     tracemalloc.start()
     async with anyio.create_task_group() as tasks:
         well = []
         for hook in hooks:
-            route: Route[EachSink] = Route(shard, hook, options, SystemClock(), random.Random(1), metrics)
-            delivery = EachDelivery(route)
+            outlet = Outlet(shard.store, hook, options, clock, random.Random(1), metrics, turns)
+            delivery = EachDelivery(outlet, [shard])
             await tasks.start(delivery.run)
             if not hook.hangs:
                 well.append(delivery)

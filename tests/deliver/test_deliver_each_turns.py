@@ -16,15 +16,14 @@ from each_life import PACE, TAKEN
 from fake_clock import FakeClock
 
 from poller.clock import SystemClock
-from poller.each import Answered, Attempt, EachSink
+from poller.each import Answered, Attempt
 from poller.kept import Attempted
 from poller.metrics import Metrics
 from poller.model import Event, Held, PageCommit
 from poller.one_by_one.delivery import EachDelivery
-from poller.one_by_one.gate import Gate
+from poller.one_by_one.outlet import Outlet
 from poller.one_by_one.turns import Turns
 from poller.options import SinkOptions
-from poller.route import Route
 from poller.segment import pack
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore
@@ -155,8 +154,8 @@ async def test_polling_waits_for_one_of_many_that_catch_up() -> None:
     async with counted() as laps, anyio.create_task_group() as tasks:
         hooks = [Hook(f"crm{number}", laps) for number in range(SINKS)]
         for hook in hooks:
-            route: Route[EachSink] = Route(shard, hook, options, clock, random.Random(1), metrics)
-            deliveries.append(EachDelivery(route, Gate(route, turns)))
+            outlet = Outlet(store, hook, options, clock, random.Random(1), metrics, turns)
+            deliveries.append(EachDelivery(outlet, [shard]))
         for delivery in deliveries:
             await tasks.start(delivery.run)
         with anyio.fail_after(120):

@@ -35,7 +35,7 @@ def test_the_soonest_is_always_that_of_a_plain_list(steps: list[tuple[int, float
         soonest = waiting.soonest(1e9)
         assert (soonest.due if soonest else None) == min(free.values(), default=None)
         assert sorted(one.seq for one in waiting.next(99)) == sorted(free)
-        assert [one.seq for one in waiting] == sorted(free)
+        assert [one.seq for one in waiting.oldest(99)] == sorted(free)
         assert waiting.bytes == 10 * len(dues)
 
 
@@ -92,7 +92,7 @@ def test_one_that_is_over_before_the_log_is_read_so_far_has_no_turn() -> None:
 def test_one_that_was_due_before_there_was_an_order_waits_for_its_turn() -> None:
     waiting = Waiting(ordered=True)
     waiting.load([place(3, 7.0), place(5, 2.0)], now=1.0, longest=9.0, position=9)
-    assert [(one.seq, one.due) for one in waiting] == [(3, 7.0), (5, None)]
+    assert [(one.seq, one.due) for one in waiting.oldest(99)] == [(3, 7.0), (5, None)]
     assert [one.seq for one in waiting.next(9)] == [3]
 
 

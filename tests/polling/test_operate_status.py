@@ -13,7 +13,9 @@ from poller.kept import Attempted, Retry
 from poller.metrics import Metrics
 from poller.model import Healing, Position, Segment
 from poller.operate import Work
+from poller.options import SinkOptions
 from poller.shard import Shard
+from poller.sinks import ndjson
 from poller.stores.memory import Config, MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +30,9 @@ def packed(count: int) -> list[Segment]:
     return segments
 
 
-async def figures(position: int, done: tuple[int, ...], later: list[Retry]) -> dict[str, tuple[int, int]]:
+async def figures(
+    position: int, done: tuple[int, ...], later: list[Retry], sinks: dict[str, SinkOptions] | None = None
+) -> dict[str, tuple[int, int]]:
     """(pending, retrying) by sink, with nine events in the log; `position`: how many segments the sink has passed."""
     store = MemoryStore(Config())
     shard = Shard(store, 0)
@@ -38,7 +42,7 @@ async def figures(position: int, done: tuple[int, ...], later: list[Retry]) -> d
     shard.held = await store.heal(shard.held, Healing(sink="kafka", position=Position(), last=end, segments=segments))
     place = segment.end(segments[position - 1]) if position else Position()
     await store.attempted(shard.held, "hook", Attempted(position=place, done=done, later=later))
-    app = App(Settings(store=Config()), store, FakeClock(), Metrics(), random.Random(1), [shard])
+    app = App(Settings(store=Config(), sinks=sinks or {}), store, FakeClock(), Metrics(), random.Random(1), [shard])
     status = await Work(app, running=True).status()
     return {sink.sink: (sink.pending, sink.retrying) for sink in status.sinks}
 
@@ -57,3 +61,8 @@ async def test_what_is_kept_waits_and_what_is_done_does_not(
     position: int, done: tuple[int, ...], later: list[Retry], expected: tuple[int, int]
 ) -> None:
     assert await figures(position, done, later) == {"kafka": (9, 0), "hook": expected}
+
+
+async def test_the_earlier_name_of_a_sink_waits_for_nothing() -> None:
+    renamed: dict[str, SinkOptions] = {"crm": ndjson.Config(kind="ndjson", renamed_from="hook")}
+    assert await figures(1, (), [retry(2)], renamed) == {"kafka": (9, 0)}

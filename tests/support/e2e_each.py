@@ -22,8 +22,8 @@ from poller import segment
 from poller.model import PageCommit
 from poller.stores.sqlite import Config, open_store
 
-COMMIT = "poller.one_by_one.delivery.EachDelivery._commits: self._commit before"
-WRITE = "poller.one_by_one.delivery.EachDelivery._commit: self._store.attempted before"
+COMMIT = "poller.one_by_one.part.Part._commits: self._commit before"
+WRITE = "poller.one_by_one.part.Part._commit: self._store.attempted before"
 
 
 class Installation:

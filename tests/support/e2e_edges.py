@@ -28,6 +28,7 @@ MODULES = (
 )
 EACH = (
     "poller.one_by_one.delivery",
+    "poller.one_by_one.part",
     "poller.one_by_one.feed",
     "poller.one_by_one.gate",
     "poller.one_by_one.place",

@@ -9,6 +9,7 @@ _FAULTS = "tests/deliver/test_deliver_store_faults.py::"
 _LOOP = "tests/deliver/test_deliver_loop.py::"
 _EACH = "tests/deliver/test_deliver_each.py::"
 _EACH_APART = "tests/deliver/test_deliver_each_apart.py::"
+_EACH_SHARDS = "tests/deliver/test_deliver_each_shards.py::"
 _EACH_STORE = "tests/deliver/test_deliver_each_store.py::"
 _TOO_LARGE = "tests/sinks/kafka/test_kafka_too_large.py::"
 
@@ -112,37 +113,46 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "what was answered cannot be written",
         _EACH_STORE + "test_what_is_answered_is_kept_while_the_store_fails_and_nothing_more_is_tried",
-        ("poller.one_by_one.delivery.EachDelivery._commits: self._writing.wait",),
+        ("poller.one_by_one.part.Part._commits: self._writing.wait",),
     ),
     Elsewhere(
         "the store fails before a delivery one by one begins",
         _EACH_STORE + "test_a_store_that_fails_is_tried_again_and_said_once[hold]",
-        ("poller.one_by_one.delivery.EachDelivery._begin: self._feed.trouble.wait",),
-    ),
-    Elsewhere(
-        "the log cannot be read",
-        _EACH_STORE + "test_a_store_that_fails_is_tried_again_and_said_once[segments_after]",
-        ("poller.one_by_one.feed.Feed.run: self.trouble.wait",),
+        ("poller.one_by_one.part.Part._begin: self.reading.wait",),
     ),
     Elsewhere(
         "another process takes the store again and again",
         _EACH_APART + "test_two_that_fight_for_a_store_send_no_storm",
-        ("poller.one_by_one.delivery.EachDelivery.run: self._clock.sleep",),
+        ("poller.one_by_one.part.Part._stretch: self._clock.sleep",),
     ),
     Elsewhere(
         "new events come while it lasts",
         _EACH + "test_everything_is_delivered_once_and_the_position_follows",
-        ("poller.one_by_one.delivery.EachDelivery._watch: changed.wait",),
+        ("poller.one_by_one.part.Part._watch: changed.wait",),
     ),
     Elsewhere(
         "the end waits for what is due soon",
         _EACH_STORE + "test_caught_up_waits_for_what_is_due_soon_and_not_for_what_is_due_later",
-        ("poller.one_by_one.delivery.EachDelivery.caught_up: self._moved.event.wait",),
+        ("poller.one_by_one.delivery.EachDelivery.caught_up: moved.wait",),
     ),
     Elsewhere(
         "`start_from` of a webhook is a time",
         _EACH_STORE + "test_start_from_now_and_from_a_time",
         ("poller.place.first_place: _since", "poller.place._since"),
+    ),
+    Elsewhere(
+        "every event is refused for good, and there is none left that was not tried",
+        _EACH + "test_one_that_refuses_everything_for_good_loses_five_events_and_the_others_wait_for_it",
+        ("poller.one_by_one.feed.Feed._choose: self._again #2",),
+    ),
+    Elsewhere(
+        "shards come and go while the sink goes on",
+        _EACH_SHARDS + "test_a_shard_that_comes_is_delivered_and_one_that_comes_back_goes_on",
+        (
+            "poller.one_by_one.delivery.EachDelivery.add",
+            "poller.one_by_one.delivery.EachDelivery.drop",
+            "poller.one_by_one.part.Part.end",
+        ),
     ),
     Elsewhere(
         "a webhook is disabled by hand",

@@ -15,14 +15,14 @@ from msgspec import structs
 from poller.each import Answered, Attempt, Pace
 from poller.errors import StoreFault
 from poller.metrics import Metrics
-from poller.model import Event, PageCommit
+from poller.model import Event, PageCommit, Position
 from poller.one_by_one.delivery import EachDelivery
-from poller.one_by_one.gate import Gate
+from poller.one_by_one.outlet import Outlet
+from poller.one_by_one.turns import Turns
 from poller.options import SinkOptions
-from poller.route import Route
 from poller.segment import pack
 from poller.shard import Shard
-from poller.stores.memory import MemoryStore
+from poller.stores.memory import Config, MemoryStore
 
 PACE = Pace(
     concurrency=4, rate=None, in_flight=8 << 20,
@@ -108,6 +108,8 @@ class EachLife:
         self.metrics = Metrics()
         self.sink = ScriptedSink(self.clock, pace)
         self.shard = Shard(self.store, 0)
+        self.more: list[Shard] = []
+        """The others of the store that this process has."""
         self.task: asyncio.Task[None] | None = None
         self.delivery: EachDelivery | None = None
 
@@ -115,27 +117,34 @@ class EachLife:
         """Another pace, before `begin`."""
         self.sink.pace = structs.replace(self.sink.pace, **changed)
 
+    def shards(self, count: int) -> None:
+        """A store of so many, before `begin`; the process has all of them."""
+        self.store = MemoryStore(Config(shards=count))
+        self.shard, *self.more = (Shard(self.store, number) for number in range(count))
+
     async def commit(
-        self, *calls: str, key: str | None = None, size: int = 0, only: tuple[str, ...] | None = None
+        self, *calls: str, key: str | None = None, size: int = 0, only: tuple[str, ...] | None = None, shard: int = 0
     ) -> None:
         """A page of new calls, as the way in commits it."""
-        if not self.shard.held.epoch:
-            await self.shard.believe()
+        it = next(one for one in (self.shard, *self.more) if one.number == shard)
+        if not it.held.epoch:
+            await it.believe()
         events = []
-        for seq, call in enumerate(calls, self.shard.held.last.seq + 1):
+        for seq, call in enumerate(calls, it.held.last.seq + 1):
             event = call_event(call, seq, size=size)
             events.append(structs.replace(event, key=key or event.key, only=only))
-        segment = pack(events, self.shard.held.last, self.clock.now())
-        self.shard.held = await self.shard.store.commit_page(self.shard.held, PageCommit(segment=segment))
-        self.shard.tell()
+        segment = pack(events, it.held.last, self.clock.now())
+        it.held = await it.store.commit_page(it.held, PageCommit(segment=segment))
+        it.tell()
 
-    async def begin(self, *, restart: bool = False, gate: Gate | None = None, **options: Any) -> EachDelivery:
+    async def begin(self, *, restart: bool = False, **options: Any) -> EachDelivery:
         await self.end()
         if restart:
-            self.shard = Shard(self.shard.store, 0)
+            self.shard, *self.more = (Shard(one.store, one.number) for one in (self.shard, *self.more))
         chosen = SinkOptions.model_validate({"start_from": "earliest"} | options)
-        route = Route(self.shard, self.sink, chosen, self.clock, random.Random(1), self.metrics)
-        self.delivery = EachDelivery(route, gate)
+        store, turns = self.shard.store, Turns(self.clock.mono)
+        outlet = Outlet(store, self.sink, chosen, self.clock, random.Random(1), self.metrics, turns)
+        self.delivery = EachDelivery(outlet, [self.shard, *self.more])
         self.task = asyncio.create_task(self.delivery.run())
         await self.drive()
         return self.delivery
@@ -163,6 +172,12 @@ class EachLife:
             assert not self.ended
             wake_next(self.clock)
             await self.drive()
+
+    @property
+    def position(self) -> Position | None:
+        """Up to where everything is settled."""
+        assert self.delivery is not None
+        return self.delivery.positions.get(self.shard.number)
 
     @property
     def ended(self) -> bool:

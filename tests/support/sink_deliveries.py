@@ -12,6 +12,8 @@ from poller.deliver import Delivery
 from poller.metrics import Metrics
 from poller.model import PageCommit, Segment
 from poller.one_by_one.delivery import EachDelivery
+from poller.one_by_one.outlet import Outlet
+from poller.one_by_one.turns import Turns
 from poller.options import SinkOptions
 from poller.route import Route
 from poller.segment import end, unpack
@@ -32,8 +34,11 @@ async def delivering(sink: Any, config: SinkOptions, log: Sequence[Segment]) -> 
         for segment in log:
             seen = [(event.seen, 0) for event in unpack(segment) if event.seen is not None]
             shard.held = await store.commit_page(shard.held, PageCommit(segment=segment, seen=seen))
-    route = Route(shard, sink, config, SystemClock(), random.Random(1), Metrics())
-    delivery = Delivery(route) if hasattr(sink, "lane") else EachDelivery(route)
+    clock, rnd, metrics = SystemClock(), random.Random(1), Metrics()
+    if hasattr(sink, "lane"):
+        delivery: Delivery | EachDelivery = Delivery(Route(shard, sink, config, clock, rnd, metrics))
+    else:
+        delivery = EachDelivery(Outlet(store, sink, config, clock, rnd, metrics, Turns(clock.mono)), [shard])
     async with anyio.create_task_group() as tasks:
         await tasks.start(delivery.run)
         yield delivery
@@ -44,7 +49,8 @@ async def delivered(delivery: Delivery | EachDelivery, log: Sequence[Segment]) -
     """Waits until all of it is delivered, what is tried again included."""
     with anyio.fail_after(PATIENCE):
         await delivery.caught_up(PATIENCE)
-    assert delivery.position == end(log[-1])
+    position = delivery.positions[0] if isinstance(delivery, EachDelivery) else delivery.position
+    assert position == end(log[-1])
 
 
 async def deliver(sink: Any, config: SinkOptions, log: Sequence[Segment]) -> None:

@@ -26,7 +26,7 @@ from poller.stores.memory import MemoryStore
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SINKS, HANGING = 100, 30
-EVENTS, EACH_PAGE = 400, 400
+EVENTS, EACH_PAGE = 100, 100
 
 
 class Hook:

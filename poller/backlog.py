@@ -36,8 +36,7 @@ class Backlog:
         if position is None:
             position = await store.position(name, number) or Position()
         behind = await store.backlog(number, position.seq, name)
-        self._metrics.pending_events[name].set(behind.events)
-        self._metrics.oldest_pending[name].set(behind.oldest)
+        self._metrics.show_pending(name, number, behind.events, behind.oldest)
         if self._limit is not None:
             if self._sink.pauses_polling:
                 self._pause(behind.size)

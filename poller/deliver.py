@@ -7,7 +7,7 @@ from anyio.abc import TaskStatus
 
 from poller.backlog import Backlog
 from poller.backoff import delay
-from poller.errors import ForeignProgress, Outdated, PollerError, SinkRefused, bare
+from poller.errors import ForeignProgress, Lost, Outdated, PollerError, SinkRefused, bare
 from poller.log import Outage
 from poller.model import Position, Segment
 from poller.protocols import Lane, Sent, Sink
@@ -121,6 +121,7 @@ class Delivery:
     async def _send(self, lane: Lane, before: Position, segments: Sequence[Segment]) -> None:
         """One delivery: sent, then noted. What the sink can never take is kept as dead letters before it is passed."""
         began = self._clock.mono()
+        self.shard.check()
         sent = await lane.send(segments)
         position = before if sent.dead else sent.position
         async with self.shard.lock:
@@ -166,6 +167,8 @@ class Delivery:
         try:
             async with self.shard.lock:
                 await self.shard.believe()
+        except Lost:
+            return  # whoever lost it ends this
         except PollerError as error:
             await self._failed(error)
 

@@ -1,14 +1,14 @@
 """What is done beside the two lines: gauges that nobody else sets, and expiry."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Protocol
 
 import msgspec
 
 from poller import checkpoint as checkpoints
-from poller.checkpoint import Checkpoint
+from poller.checkpoint import Checkpoint, Step
 from poller.clock import Clock
 from poller.config import Settings
 from poller.errors import PollerError
@@ -16,7 +16,7 @@ from poller.event import instant
 from poller.kept import Discarded
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
-from poller.options import show_size
+from poller.options import EndpointOptions, show_size
 from poller.protocols import Store
 from poller.shard import Shard
 from poller.track import Track, claims
@@ -185,9 +185,14 @@ def overdue(track: Track) -> int:
     """Rungs whose last pass ended so long ago that one whole turn was missed."""
     if track.checkpoint is None:
         return 0
-    target = track.setup.clock.now() + (track.setup.skew or 0.0) - track.options.settle
+    now = track.setup.clock.now() + (track.setup.skew or 0.0)
+    return missed_turns(track.checkpoint, track.ladder, track.options, now)
+
+
+def missed_turns(checkpoint: Checkpoint, ladder: Sequence[Step], options: EndpointOptions, now: float) -> int:
+    """The same of a checkpoint, at `now` by the vendor's clock."""
     count = 0
-    for step, rung in zip(track.ladder, track.checkpoint.rungs, strict=True):
-        turn = max(step.every, track.options.interval)
-        count += target - (rung.last or track.checkpoint.start) > 2 * turn + track.options.timeout
+    for step, rung in zip(ladder, checkpoint.rungs, strict=True):
+        turn = max(step.every, options.interval)
+        count += now - options.settle - (rung.last or checkpoint.start) > 2 * turn + options.timeout
     return count

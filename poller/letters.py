@@ -10,6 +10,7 @@ import anyio
 from poller import segment
 from poller.app_parts import App
 from poller.errors import Outdated, PollerError, StoreFault, Unknown
+from poller.identity import shard_of
 from poller.keep import Walk
 from poller.kept import LetterHead, LetterPlace, Which
 from poller.model import DeadEvent, DeadRecord, Event, PageCommit, Window
@@ -139,6 +140,7 @@ class Letters:
             for head in heads
             if head.sink not in self._app.sinks
         }
+        shard.check()
         async with self._appending:  # two that retry the same letters append them once
             # Before the shard's lock: polling does not wait for megabytes to be read.
             found = await self._store.letters([head.id for head in heads if head.id not in said])
@@ -185,6 +187,7 @@ class Letters:
             if (track.key.source, track.endpoint.name) == (letter.source, letter.endpoint)
         ]
         if not tracks:
+            self._app.shards[shard_of(letter.source, self._store.shards)].check()
             raise Unknown(
                 f"{letter.source} has no endpoint {letter.endpoint} in the configuration: add it to retry its records"
             )

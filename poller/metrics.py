@@ -7,6 +7,7 @@ takes a second of the interpreter to write. Histograms are few and the library's
 
 import platform
 import time
+from collections import defaultdict
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
@@ -111,6 +112,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.tables: list[Table] = []
+        self._pending: defaultdict[str, dict[int, tuple[int, float | None]]] = defaultdict(dict)
         self._endpoint_tables()
         self._endpoint_kinds()
         self._sink_tables()
@@ -231,6 +233,7 @@ class Metrics:
         self.store_limit_bytes = self._gauge("poller_store_limit_bytes", "Size at which polling pauses.")
         self.seen_ids = self._gauge("poller_seen_ids", "Ids remembered.")
         self.shards = self._gauge("poller_shards", "Shards of the store.")
+        self.shards_owned = self._gauge("poller_shards_owned", "Shards that this process works on.")
         self.polling_paused = self._gauge("poller_polling_paused", "1 while polling pauses for the reason.", "reason")
         self.store_rollbacks = self._counter(
             "poller_store_rollbacks_total", "Times the store was not as it had been left."
@@ -296,6 +299,21 @@ class Metrics:
         self.dead_letter_bytes[sink].set(0)
         self.delivery_seconds.labels(sink)
         self.end_to_end_seconds.labels(sink)
+
+    def show_pending(self, sink: str, shard: int, events: int, oldest: float | None) -> None:
+        """What waits for a sink in one shard; what is shown is the sum of this process's shards, and the oldest of all."""
+        self._pending[sink][shard] = (events, oldest)
+        self._show_pending(sink)
+
+    def forget_pending(self, sink: str, shard: int) -> None:
+        """The shard is somebody else's."""
+        self._pending[sink].pop(shard, None)
+        self._show_pending(sink)
+
+    def _show_pending(self, sink: str) -> None:
+        found = self._pending[sink].values()
+        self.pending_events[sink].set(sum(events for events, _ in found))
+        self.oldest_pending[sink].set(min((at for _, at in found if at is not None), default=None))
 
     def records(self, source: str, endpoint: str) -> Records:
         """The record counters of one endpoint; keep the object."""

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from poller import __version__, housekeeping, segment, standing
+from poller import __version__, elsewhere, housekeeping, segment, standing
 from poller.app_parts import App
+from poller.crosscheck import source_id
 from poller.errors import PollerError, Unknown
 from poller.health import meta_name
-from poller.identity import Identity, day_of
+from poller.identity import Identity, day_of, shard_of
 from poller.kinds import kind_of
 from poller.letters import Letters
 from poller.model import DAY
@@ -43,6 +44,7 @@ class Work:
         """How things stand."""
         app = self._app
         facts = await app.store.facts()
+        shards, replicas = await elsewhere.shards(app)
         return Status(
             version=__version__,
             running=self._running,
@@ -54,6 +56,8 @@ class Work:
             paused=sorted({reason for shard in app.shards for reason in shard.paused}),
             endpoints=await self._endpoints(),
             sinks=await standing.sinks(app, running=self._running),
+            shards=shards,
+            replicas=replicas,
         )
 
     async def _endpoints(self) -> list[EndpointStatus]:
@@ -62,11 +66,18 @@ class Work:
             _endpoint(source, endpoint, tracks)
             for (source, endpoint), tracks in housekeeping.by_endpoint(self._app.tracks)
         ]
+        stored = await self._app.store.checkpoints()
+        found = sorted(found + elsewhere.endpoints(self._app, stored), key=lambda one: (one.source, one.endpoint))
         known = {(track.key.source, track.endpoint.name) for track in self._app.tracks}
-        stored = sorted({(key.source, key.endpoint) for key in await self._app.store.checkpoints()} - known)
+        known |= {(self._id_of(one.source), one.endpoint) for one in found}
+        left = {(key.source, key.endpoint) for key in stored} - known
         return found + [
-            EndpointStatus(source=source, endpoint=endpoint, configured=False) for source, endpoint in stored
+            EndpointStatus(source=source, endpoint=endpoint, configured=False) for source, endpoint in sorted(left)
         ]
+
+    def _id_of(self, name: str) -> str:
+        options = self._app.settings.sources.get(name)
+        return source_id(name, options) if options is not None else name
 
     async def _load_checkpoints(self) -> None:
         """Without a daemon nobody has read them yet."""
@@ -110,14 +121,15 @@ class Work:
     async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:
         """`data` of the recording's newest event, None where the log has none (any more)."""
         track = next((one for one in self._app.tracks if one.setup.name == source), None)
-        if track is None:
+        if track is None and source not in self._app.settings.sources:
             raise Unknown(f"there is no source {source} with an endpoint")
-        identity, shard = Identity(track.key.source, "recording"), track.setup.shard
+        name = track.key.source if track is not None else self._id_of(source)
+        identity, number = Identity(name, "recording"), shard_of(name, self._app.store.shards)
         today = day_of(self._app.clock.now())
         oldest = today - int(self._app.settings.retention // DAY) - 32  # a row may be that much older than its event
         for day in range(today + 1, oldest, -3):  # the look-up covers the day before and after, too
             key = identity.mention_key(recording_id, day)
-            found = await shard.store.find_event(shard.number, key)
+            found = await self._app.store.find_event(number, key)
             for event in reversed(segment.unpack(found) if found is not None else []):
                 if event.seen is not None and event.seen.id == key.id:
                     data: dict[str, object] = msgspec.json.decode(event.body)["data"]
@@ -138,7 +150,8 @@ class Work:
 
     async def forget_source(self, source: str) -> None:
         """Only of a source that is not configured any more; its ids may expire then."""
-        if source in {track.key.source for track in self._app.tracks}:
+        here = {track.key.source for track in self._app.tracks}
+        if source in here | {self._id_of(name) for name in self._app.settings.sources}:
             raise PollerError(
                 f"source {source} is configured: take it out of the configuration and restart before forgetting it"
             )

@@ -44,6 +44,24 @@ class SinkStatus(Struct, frozen=True, kw_only=True):
     """When that state began; None: it has never been in another one."""
 
 
+class ShardStatus(Struct, frozen=True, kw_only=True):
+    """One shard of a store that several replicas may share."""
+
+    shard: int
+    owner: str | None = None
+    """The replica that works on it; None: nobody does now."""
+    epoch: int | None = None
+    """Of the lease that was given last; None: there was none yet, or it was given back."""
+    lease_left: float | None = None
+    """Seconds until the lease ends unless it is renewed; negative: since it ended."""
+    here: bool = False
+    """The daemon that was asked works on it."""
+    sources: list[str] = []
+    """The configured ones that belong to it."""
+    pending: dict[str, int] = {}
+    """Events of its log that each configured sink has not taken."""
+
+
 class WebhookStatus(Struct, frozen=True, kw_only=True):
     """One configured webhook."""
 
@@ -98,6 +116,10 @@ class Status(Struct, frozen=True, kw_only=True):
     """Why polling pauses; empty when it does not."""
     endpoints: list[EndpointStatus] = []
     sinks: list[SinkStatus] = []
+    shards: list[ShardStatus] = []
+    """Of a store that several replicas may share; empty for others."""
+    replicas: list[str] = []
+    """Those that are there, whether they work on a shard or not."""
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):

@@ -169,6 +169,7 @@ async def read_page(track: Track, walk: Walk, asked: Window, cursor: str | None)
     pending: list[bytes] = []
     count = 0
     request = endpoint.request(track.ask, asked, cursor)
+    track.setup.shard.check()
     try:
         async with track.setup.vendor.fetch(
             request, timeout=options.timeout, max_body=options.max_body, endpoint=endpoint.name

@@ -84,7 +84,7 @@ class Step:
                     f"sink {self._asked.sink} has never run, so it has no place in the log yet: start the daemon first"
                 )
             mark = self._asked.cursor[shard.number] if self._asked.cursor is not None else Mark(0, 0)
-            if mark.seq > shard.held.last.seq:
+            if shard.held.epoch and mark.seq > shard.held.last.seq:
                 raise PollerError("the store was exchanged while the replay ran, and no longer has what it was reading")
 
     async def _too_many(self) -> int:
@@ -168,6 +168,7 @@ class Step:
         return events if passes is None else [event for event in events if passes(event)]
 
     async def _append(self, shard: Shard, events: Sequence[Event]) -> None:
+        shard.check()
         for begin in range(0, len(events), _COMMIT):
             async with shard.lock:
                 last = shard.held.last

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from poller.backoff import delay
-from poller.errors import Denied, Outdated, PollerError, Transient, bare
+from poller.errors import Denied, Lost, Outdated, PollerError, Transient, bare
 from poller.keep import NEAR_REACH, Tally
 from poller.log import get_logger
 from poller.metrics import poll_outcome
@@ -59,14 +59,16 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
 
 async def _failed(track: Track, error: PollerError) -> None:
     shard = track.setup.shard
+    if isinstance(error, Lost):
+        return  # said where it was lost; nothing is polled here any more
     track.outage.failed(error, quietly=shard.store_failed(_POLLS, error))
     if isinstance(error, Outdated):
         async with shard.lock:
             if shard.generation == track.generation:
-                track.setup.metrics.store_rollbacks.inc()
                 # Where that fails too, the belief stays, the next commit is refused, and it is tried again.
                 with suppress(PollerError):
                     await shard.believe()
+                    track.setup.metrics.store_rollbacks.inc()
 
 
 def wait_after(track: Track, error: PollerError) -> float:

@@ -1,21 +1,69 @@
 """What this process believes about one shard, and the lock under which it reads and writes it."""
 
+from typing import Protocol
+
 import anyio
 
 from poller.clock import SystemClock
-from poller.errors import PollerError, StoreFault
+from poller.errors import Lost, PollerError, StoreFault
 from poller.log import SharedOutage, get_logger
 from poller.model import Held, Position
 from poller.protocols import Store
 
 
+class Owner(Protocol):
+    """By what right this process works on the shard."""
+
+    def ours(self) -> bool:
+        """Whether anything may be done for it now. By the clock: no task has to have noticed anything."""
+        ...
+
+    async def take(self) -> Held:
+        """What the store has for the shard, for whom it is by now. Raises Lost, StoreFault."""
+        ...
+
+
+class Holder:
+    """Of a store that nobody else writes."""
+
+    def __init__(self, store: Store, number: int) -> None:
+        self._store = store
+        self._number = number
+
+    def ours(self) -> bool:
+        """Always."""
+        return True
+
+    async def take(self) -> Held:
+        """As the store has it."""
+        return await self._store.hold(self._number)
+
+
+class Nobody:
+    """Of a shard that this process does not work on."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def ours(self) -> bool:
+        """Never."""
+        return False
+
+    async def take(self) -> Held:
+        """Raises Lost."""
+        raise Lost(f"shard {self._number} is not worked on here: `poller status` shows which replica does, ask there")
+
+
 class Shard:
     """One shard of the store. Look-up and commit happen under `lock`, so two polls never both call one id new."""
 
-    def __init__(self, store: Store, number: int, outage: SharedOutage | None = None) -> None:
-        """`outage`: the store's, where several shards share it."""
+    def __init__(
+        self, store: Store, number: int, outage: SharedOutage | None = None, owner: Owner | None = None
+    ) -> None:
+        """`outage`: the store's, where several shards share it. `owner`: None where nobody else can be one."""
         self.store = store
         self._outage = outage or SharedOutage(get_logger().bind(store=store.kind), SystemClock())
+        self._owner = owner or Holder(store, number)
         self.number = number
         self.lock = anyio.Lock()
         self.held = Held(number, 0, Position())
@@ -26,10 +74,17 @@ class Shard:
         self._resumed = anyio.Event()
 
     async def believe(self) -> None:
-        """Reads anew what the store has (at the start, and after Outdated). Call it under `lock`."""
-        self.held = await self.store.hold(self.number)
+        """Reads anew what the store has (at the start, and after Outdated). Call it under `lock`. Raises Lost, StoreFault."""
+        self.held = await self._owner.take()
         self.generation += 1
         self.tell()
+
+    def check(self) -> None:
+        """Before anything that others see: raises Lost where the shard may be somebody else's by now."""
+        if not self._owner.ours():
+            raise Lost(
+                f"shard {self.number} is not worked on here, or may not be any more: `poller status` shows which replica does"
+            )
 
     def store_failed(self, who: str, error: PollerError) -> bool:
         """Whether the store is at fault, which is then said here: one line, however many of its users meet it."""

@@ -162,8 +162,13 @@ class Track:
 
 def claims(tracks: Sequence[Track]) -> tuple[int | None, int | None]:
     """(read_until, complete_until) of an endpoint: the least over its tracks; None while one of them claims nothing."""
-    known = [track.known for track in tracks if track.known is not None]
-    if len(known) < len(tracks):
+    return least_claims([track.known for track in tracks])
+
+
+def least_claims(of: Sequence[Checkpoint | None]) -> tuple[int | None, int | None]:
+    """The same from checkpoints; None: of a track that has none."""
+    known = [one for one in of if one is not None]
+    if len(known) < len(of):
         return None, None
     return _least([checkpoints.read_until(one) for one in known]), _least(
         [checkpoints.complete_until(one) for one in known]

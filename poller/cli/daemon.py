@@ -45,6 +45,14 @@ def _show_status(found: Status) -> None:
         for each in found.endpoints
     ])  # fmt: skip
     _show_sinks(found.sinks)
+    if found.shards:
+        heads = ["shard", "replica", "epoch", "lease ends in", "sources", "pending"]
+        say_table("Shards", heads, [
+            (each.shard, each.owner, each.epoch, None if each.lease_left is None else f"{each.lease_left:.1f} s",
+             ", ".join(each.sources), ", ".join(f"{sink} {count}" for sink, count in each.pending.items()))
+            for each in found.shards
+        ])  # fmt: skip
+        say(f"Replicas: {', '.join(found.replicas) or 'none'}")
 
 
 def _show_sinks(found: list[SinkStatus]) -> None:

@@ -41,6 +41,11 @@ _AFTER = 0.02
 T = TypeVar("T")
 
 
+def unique_name() -> str:
+    """Of this process: where it runs, for people, and something that no other life of it has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
 class Owned:
     """One shard while it is this replica's."""
 
@@ -82,8 +87,10 @@ class Replica:
         elapsed: Callable[[], float] = lasting,
     ) -> None:
         """`elapsed`: seconds that go on while the machine sleeps."""
-        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.name = name or unique_name()
         self.owned: dict[int, Owned] = {}
+        self.looked = anyio.Event()
+        """The first share was claimed."""
         self._leasing = leasing
         self._shards = shards
         self._clock = clock
@@ -183,19 +190,18 @@ class Replica:
     # --- a fair share ----------------------------------------------------------------------------------------------------
 
     async def _looks(self, tasks: TaskGroup, work: Work, task_status: TaskStatus[None]) -> None:
-        started = False
         while self._staying:
             soon = LOOK
             try:
                 soon = await self._look(tasks, work)
                 self._outage.ended(_LOOKING)
-                if not started:
-                    started = True
+                if not self.looked.is_set():
+                    self.looked.set()
                     task_status.started()
             except StoreFault as error:
                 self._outage.failed(_LOOKING, error)
             await self._rest(min(soon, HOUR), unless=True)
-        if not started:
+        if not self.looked.is_set():
             task_status.started()
 
     async def _look(self, tasks: TaskGroup, work: Work) -> float:

@@ -8,12 +8,12 @@ import pytest
 from anyio import create_task_group, fail_after
 from anyio.lowlevel import checkpoint
 from fake_clock import HurriedClock
+from polling_app import app_of
 from polling_rig import NAME, Rig, later, poll_on
 from polling_vendor import Listed, Query
 from stores_content import dead_events, dead_records
 from structlog.testing import capture_logs
 
-from poller.app_parts import App
 from poller.config import Settings
 from poller.errors import BadAnswer, StoreFull
 from poller.housekeeping import LETTERS, PAUSE, Housekeeping
@@ -32,7 +32,7 @@ def keeping(rig: Rig, *tracks: Track, sinks: tuple[str, ...] = (), **keys: Any) 
     """Housekeeping over these tracks, with these sinks configured. `keys`: of each sink."""
     options = {name: ndjson.Config(kind="ndjson", path=Path("-"), **keys) for name in sinks}
     settings = Settings.model_validate({"store": Config(), "sinks": options, "seen_ttl": "30d", "retention": "7d"})
-    app = App(settings, rig.store, rig.clock, rig.metrics, rig.setup.rnd, [rig.shard])
+    app = app_of(settings, rig.store, rig.clock, rig.metrics, rig.setup.rnd, [rig.shard])
     app.tracks = list(tracks)
     return Housekeeping(app)
 

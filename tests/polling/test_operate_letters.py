@@ -11,11 +11,11 @@ from anyio import create_task_group, wait_all_tasks_blocked
 from delivery_events import call_event
 from fake_clock import FakeClock
 from msgspec import structs
+from polling_app import app_of
 from polling_rig import ID, NAME, Rig, poll_on
 from polling_vendor import Listed, Query, lines
 
 from poller import segment
-from poller.app_parts import App
 from poller.config import Settings
 from poller.errors import Outdated, PollerError, Unknown
 from poller.kept import LetterHead, LetterPlace, Which
@@ -37,7 +37,7 @@ def working(rig: Rig, listed: Listed, *sinks: str) -> Work:
     """The operations of a daemon with this one endpoint and these sinks."""
     options = {name: ndjson.Config(kind="ndjson", path=Path("-")) for name in sinks}
     chosen = Settings(store=Config(), sinks=options)
-    app = App(chosen, rig.store, rig.clock, rig.metrics, rig.setup.rnd, [rig.shard])
+    app = app_of(chosen, rig.store, rig.clock, rig.metrics, rig.setup.rnd, [rig.shard])
     app.sinks = {name: ndjson.build(name, one, shards=1) for name, one in options.items()}
     app.tracks = [rig.track(listed)]
     return Work(app, running=True)
@@ -207,7 +207,7 @@ class Office:
         self.shards = [Shard(self.store, number) for number in range(shards)]
         options = {name: ndjson.Config(kind="ndjson", path=Path("-"), **keys) for name in sinks}
         settings = Settings(store=Config(), sinks=options)
-        app = App(settings, self.store, self.clock, Metrics(), random.Random(1), self.shards)
+        app = app_of(settings, self.store, self.clock, Metrics(), random.Random(1), self.shards)
         app.sinks = {name: ndjson.build(name, one, shards=1) for name, one in options.items()}
         self.work = Work(app, running=running)
 

@@ -12,9 +12,9 @@ from delivery_events import call_event
 from fake_clock import FakeClock
 from hypothesis import given, settings
 from msgspec import structs
+from polling_app import app_of
 
 from poller import segment
-from poller.app_parts import App
 from poller.config import Settings
 from poller.errors import PollerError, StoreFull, Unknown
 from poller.kept import Attempted, Retry
@@ -61,7 +61,7 @@ class Office:
         }
         chosen = Settings(store=Config(), sinks=options)
         self.clock = FakeClock(NOW)
-        app = App(chosen, self.store, self.clock, Metrics(), random.Random(1), self.shards)
+        app = app_of(chosen, self.store, self.clock, Metrics(), random.Random(1), self.shards)
         app.sinks = {"crm": NdjsonSink("crm", options["crm"]), "audit": Particular("audit", options["audit"])}
         self.app, self.work = app, Work(app, running=running)
 

@@ -4,10 +4,10 @@ import random
 
 import pytest
 from fake_clock import FakeClock
+from polling_app import app_of
 from stores_content import event, retry
 
 from poller import segment
-from poller.app_parts import App
 from poller.config import Settings
 from poller.kept import Attempted, Retry
 from poller.metrics import Metrics
@@ -42,7 +42,7 @@ async def figures(
     shard.held = await store.heal(shard.held, Healing(sink="kafka", position=Position(), last=end, segments=segments))
     place = segment.end(segments[position - 1]) if position else Position()
     await store.attempted(shard.held, "hook", Attempted(position=place, done=done, later=later))
-    app = App(Settings(store=Config(), sinks=sinks or {}), store, FakeClock(), Metrics(), random.Random(1), [shard])
+    app = app_of(Settings(store=Config(), sinks=sinks or {}), store, FakeClock(), Metrics(), random.Random(1), [shard])
     status = await Work(app, running=True).status()
     return {sink.sink: (sink.pending, sink.retrying) for sink in status.sinks}
 

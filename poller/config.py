@@ -85,7 +85,7 @@ class Settings(Options):
         description="How long dead letters are kept; at least 2 days more than the longest rung reaches.",
     )
     shutdown_grace: Annotated[Duration, Between("0s", "1h")] = Field(
-        30.0, description="Longest time from SIGTERM to the end."
+        30.0, description="Longest time from SIGTERM to the end; 5 seconds more where closing itself hangs."
     )
     server: Server = Server()
     admin: Admin = Admin()

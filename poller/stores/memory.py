@@ -4,7 +4,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from msgspec import structs
 from pydantic import Field
@@ -24,7 +24,7 @@ from poller.model import (
     Segment,
     Sighting,
 )
-from poller.options import Options, Size
+from poller.options import Between, Options, Size
 from poller.protocols import Facts
 
 _SEEN_BYTES = 40
@@ -36,7 +36,9 @@ class Config(Options):
 
     kind: Literal["memory"] = "memory"
     shards: int = Field(1, ge=1, le=1024, description="Parts that the sources are spread over.")
-    max_bytes: Size | None = Field(None, description="Polling pauses while the store holds more than this.")
+    max_bytes: Annotated[Size, Between("1B", "1048576GiB")] | None = Field(
+        None, description="Polling pauses while the store holds more than this."
+    )
 
 
 _ANY = Which()

@@ -416,3 +416,9 @@ def test_our_own_certificate(keys: dict[str, Any], place: str | None, said: str,
     found = faults(papers, sinks={"k": KAFKA | {"security": {"protocol": "SSL"} | keys}})
     assert places(found) == ([] if place is None else [f"sinks.k.security.{place}"])
     assert all(said in one for one in found)
+
+
+@pytest.mark.parametrize("kind", [{"kind": "memory"}, {"kind": "sqlite", "path": "poller.db"}])
+def test_a_store_for_nothing_is_refused(kind: dict[str, Any], tmp_path: Path) -> None:
+    (found,) = [said for said in faults(tmp_path, store=kind | {"max_bytes": "0B"}) if said.startswith("store")]
+    assert found == "store.max_bytes: must be from 1B to 1048576GiB"

@@ -36,6 +36,6 @@ class Config(Options):
         15.0,
         description="So long a replica that died, or that cannot reach the database, keeps its shards from the others.",
     )
-    max_bytes: Size | None = Field(
+    max_bytes: Annotated[Size, Between("1B", "1048576GiB")] | None = Field(
         None, description="Polling pauses while the store keeps more than this; nothing is dropped."
     )

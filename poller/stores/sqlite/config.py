@@ -1,10 +1,10 @@
 """The configuration of the embedded store."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from poller.options import FilePath, Options, Size
+from poller.options import Between, FilePath, Options, Size
 
 
 class Config(Options):
@@ -12,7 +12,7 @@ class Config(Options):
 
     kind: Literal["sqlite"] = "sqlite"
     path: FilePath = Field(description="The database file, on a local disk; its folder must exist.")
-    max_bytes: Size | None = Field(
+    max_bytes: Annotated[Size, Between("1B", "1048576GiB")] | None = Field(
         None, description="Polling pauses while the database uses more than this; nothing is dropped."
     )
     min_free: Size = Field(

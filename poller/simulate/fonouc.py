@@ -93,7 +93,7 @@ class Fonouc:
     # --- who asks ---
 
     async def _login(self, request: Request) -> Response:
-        self._site.saw_request(request.method, request.url.path, [])
+        self._site.saw_request(request, [])
         try:
             body = json.loads(await request.body())
             sent = tuple(body[name] for name in ("username", "password", "domain"))
@@ -147,7 +147,7 @@ class Fonouc:
     # --- lists ---
 
     async def _list(self, request: Request) -> Response:
-        self._site.saw_request(request.method, request.url.path, sorted(request.query_params))
+        self._site.saw_request(request, sorted(request.query_params))
         refused = self._refusal(request)
         if refused is not None:
             return refused
@@ -211,7 +211,7 @@ class Fonouc:
     # --- files ---
 
     async def _file(self, request: Request) -> Response:
-        self._site.saw_request(request.method, request.url.path, [])
+        self._site.saw_request(request, [])
         refused = self._refusal(request)
         if refused is not None:
             return refused

@@ -37,7 +37,7 @@ class Mor:
         form = parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
         parameters = {**request.query_params, **dict(form)}
         method = request.path_params["method"]
-        self._site.saw_request(request.method, request.url.path, sorted(parameters))
+        self._site.saw_request(request, sorted(parameters))
         if method == "user_calls" and self._options.version == "x3":
             return RedirectResponse(f"{request.url.path}_get?{urlencode(parameters)}", 302)
         if method not in self._known():
@@ -117,7 +117,7 @@ class Mor:
 
     async def _file(self, request: Request) -> Response:
         name = request.path_params["name"]
-        self._site.saw_request(request.method, request.url.path, [])
+        self._site.saw_request(request, [])
         world = self._site.world
         found = media.find(world.files.get(f"mor/{name}"), world.now())
         if found is None:

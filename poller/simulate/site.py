@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, Literal, TypeAlias
 
+from starlette.requests import Request
+
 from poller.simulate.faults import Faults
 from poller.simulate.judge import MADE_UP
 from poller.simulate.things import Raw
 from poller.simulate.truth import Truth
 from poller.simulate.world import World
 
+_KEPT = 20_000
+"""Requests that are remembered."""
 Down: TypeAlias = Literal["", "503", "hang", "reset", "refuse"]
 
 
@@ -30,17 +34,28 @@ class Site:
     requests: dict[str, int] = field(default_factory=dict)
     """How often each path was asked for."""
     log: list[dict[str, Any]] = field(default_factory=list)
-    """The last requests: time, method, path, names of parameters. What an operator of the vendor would see."""
+    """The last requests: time, method, path, host and names of parameters, and when that really was. What an operator of the
+    vendor would see."""
     wrong_hashes: list[str] = field(default_factory=list)
     listening: bool = False
     crashes: list[str] = field(default_factory=list)
     """Requests on which the simulator itself failed: a defect of ours, not a vendor's."""
 
-    def saw_request(self, method: str, path: str, names: list[str]) -> None:
+    def saw_request(self, request: Request, names: list[str]) -> None:
         """Counts and remembers a request."""
+        path = request.url.path
         self.requests[path] = self.requests.get(path, 0) + 1
-        self.log.append({"at": self.world.clock.now(), "method": method, "path": path, "parameters": names})
-        del self.log[:-1000]
+        self.log.append(
+            {
+                "at": self.world.clock.now(),
+                "method": request.method,
+                "path": path,
+                "host": request.url.hostname,
+                "parameters": names,
+                "real_time": time.time(),
+            }
+        )
+        del self.log[:-_KEPT]
 
     def date(self) -> str | None:
         """The Date header of an answer that begins now; None: there is none."""

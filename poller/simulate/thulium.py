@@ -71,7 +71,7 @@ class Thulium:
 
     async def _api(self, request: Request) -> Response:
         method = request.path_params["method"].strip("/")
-        self._site.saw_request(request.method, request.url.path, sorted(request.query_params))
+        self._site.saw_request(request, sorted(request.query_params))
         if not self._knows(request):
             return _refuse(401, 100401, "Unauthorized", {"www-authenticate": 'Basic realm="api"'})
         if method not in {"connections", "recordings", "recordings/download", "recordings/stream"}:

@@ -1,0 +1,96 @@
+"""Several real daemons that share one database, told apart by the name under which each calls the vendors."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from e2e_daemon import Daemon, source
+from postgres_server import Server
+
+from poller.simulate.run import Simulators
+
+LEASE = 4.0
+"""Seconds."""
+SHARDS = 6
+"""So many that each of the three vendors is in another one."""
+_HOSTS = ("127.0.0.1", "127.1", "127.0.1")
+"""All the same machine."""
+_STEADY = 2.5
+"""Seconds: whoever polls a source asks at least that often."""
+
+
+class Replicas:
+    """`each[0]` to `each[2]`, none of them started."""
+
+    def __init__(self, folder: Path, sims: Simulators, sinks: Mapping[str, Any], server: Server, database: str) -> None:
+        self._server = server
+        self._database = database
+        self._sims = sims
+        self.each = [self._daemon(folder / f"r{number}", host, sinks) for number, host in enumerate(_HOSTS)]
+
+    def _daemon(self, folder: Path, host: str, sinks: Mapping[str, Any]) -> Daemon:
+        folder.mkdir()
+        (folder / "dsn").write_text(self._server.dsn(self._database), encoding="utf-8")
+        sources = {vendor: source(self._sims, vendor) for vendor in self._sims.config.vendors}
+        for one in sources.values():
+            one["base_url"] = one["base_url"].replace(_HOSTS[0], host)
+        daemon = Daemon(folder, self._sims, sinks, sources)
+        lease = f"{LEASE:g}s"
+        daemon.settings["store"] = {"kind": "postgres", "dsn": {"file": "dsn"}, "shards": SHARDS, "lease": lease}
+        daemon.write()
+        return daemon
+
+    def owned(self) -> dict[int, int]:
+        """How many shards each process (by its id) owns now."""
+        rows = self._server.sql(
+            "SELECT split_part(reverse(split_part(reverse(owner), '-', 2)), '-', 1)::integer, count(*) "
+            "FROM poller.lease WHERE until > clock_timestamp() GROUP BY 1",
+            self._database,
+        )
+        return {int(pid): int(count) for pid, count in rows}
+
+    async def until_shared(self, *daemons: Daemon, seconds: float = 30) -> float:
+        """Waits until these own everything, in equal parts; after how long."""
+        began, share = time.monotonic(), SHARDS // len(daemons)
+        wanted = {one.pid: share for one in daemons}
+        await daemons[0].until(
+            lambda: self.owned() == wanted, seconds, f"an even share of the shards, now {self.owned()}"
+        )
+        return time.monotonic() - began
+
+    def polled_by_two(self) -> float:
+        """The longest time for which one source was polled by two replicas in turns, in seconds. Each was polled by several."""
+        for site in self._sims.sites.values():
+            assert len({line["host"] for line in site.log}) > 1, "nothing can be told of replicas that never took over"
+        return max(in_turns(site.log) for site in self._sims.sites.values())
+
+
+def in_turns(log: list[dict[str, Any]]) -> float:
+    """Seconds, from a vendor's log. One change of hands is none: only where the one before asks again soon, both are at it."""
+    changes = [after["real_time"] for before, after in pairwise(log) if before["host"] != after["host"]]
+    longest, began = 0.0, 0.0
+    for before, after in pairwise(changes):
+        began = began or before
+        if after - before > _STEADY:
+            began = 0.0
+        else:
+            longest = max(longest, after - began)
+    return longest
+
+
+@contextmanager
+def replicas(
+    folder: Path, sims: Simulators, sinks: Mapping[str, Any], server: Server, database: str
+) -> Iterator[Replicas]:
+    """Leaves no process and no database behind."""
+    server.clone(server.template, database)
+    found = Replicas(folder, sims, sinks, server, database)
+    try:
+        yield found
+    finally:
+        for one in found.each:
+            one.kill()
+        server.drop(database)

@@ -141,7 +141,7 @@ def test_it_ends_by_itself_and_everything_is_there_once(demo: Start, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "words", ["starting the daemon", "running:", pytest.param("no new calls", marks=pytest.mark.slow)]
+    "words", ["starting the daemon", "running", pytest.param("no new calls", marks=pytest.mark.slow)]
 )
 def test_ctrl_c_ends_it_in_order(demo: Start, words: str) -> None:
     running = demo("--duration", "5", "--sink", "ndjson")

@@ -339,21 +339,22 @@ async def test_letters_of_all_shards_go_back_to_their_own() -> None:
     assert [copy.subject for copy in await office.log()] == ["c0", "c2", "c4", "c1", "c3", "c5"]
 
 
-async def test_a_letter_that_is_gone_meanwhile_is_not_sent_twice() -> None:
+async def test_letters_that_two_ask_for_at_once_are_sent_once() -> None:
     office = await Office("crm").bury(letter_of(1), letter_of(2))
-    shard = office.shards[0]
     answers: list[Tried] = []
 
     async def retry() -> None:
         answers.append(await office.work.retry(Again()))
 
-    async with create_task_group() as tasks, shard.lock:
+    async with create_task_group() as tasks, office.shards[0].lock:
+        tasks.start_soon(retry)
         tasks.start_soon(retry)
         await wait_all_tasks_blocked()
-        shard.held = await office.store.commit_page(shard.held, PageCommit(closes=("crm-00001",)))
-    (answer,) = answers
-    assert [(one.id, one.done) for one in answer.results] == [("crm-00001", False), ("crm-00002", True)]
-    assert [copy.subject for copy in await office.log()] == ["c2"]
+    assert sorted([(one.id, one.done) for one in answer.results] for answer in answers) == [
+        [("crm-00001", False), ("crm-00002", False)],
+        [("crm-00001", True), ("crm-00002", True)],
+    ]
+    assert [copy.subject for copy in await office.log()] == ["c1", "c2"]
 
 
 async def test_a_store_that_fails_ends_the_retry_and_loses_nothing() -> None:
@@ -413,6 +414,13 @@ async def test_only_what_is_not_configured_any_more_can_be_forgotten(rig: Rig) -
     assert await rig.store.checkpoints() == {}
 
 
+@pytest.fixture
+def one_shard(harness: Any) -> None:
+    """Whatever the source is called, its events are where the rig writes."""
+    harness.shards = 1
+
+
+@pytest.mark.usefixtures("one_shard")
 async def test_the_newest_event_of_a_recording_is_found(rig: Rig) -> None:
     rig.phones.add(rig.clock.now() - 100, id="a", recordings=["r"])
     rig.phones.add(rig.clock.now() - 90, path="recordings", id="r", call="a", url="https://pbx.example/r.mp3")

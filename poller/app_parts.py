@@ -62,6 +62,7 @@ class App(Struct):
     def remove(self, part: Part) -> None:
         """Not any more."""
         number = part.shard.number
+        part.shard.given_up()
         self.shards[number] = Shard(self.store, number, self.outage, Nobody(number))
         self.tracks = [one for one in self.tracks if one.setup.shard is not part.shard]
         self.deliveries = [one for one in self.deliveries if one not in part.lanes]

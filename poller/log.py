@@ -177,3 +177,7 @@ class SharedOutage:
         self._who.discard(who)
         if not self._who:
             self._outage.ended()
+
+    def leave(self, last: str) -> None:
+        """All whose names end with this word do not use it any more, whether it works or not."""
+        self._who -= {who for who in self._who if who.rsplit(" ", 1)[-1] == last}

@@ -72,6 +72,7 @@ class Shard:
         self.changed = anyio.Event()
         self.paused: set[str] = set()
         self._resumed = anyio.Event()
+        self._left = False
 
     async def believe(self) -> None:
         """Reads anew what the store has (at the start, and after Outdated). Call it under `lock`. Raises Lost, StoreFault."""
@@ -79,22 +80,32 @@ class Shard:
         self.generation += 1
         self.tell()
 
+    @property
+    def ours(self) -> bool:
+        """Whether anything may be done for it now."""
+        return self._owner.ours()
+
     def check(self) -> None:
         """Before anything that others see: raises Lost where the shard may be somebody else's by now."""
-        if not self._owner.ours():
+        if not self.ours:
             raise Lost(
                 f"shard {self.number} is not worked on here, or may not be any more: `poller status` shows which replica does"
             )
 
     def store_failed(self, who: str, error: PollerError) -> bool:
         """Whether the store is at fault, which is then said here: one line, however many of its users meet it."""
-        if isinstance(error, StoreFault):
+        if isinstance(error, StoreFault) and not self._left:
             self._outage.failed(f"{who} {self.number}", error)
         return isinstance(error, StoreFault)
 
     def store_works(self, who: str) -> None:
         """It has done what `who` wanted."""
         self._outage.ended(f"{who} {self.number}")
+
+    def given_up(self) -> None:
+        """Nothing is done for it here any more: an outage of the store ends without those who worked on it."""
+        self._left = True
+        self._outage.leave(str(self.number))
 
     def tell(self) -> None:
         """Wakes whoever waits for new events."""

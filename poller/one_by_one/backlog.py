@@ -41,12 +41,13 @@ class EachBacklog:
 
     def remove(self, part: Part) -> None:
         """Its shard is gone."""
-        self._found.pop(part, None)
         if part in self._next:
             self._next.remove(part)
 
     def judge(self, parts: Collection[Part]) -> bool:
         """After a look at all of them: shows what waits; whether some of it has to be dropped."""
+        # One that left while it was counted is still among those.
+        self._found = {part: self._found[part] for part in parts if part in self._found}
         found = Waits()
         for waits in self._found.values():
             found.add(waits)

@@ -73,6 +73,7 @@ class EachDelivery:
             self._backlog.remove(part)
             with anyio.move_on_after(2 * CLOSING):
                 await part.end(lost=lost)
+            self._moved.ring()
 
     def _make(self, shard: Shard) -> Part:
         part = Part(self._outlet, shard, self.gate, self._feed.wants, self._moved, self._save)

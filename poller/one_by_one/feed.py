@@ -100,6 +100,8 @@ class Feed:
         if line.void or line.generation != part.shard.generation:
             line.over.set()
             return math.inf
+        if not part.shard.ours:  # whoever notices that ends the part; the next owner tries these events
+            return math.inf
         if part.reading.left:
             return self._clock.now() + part.reading.left
         last, others = part.shard.held.last.seq, self._blocked
@@ -210,8 +212,8 @@ class Feed:
             last = part.shard.held.last.seq
             async with self._gate.turns.reading(self._gate.held_back):
                 segments = await self._store.segments_after(part.shard.number, ahead.read_to, _READ)
-            if line.generation != part.shard.generation:
-                raise Outdated("what was read may belong to another history")
+            if part.line is not line or line.generation != part.shard.generation:
+                raise Outdated("what was read may belong to another history, or the shard left meanwhile")
             if not segments:
                 line.ended = last
                 return False

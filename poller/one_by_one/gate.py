@@ -5,6 +5,8 @@ and bytes are under way, and its rate. The shards of a sink share one.
 import math
 from collections.abc import Hashable
 
+import anyio
+
 from poller.clock import Clock
 from poller.each import Answered
 from poller.health import Condition, Health, State, disabled, enabled, from_json, meta_name, to_json
@@ -76,6 +78,7 @@ class Gate:
         self._metrics = outlet.metrics
         self._log = outlet.log
         self._saved: Condition | None = None
+        self._saving = anyio.Lock()
         self._slowed = Seldom(outlet.clock)
         self._away: float | None = None
         """Since when it has not been up, where that was said."""
@@ -115,10 +118,11 @@ class Gate:
 
     async def save(self) -> None:
         """Writes what has changed. Raises StoreFault."""
-        condition = self.health.condition
-        if condition is not self._saved:
-            await self._store.put_meta(meta_name(self.name), to_json(condition))
-            self._saved = condition
+        async with self._saving:  # of two writes on two connections, the earlier one could come later
+            condition = self.health.condition
+            if condition is not self._saved:
+                await self._store.put_meta(meta_name(self.name), to_json(condition))
+                self._saved = condition
 
     # --- attempts ----------------------------------------------------------------------------------------------------------
 

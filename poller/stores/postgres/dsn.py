@@ -20,6 +20,14 @@ _DEFAULTS: Mapping[str, str] = {
 }
 
 
+def _check_at_signs(text: str) -> None:
+    """Raises ValueError where a password with a bare `@` or `/` would be read as a part of the host or the database, and shown."""
+    scheme, mark, rest = text.partition("://")
+    authority, _, path = rest.partition("?")[0].partition("/")
+    if mark and scheme.strip() in {"postgresql", "postgres"} and (authority.count("@") > 1 or "@" in path):
+        raise ValueError
+
+
 class Dsn:
     """Where the database is and how to get in. Raises StoreRefused where that cannot be read."""
 
@@ -27,8 +35,9 @@ class Dsn:
         """`looking`: a server that takes no writes will do."""
         text = config.dsn.reveal()
         try:
+            _check_at_signs(text)
             given = {name: str(value) for name, value in conninfo_to_dict(text).items() if value is not None}
-        except psycopg.Error:  # its message quotes the string
+        except (psycopg.Error, ValueError):  # the library's message quotes the string
             raise StoreRefused(
                 "store.dsn is no connection string: write postgresql://user:password@host:5432/database "
                 "(a reserved character in the password as %XX), or host=… dbname=… user=… password=…"

@@ -121,6 +121,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.one_by_one.part.Part._begin: self.reading.wait",),
     ),
     Elsewhere(
+        "shards are there before the delivery runs",
+        _EACH + "test_everything_is_delivered_once_and_the_position_follows",
+        ("poller.one_by_one.delivery.EachDelivery.run: tasks.start",),
+    ),
+    Elsewhere(
         "another process takes the store again and again",
         _EACH_APART + "test_two_that_fight_for_a_store_send_no_storm",
         ("poller.one_by_one.part.Part._stretch: self._clock.sleep",),

@@ -98,7 +98,9 @@ class Gate:
         if self._saved is not None:
             if anew:
                 self._saved = Condition()
-                await self.save()
+                await self._save(ours=True)
+            else:
+                await self._follow()
             return
         text = await self._store.get_meta(meta_name(self.name))
         if self.loaded:  # meanwhile, for another shard
@@ -117,12 +119,42 @@ class Gate:
         self._show()
 
     async def save(self) -> None:
-        """Writes what has changed. Raises StoreFault."""
+        """Writes what has changed since it was read. Raises StoreFault."""
+        if self.loaded:
+            await self._save(ours=False)
+
+    async def _save(self, *, ours: bool) -> None:
+        """`ours`: whatever another replica has written meanwhile."""
         async with self._saving:  # of two writes on two connections, the earlier one could come later
+            if self.health.condition is self._saved or (not ours and self._switched(await self._kept(), off=True)):
+                return
             condition = self.health.condition
-            if condition is not self._saved:
-                await self._store.put_meta(meta_name(self.name), to_json(condition))
-                self._saved = condition
+            await self._store.put_meta(meta_name(self.name), to_json(condition))
+            self._saved = condition
+
+    async def _follow(self) -> None:
+        """Another replica may have switched the sink off or on since this one read how it stands."""
+        async with self._saving:
+            if self.health.condition is self._saved:
+                kept = await self._kept()
+                if self.health.condition is self._saved:
+                    self._switched(kept, off=False)
+
+    async def _kept(self) -> Condition | None:
+        text = await self._store.get_meta(meta_name(self.name))
+        try:
+            return from_json(text) if text is not None else None
+        except ValueError:
+            return None
+
+    def _switched(self, kept: Condition | None, *, off: bool) -> bool:
+        """Whether it was switched elsewhere, which then holds here too. `off`: only that counts."""
+        known = (self._saved or Condition()).state == "disabled"
+        if kept is None or (kept.state == "disabled") == known or (off and known):
+            return False
+        self._saved = kept
+        self._stands(kept)
+        return True
 
     # --- attempts ----------------------------------------------------------------------------------------------------------
 
@@ -181,13 +213,16 @@ class Gate:
         return await self._command(enabled(self.health.condition, self._clock.now()))
 
     async def _command(self, condition: Condition) -> Condition:
+        self._stands(condition)
+        await self._save(ours=True)
+        return condition
+
+    def _stands(self, condition: Condition) -> None:
         before, self.health.condition = self.health.condition, condition
         if before.state != condition.state:
             self._say(before, condition.since, None)
             self._show()
         self.bell.ring()
-        await self.save()
-        return condition
 
     # --- what people see ---------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
-"""A shard leaves in the middle of a call of the store: what that brings belongs to nobody any more."""
+"""A shard comes or leaves in the middle of a call of the store: what that brings then belongs to nobody yet, or any more."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,13 @@ from stores_content import dead_events
 from structlog.testing import capture_logs
 
 from poller.errors import Lost, StoreFault
-from poller.health import FAILURES, from_json, meta_name
+from poller.health import FAILURES, Condition, from_json, meta_name, to_json
 from poller.log import SharedOutage, get_logger
 from poller.model import Held
+from poller.one_by_one.delivery import EachDelivery
+from poller.one_by_one.outlet import Outlet
+from poller.one_by_one.turns import Turns
+from poller.options import SinkOptions
 from poller.shard import Shard
 
 pytestmark = pytest.mark.anyio
@@ -125,6 +130,23 @@ async def test_how_the_sink_stands_is_kept_as_it_was_last_although_an_earlier_wr
     assert (await disabling).state == "disabled"
     await each.pass_time(10)
     assert from_json(await each.store.get_meta(meta_name("crm"))).state == "disabled"
+
+
+async def test_how_the_sink_stood_is_not_written_before_it_is_read(each: EachLife, halting: Halting) -> None:
+    before = to_json(Condition("down", 1.0, "said no", probe_at=1e12))
+    await each.store.put_meta(meta_name("crm"), before)
+    options = SinkOptions.model_validate({"start_from": "earliest"})
+    turns = Turns(each.clock.mono)
+    delivery = EachDelivery(Outlet(each.store, each.sink, options, each.clock, random.Random(1), each.metrics, turns))
+    each.task = asyncio.create_task(delivery.run())
+    await each.drive()
+    halting.halts = lambda name, _args: name == "position"
+    adding = asyncio.create_task(delivery.add(each.shard))
+    await each.pass_time(100)
+    assert await each.store.get_meta(meta_name("crm")) == before
+    halting.let_go()
+    await adding
+    assert delivery.health.state == "down"
 
 
 class Lapsed:

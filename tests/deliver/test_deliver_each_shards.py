@@ -7,7 +7,7 @@ from each_life import TAKEN, EachLife, later, never
 from stores_content import dead_events
 
 from poller.each import Answered
-from poller.health import FAILURES
+from poller.health import FAILURES, from_json, meta_name
 from poller.shard import Shard
 
 pytestmark = pytest.mark.anyio
@@ -177,3 +177,46 @@ async def test_nothing_is_lost_by_a_restart_with_three_shards(three: EachLife) -
     delivery = await three.begin(restart=True)
     await three.until(lambda: delivery.pending == 0)
     assert sorted(three.sink.taken) == sorted(f"{shard}.{n}" for shard in range(3) for n in range(5))
+
+
+async def beside(life: EachLife) -> EachLife:
+    """Another replica on the same store: it has shard 2, and the first one keeps the others."""
+    other = EachLife()
+    other.store = life.store
+    other.shard = Shard(life.store, 2)
+    life.more.pop()
+    return other
+
+
+async def test_a_sink_that_another_replica_switched_is_so_here_when_a_shard_is_taken(three: EachLife) -> None:
+    other = await beside(three)
+    here, there = await three.begin(), await other.begin()
+    assert (await there.disable("by hand")).state == "disabled"
+    assert here.health.state == "up"
+    three.more.append(Shard(three.store, 2))
+    await there.drop(2, lost=False)
+    await here.add(three.more[-1])
+    assert here.health == there.health
+    await three.commit("0.0", shard=0)
+    await three.pass_time(100)
+    assert three.sink.asked == []
+    await there.enable()
+    await here.drop(2, lost=False)
+    await here.add(three.more[-1])
+    await three.until(lambda: three.sink.taken == ["0.0"], longest=1_000)
+    assert here.health.state == "up"
+    await other.end()
+
+
+async def test_what_a_replica_notes_of_a_sink_does_not_switch_it_on_again(three: EachLife) -> None:
+    three.sink.answer = lambda _event, _attempt: later()
+    other = await beside(three)
+    here, there = await three.begin(), await other.begin()
+    await there.disable("by hand")
+    await three.commit(*[f"0.{number}" for number in range(9)], shard=0)
+    await three.until(lambda: here.health.state == "disabled", longest=1_000)
+    assert here.health.why == "by hand"
+    await here.enable()
+    assert here.health.state == "down"
+    assert from_json(await three.store.get_meta(meta_name("crm"))) == here.health
+    await other.end()

@@ -160,6 +160,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ),
     ),
     Elsewhere(
+        "another replica has switched a webhook",
+        _EACH_SHARDS + "test_a_sink_that_another_replica_switched_is_so_here_when_a_shard_is_taken",
+        ("poller.one_by_one.gate.Gate.load: self._follow", "poller.one_by_one.gate.Gate._follow"),
+    ),
+    Elsewhere(
         "a webhook is disabled by hand",
         _EACH + "test_shards_of_a_sink_share_its_limits_and_its_health",
         (

@@ -37,7 +37,9 @@ _NO_NUMBERS = "|".join((
     rf"{_FRONT}{_DAY}(?:{_TIME}|(?!\d))",
     r"-[0-9A-Fa-f]{8}(?=(?:;\d)?\|)",  # the counter of an Asterisk channel within a composed id
 ))  # fmt: skip
-_NUMBERS = re.compile(rf"(?P<other>{_NO_NUMBERS})|\d{{{_FULL},}}|{_FRONT}\d{{1,4}}(?:[ -]\d{{2,4}}){{2,}}(?![ -]?\d)")
+_GROUPS = rf"{_FRONT}\d{{1,4}}(?:[ -]\d{{2,4}}(?!\d)){{2,}}+(?P<more>(?=[ -]?\d))?"
+"""Taken whole where more follows, too: to look again from each of its groups on would take hours in a long text."""
+_NUMBERS = re.compile(rf"(?P<other>{_NO_NUMBERS})|\d{{{_FULL},}}|{_GROUPS}")
 _SHORT = re.compile(rf"(?P<other>{_NO_NUMBERS})|{_FRONT}\d{{4,6}}(?!\d)")
 _ANY_DIGIT = re.compile(r"\d")
 _OPAQUE = re.compile(r"\d+(?:\.\d+)?")
@@ -119,7 +121,8 @@ class Numbers:
 
 def _found(match: re.Match[str]) -> str:
     run = match[0]
-    return run if match["other"] or len(_digits(run)) < _FULL else _stars(run)
+    left = match["other"] or match["more"] is not None
+    return run if left or len(_digits(run)) < _FULL else _stars(run)
 
 
 @lru_cache(maxsize=1024)

@@ -28,6 +28,9 @@ class EachBacklog:
         self._found: dict[Part, Waits] = {}
         self._seldom = Seldom(outlet.clock)
         self._dropped = 0
+        """How many the log does not say yet."""
+        self._last = 0, 0
+        """Shard and number of the one that was dropped last."""
         self._next: deque[Part] = deque()
         """Who drops when another one has nothing more to drop."""
 
@@ -53,6 +56,7 @@ class EachBacklog:
             found.add(waits)
         self._metrics.pending_events[self._name].set(found.events)
         self._metrics.oldest_pending[self._name].set(found.oldest)
+        self.say()
         if any(part.excess > 0 or (part.line is not None and part.line.unwritten_dead) for part in parts):
             return True
         if self._limit is not None and found.size > self._limit:
@@ -67,13 +71,11 @@ class EachBacklog:
         if self._next:
             self._next.popleft().excess = size
 
-    def pass_on(self, part: Part, seq: int) -> None:
+    def pass_on(self, part: Part) -> None:
         """What is left of a shard is under way: the next one drops the rest."""
         size, part.excess = part.excess, 0
         if self._next:
             self._next.popleft().excess = size
-        else:
-            self.say(part, seq)
 
     def letter(self, part: Part, seq: int, event: Event) -> DeadEvent:
         """The oldest one is dropped."""
@@ -82,12 +84,12 @@ class EachBacklog:
         name = self._name
         self._metrics.delivery_dead_letters[name, "backlog"].inc()
         self._metrics.deliveries[name, "dead", "backlog"].inc()
-        if part.excess <= 0:
-            self.say(part, seq)
+        self._last = part.shard.number, seq
         return dropped(part.route, seq, event)
 
-    def say(self, part: Part, seq: int) -> None:
-        """Once for all that were dropped since the last line, the last one being this."""
-        count, self._dropped = self._dropped, 0
-        if count and (events := self._seldom.due(count)):
-            self._log.error(DROPPED, shard=part.shard.number, events=events, up_to=seq, reason="backlog")
+    def say(self) -> None:
+        """At the first ones, then once a minute for all that were dropped since the last line."""
+        if self._dropped and self._seldom.due():
+            shard, seq = self._last
+            self._log.error(DROPPED, shard=shard, events=self._dropped, up_to=seq, reason="backlog")
+            self._dropped = 0

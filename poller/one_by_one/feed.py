@@ -122,15 +122,21 @@ class Feed:
         if line.notes.full or line.stuck:
             return math.inf
         self._follow_clock(line)
-        if part.excess > 0:
-            await self._drop(part, line)
-            return None
         if line.early and self._gate.health.condition.state == "down":
             line.put_off(self._clock.now())
         if line.recovered != self._gate.recovered:
             line.recovered = self._gate.recovered
             line.release(self._clock.now())
+        if part.excess > 0:
+            # A probe comes first, or nobody would see that the sink is back.
+            if self._blocked is not None or not self._probes() or await self._choose(part, line) is not None:
+                await self._drop(part, line)
+            return None
         return math.inf if self._blocked is not None else await self._choose(part, line)
+
+    def _probes(self) -> bool:
+        """Whether a probe is due and may begin."""
+        return self._gate.health.permit(self._clock.now()) == "probe" and not self._gate.pause(0)
 
     def _follow_clock(self, line: Line) -> None:
         self._gate.look_at_clock()
@@ -318,14 +324,17 @@ class Feed:
         if kept := line.waiting.oldest(_LOADED):
             await self._load(part, line, kept)
             for retry in line.loaded.copy().values():
-                if part.excess > 0:
+                if part.excess > 0 and not line.notes.full:
                     line.waiting.take(retry.seq)
                     line.buried(backlog.letter(part, retry.seq, retry.event), now)
-        elif line.ahead.fresh:
-            fresh = line.ahead.fresh.popleft()
-            line.buried(backlog.letter(part, fresh.seq, fresh.event), now)
+            backlog.say()
+        elif line.ahead.fresh:  # as many as one commit takes: one in a turn would be fewer than polling adds
+            while line.ahead.fresh and part.excess > 0 and not line.notes.full:
+                fresh = line.ahead.fresh.popleft()
+                line.buried(backlog.letter(part, fresh.seq, fresh.event), now)
+            backlog.say()
         elif not await self._refill(part, line):
-            backlog.pass_on(part, line.ahead.read_to)
+            backlog.pass_on(part)
 
 
 def _defective(defect: Exception) -> Answered:

@@ -8,13 +8,16 @@ import anyio
 import pytest
 import structlog
 from each_life import REFUSED, TAKEN, EachLife, later, never
+from fake_clock import FakeClock
 from msgspec import structs
 from stores_content import dead_events
 
+from poller.backlog import DROPPED
 from poller.each import Answered
 from poller.health import ABORTED, FAILURES, FIRST
 from poller.model import Position
 from poller.one_by_one.gate import switch
+from poller.one_by_one.turns import Spent, Turns
 from poller.one_by_one.waiting import MOST
 
 pytestmark = pytest.mark.anyio
@@ -461,6 +464,43 @@ async def test_over_the_limit_the_oldest_become_dead_letters_and_the_rest_is_del
     await delivery.enable()
     await each.until(lambda: delivery.pending == 0)
     assert len(each.sink.taken) == left
+
+
+class BusyLoop(Turns):
+    """Others take much of every lap."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock.mono)
+        self._clock = clock
+
+    async def begin(self, spent: Spent) -> None:
+        await self._clock.sleep(0.06)
+        await super().begin(spent)
+
+
+async def test_what_is_too_much_is_dropped_many_in_a_turn_said_at_once_and_the_sink_is_probed_meanwhile(
+    each: EachLife,
+) -> None:
+    each.pace(probe=5.0)
+    each.sink.answer = lambda _event, _attempt: later()
+    for page in range(40):
+        await each.commit(*[f"e{page}.{number}" for number in range(100)], size=1_000)
+    begun = each.clock.now()
+    with structlog.testing.capture_logs() as lines:
+        delivery = await each.begin(max_pending="200KiB")
+        delivery.gate.turns = BusyLoop(each.clock)
+        await each.pass_time(2.5)
+        assert len([line for line in lines if line["event"] == DROPPED]) == 1, "as it begins"
+        await each.pass_time(10)
+        assert 3_700 < len(await dead_events(each.store)) < 4_000
+        for page in range(60):
+            await each.commit(*[f"f{page}.{number}" for number in range(100)], size=1_000)
+            await each.pass_time(1)
+    tried = sorted(at - begun for at, _, _ in each.sink.asked)
+    assert max(after - before for before, after in pairwise(tried)) < 7, "it looks whether it is back"
+    said = [line for line in lines if line["event"] == DROPPED]
+    assert len(said) == 2, "once a minute"
+    assert {line["log_level"] for line in said} == {"error"}
 
 
 @pytest.mark.parametrize("down", [True, False])

@@ -52,6 +52,7 @@ async def webhooks(app: App, name: str | None, *, running: bool) -> list[Webhook
     """All that are configured, or one. Raises Unknown, and PollerError for a sink that is none."""
     if name is not None:
         _webhook(app, name)
+    _check_known(app, running=running)
     names = [sink for sink in app.sinks if _delivery(app, sink) and name in {None, sink}]
     return [await _webhook_status(app, sink, running=running) for sink in sorted(names)]
 
@@ -120,6 +121,7 @@ async def _last_error(app: App, name: str, wait: Waits) -> str | None:
 async def switch(app: App, name: str, why: str | None, *, running: bool) -> Switched:
     """Enables a webhook, or disables it by hand for the reason `why`. Raises Unknown, PollerError, StoreFault."""
     delivery = _webhook(app, name)
+    _check_known(app, running=running)
     if running and not delivery.begun:
         raise PollerError(
             f"the daemon has not read yet how {name} stands: ask again in a moment; its log says what holds it up"
@@ -131,6 +133,15 @@ async def switch(app: App, name: str, why: str | None, *, running: bool) -> Swit
     else:
         after = await (delivery.enable() if said is None else delivery.disable(said))
     return Switched(sink=name, before=before.state, state=after.state, since=after.since or None, why=after.why)
+
+
+def _check_known(app: App, *, running: bool) -> None:
+    """Raises PollerError where nothing is known of any webhook."""
+    if not running and kind_of(app.settings.store) == "memory":
+        raise PollerError(
+            "no daemon runs, and the store is of kind memory: without one it knows nothing of how webhooks stand. Start poller run, "
+            "or use another kind of store"
+        )
 
 
 def _webhook(app: App, name: str) -> EachDelivery:

@@ -10,6 +10,7 @@ from poller.app import opened
 from poller.config import load
 from poller.errors import PollerError
 from poller.health import Condition
+from poller.one_by_one.gate import switch
 from poller.operate import Work
 from poller.room import Waits
 from poller.standing import _next_try
@@ -55,10 +56,26 @@ async def test_before_it_has_read_how_a_webhook_stands_nothing_is_switched(tmp_p
     """Else an enabling would not know that there is something to enable, and write over it."""
     (tmp_path / "poller.yaml").write_text(CONFIG)
     async with opened(load(tmp_path / "poller.yaml", {"KEY": HMAC})) as app:
-        await Work(app, running=False).disable_webhook("crm", "they move")
+        await switch(app.store, "crm", why="disabled by hand: they move", now=NOW)
         daemon = Work(app, running=True)
         for question in (daemon.enable_webhook("crm"), daemon.disable_webhook("crm", "")):
             with pytest.raises(PollerError, match="has not read yet how crm stands"):
                 await question
         (crm,) = await daemon.webhooks()
         assert (crm.state, crm.why) == ("disabled", "disabled by hand: they move")
+
+
+@pytest.mark.anyio
+async def test_without_a_daemon_a_store_in_memory_knows_nothing_of_webhooks(tmp_path: Path) -> None:
+    """That a webhook is up, or is disabled from now on, would be made up."""
+    (tmp_path / "poller.yaml").write_text(CONFIG)
+    async with opened(load(tmp_path / "poller.yaml", {"KEY": HMAC})) as app:
+        work = Work(app, running=False)
+        for question in (
+            work.webhooks(),
+            work.webhooks("crm"),
+            work.enable_webhook("crm"),
+            work.disable_webhook("crm", ""),
+        ):
+            with pytest.raises(PollerError, match="no daemon runs, and the store is of kind memory"):
+                await question

@@ -229,8 +229,12 @@ class Part:
         return self.line.pending(last)
 
     def rests(self, patience: float) -> bool:
-        """Whether nothing is to be done for so many seconds."""
+        """Whether nothing is to be done for so many seconds. Without patience nobody waits for a sink that is away: a call may hang."""
         line = self.line
-        if line is None or line.running or line.notes or line.batch is not None:
+        if line is None or line.notes or line.batch is not None:
+            return False
+        if not patience and self._gate.health.condition.state in {"down", "disabled"}:
+            return True
+        if line.running:
             return False
         return line.looked == self.shard.held.last.seq and line.rests > self._clock.now() + patience

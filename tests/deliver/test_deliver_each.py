@@ -1,5 +1,6 @@
 """Events go one by one: delivered, tried again, dead."""
 
+import asyncio
 import gc
 import tracemalloc
 from itertools import accumulate, pairwise
@@ -477,6 +478,23 @@ async def test_one_that_comes_and_goes_is_said_to_be_down_once_a_minute_and_in_t
     assert 2 <= said.count("the sink is down") <= took / 60 + 1
     assert all(one != other for one, other in pairwise(said)), "in turn"
     assert delivery.health.since == begun
+
+
+async def test_who_ends_does_not_wait_for_a_call_to_one_that_is_down(each: EachLife) -> None:
+    each.sink.answer = lambda _event, _attempt: later()
+    delivery = await each.begin()
+    await each.commit(*[f"e{number}" for number in range(20)])
+    await each.until(lambda: delivery.health.state == "down")
+    each.sink.answer = lambda _event, _attempt: never
+    await each.until(lambda: each.sink.running > 0)
+    ended = asyncio.create_task(delivery.caught_up())
+    patient = asyncio.create_task(delivery.caught_up(60.0))
+    await each.pass_time(1)
+    assert (ended.done(), patient.done(), each.sink.running > 0) == (True, False, True)
+    patient.cancel()
+    each.sink.answer = lambda _event, _attempt: TAKEN
+    await each.begin(restart=True)
+    await each.until(lambda: len(each.sink.taken) == 20)
 
 
 # --- too much waits ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from poller.clock import Clock, lasting
-from poller.errors import Lost, PollerError, StoreFault
+from poller.errors import Lost, PollerError, StoreFault, StoreRefused
 from poller.leases.fair import plan
 from poller.leases.tenure import Tenure, Tenures
 from poller.leasing import Leasing
@@ -155,6 +155,10 @@ class Replica:
                 return await call
         except TimeoutError:
             raise StoreFault(f"the store has not answered about leases within {self._lease / 3:.1f} s") from None
+        except StoreRefused as error:
+            if not self.looked.is_set():
+                raise
+            raise StoreFault(str(error)) from None  # a right that was revoked while it runs may be given again
 
     async def _renewals(self) -> None:
         while True:

@@ -31,6 +31,18 @@ async def test_delivers_in_order_and_notes_the_position(life: Any) -> None:
     assert life.metrics.pending_events["kafka"].value == 0
 
 
+async def test_it_settles_again_where_somebody_else_read_the_store_anew(life: Any) -> None:
+    await life.commit("a")
+    await life.begin()
+    lanes = life.sink.lanes
+    async with life.shard.lock:
+        await life.shard.believe()
+    await life.commit("b")
+    await life.drive()
+    assert life.published == ["a", "b"]
+    assert life.sink.lanes == lanes + 1
+
+
 async def test_after_many_events_the_next_ones_gather_for_a_moment(life: Any) -> None:
     await life.begin()
     await life.commit(*[f"many-{number}" for number in range(BUSY + 1)])

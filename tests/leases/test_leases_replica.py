@@ -10,7 +10,7 @@ import structlog
 from fake_clock import FakeClock
 from leases_table import LeaseTable
 
-from poller.errors import Lost, SinkRefused
+from poller.errors import Lost, PollerError, SinkRefused, StoreFault, StoreRefused
 from poller.leases.alone import Alone
 from poller.leases.replica import Owned, Replica, Work
 from poller.log import SharedOutage
@@ -129,8 +129,13 @@ async def test_a_database_that_is_away_for_less_than_a_lease_costs_nothing() -> 
         assert {epoch for epoch, _ in rig.table.epochs.values()} == {1}
 
 
-async def test_what_cannot_be_renewed_is_dropped_before_it_ends_and_taken_again_when_the_database_is_back() -> None:
+@pytest.mark.parametrize("fault", [StoreFault, StoreRefused])
+async def test_what_cannot_be_renewed_is_dropped_before_it_ends_and_taken_again_when_the_database_is_back(
+    fault: type[PollerError],
+) -> None:
+    """Refused: a right that was revoked, a password that changed."""
     rig = Rig()
+    rig.table.fault = fault
     with structlog.testing.capture_logs() as lines:
         async with rig.running("a"):
             rig.table.away = True
@@ -253,3 +258,12 @@ async def test_a_claim_that_the_store_refuses_is_no_reason_to_end() -> None:
         await rig.clock.advance(3)
         assert rig.counts("a") == [SHARDS]
         tasks.cancel_scope.cancel()
+
+
+async def test_a_store_that_refuses_at_the_start_ends_it() -> None:
+    rig = Rig()
+    rig.table.away, rig.table.fault = True, StoreRefused
+    with pytest.raises(ExceptionGroup) as caught:
+        async with rig.running("a"):
+            pass
+    assert caught.group_contains(StoreRefused)

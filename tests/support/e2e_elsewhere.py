@@ -35,6 +35,16 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.poll.read_page: track.keep",),
     ),
     Elsewhere(
+        "a poll is the first that meets a store that was set back (in a crash it is either that or a delivery)",
+        "tests/polling/test_polling_commit.py::test_a_restored_store_is_believed_anew_and_read_again[memory]",
+        ("poller.schedule._failed: shard.believe",),
+    ),
+    Elsewhere(
+        "and the delivery is told by it",
+        _LOOP + "test_it_settles_again_where_somebody_else_read_the_store_anew",
+        ("poller.deliver.Delivery.run: self._deliver",),
+    ),
+    Elsewhere(
         "the sink refuses after it has worked",
         _LOOP + "test_refused_at_the_start_ends_refused_later_is_tried_again",
         ("poller.deliver.Delivery.run: self._failed",),
@@ -119,6 +129,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "the store fails before a delivery one by one begins",
         _EACH_STORE + "test_a_store_that_fails_is_tried_again_and_said_once[hold]",
         ("poller.one_by_one.part.Part._begin: self.reading.wait",),
+    ),
+    Elsewhere(
+        "what is too much waits as retries when it is dropped (in a crash it may still stand in the log)",
+        _EACH + "test_over_the_limit_the_oldest_become_dead_letters_and_the_rest_is_delivered[down]",
+        ("poller.one_by_one.feed.Feed._drop: self._load",),
     ),
     Elsewhere(
         "shards are there before the delivery runs",

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Collection
 from typing import Any
 
-from poller.errors import Outdated, StoreFault
+from poller.errors import Outdated, PollerError, StoreFault
 from poller.leasing import Lease, Leases, Present
 from poller.model import Held, Position
 
@@ -16,6 +16,8 @@ class LeaseTable:
         self.lease = lease
         self.now = now
         self.away = False
+        self.fault: type[PollerError] = StoreFault
+        """What a call raises while it is away."""
         self.refusing = False
         """Claims fail, all else goes on."""
         self.epochs: dict[int, tuple[int, int]] = {}
@@ -46,7 +48,7 @@ class LeaseTable:
     def _called(self) -> None:
         self.calls += 1
         if self.away:
-            raise StoreFault("the database is away")
+            raise self.fault("the database is away")
 
     # --- what the database does, at one moment -----------------------------------------------------------------------
 

@@ -2,10 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from delivery_events import call_id, segments
 from kafka_secured import SECRETS, TLS, Doors, secured, secured_config
 
@@ -13,6 +22,7 @@ from poller.errors import PollerError, SinkFault, SinkRefused
 from poller.segment import end
 from poller.simulate.broker import Broker
 from poller.sinks.kafka import build
+from poller.sinks.kafka.sink import KafkaSink
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -118,15 +128,30 @@ async def test_a_login_without_encryption_at_an_encrypted_listener(doors: Doors,
     assert "Is security.protocol (SASL_PLAINTEXT) that of this listener" in said
 
 
-@pytest.mark.parametrize("key_password", [{"env": "WRONG"}, None])
-async def test_a_locked_key(doors: Doors, prefix: str, key_password: dict[str, str] | None) -> None:
-    """Without a password nobody is asked for one."""
-    said = await _refusal(doors.mutual, prefix, CERTIFICATE | {"key_password": key_password}, SinkRefused)
-    assert "is key_password right?" in said
+@pytest.mark.parametrize("locked", [True, False])
+async def test_a_key_that_is_exchanged_for_one_with_another_password(
+    doors: Doors, prefix: str, locked: bool, tmp_path: Path
+) -> None:
+    """The configuration is refused with a wrong one; here the file changes later. Nobody is asked for a password."""
+    key_file = tmp_path / "client.key"
+    given = (TLS / "client_key.pem").read_bytes()
+    security: dict[str, Any] = CERTIFICATE | {"key_file": str(key_file)}
+    if not locked:
+        key = load_pem_private_key(given, SECRETS["KEY_PASSWORD"].encode())
+        given = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        security["key_password"] = None
+    key_file.write_bytes(given)
+    config = secured_config(doors.mutual, prefix, security)
+    other = ec.generate_private_key(ec.SECP256R1())
+    key_file.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"another")))
+    assert "is key_password right?" in await _refused(build("kafka", config, shards=1), SinkRefused)
 
 
 async def _refusal(door: str, prefix: str, security: dict[str, Any], error: type[PollerError]) -> str:
-    sink = build("kafka", secured_config(door, prefix, security), shards=1)
+    return await _refused(build("kafka", secured_config(door, prefix, security), shards=1), error)
+
+
+async def _refused(sink: KafkaSink, error: type[PollerError]) -> str:
     with pytest.raises(error) as caught:
         await sink.lane(0)
     said = str(caught.value)

@@ -50,7 +50,7 @@ def texts(value: Any) -> list[str]:
 def shows(number: str, text: str) -> bool:
     """Whether it stands in a text, in any spelling."""
     apart = r"(?:%[0-9A-F]{2}|[^\w%]|_){0,3}"
-    return re.search(rf"(?<!\d){apart.join(number)}(?!\d)", text) is not None
+    return re.search(rf"(?<![\d%]){apart.join(number)}(?!\d)", text) is not None  # behind %: an escape, %20 00
 
 
 @st.composite

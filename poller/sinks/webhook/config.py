@@ -138,7 +138,7 @@ class Config(SinkOptions):
         86_400.0, description="A receiver's Retry-After is waited in full, but never longer than this."
     )
     probe: Annotated[Duration, Between("100ms", "1d")] = Field(
-        300.0, description="Longest wait between two tries at a webhook that is down."
+        300.0, description="Longest wait between two tries at a webhook that is down, and up to a fifth more by chance."
     )
     allow: tuple[Annotated[str, AfterValidator(_opens)], ...] = Field(
         (),

@@ -136,6 +136,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.one_by_one.feed.Feed._drop: self._load",),
     ),
     Elsewhere(
+        "a probe is due while too much waits",
+        _EACH + "test_what_is_too_much_is_dropped_many_in_a_turn_said_at_once_and_the_sink_is_probed_meanwhile",
+        ("poller.one_by_one.feed.Feed._next: self._choose",),
+    ),
+    Elsewhere(
         "shards are there before the delivery runs",
         _EACH + "test_everything_is_delivered_once_and_the_position_follows",
         ("poller.one_by_one.delivery.EachDelivery.run: tasks.start",),

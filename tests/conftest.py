@@ -1,8 +1,11 @@
 """Fixtures that every tier uses."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["kafka_fixtures", "postgres_fixtures", "report_tiers", "worker_order"]
@@ -21,3 +24,14 @@ if os.environ.get("CI"):
 def anyio_backend() -> str:
     """The program runs on asyncio only (the Kafka client does)."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """What a test sets up for the logs of its process is undone: workers run files in any order."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)

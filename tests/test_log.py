@@ -3,10 +3,8 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
-import structlog
 from fake_clock import FakeClock
 from structlog.testing import capture_logs
 
@@ -15,16 +13,6 @@ from poller.log import LibraryLines, Outage, SharedOutage, get_logger, set_up
 from poller.redact import Redactor
 
 SECRET = "s3cr3t value"
-
-
-@pytest.fixture(autouse=True)
-def undo() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def lines(out: io.StringIO) -> list[dict[str, object]]:

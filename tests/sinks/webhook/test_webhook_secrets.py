@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import httpcore
 import pytest
-import structlog
 import trustme
 from webhook_case import HMAC, PRIVATE, attempt, settings
 from webhook_receiver import Answer, Got, answer, closes, echoes, hangs, receiver, resets, says, sends
@@ -87,7 +86,6 @@ def lines() -> Iterator[io.StringIO]:
     config = settings(f"http://127.0.0.1:1{PATH}", HMAC, PRIVATE)
     set_up(form="json", level="debug", redact=Redactor(*secrets_of(config)), stream=out)
     yield out
-    structlog.reset_defaults()
     logging.root.handlers[:], level = before
     logging.root.setLevel(level)
 

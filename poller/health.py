@@ -4,12 +4,11 @@ up        everything is tried
 slowed    it is asked too much (429, 502, 504): nothing before `until`, then one attempt at a time until one is answered
           otherwise
 down      so many different events failed in a row, or were refused for good, that it is the sink and not the events: fresh ones
-          wait. Failures alone do not count while it takes what is tried again. One probe at a time looks whether it is back;
-          retries whose own time has come are tried too, so they follow their schedule. Nothing is dead for being refused now
+          wait. One probe at a time looks whether it is back; retries whose own time has come are tried too, so they follow
+          their schedule. Nothing is dead for being refused now
 disabled  it wants no more calls, or somebody disabled it: nothing is tried until it is enabled
 """
 
-import math
 import random
 from collections.abc import Hashable
 from typing import Literal, TypeAlias
@@ -26,11 +25,6 @@ Permit: TypeAlias = Literal["all", "due", "probe", "nothing"]
 
 FAILURES = 5
 """Of so many different events, in a row, make a sink count as down."""
-PATIENCE = 15.0
-"""Seconds for which failures alone do not make a sink count as down after it took an event that it had not taken at first.
-
-Longer than the first wait of an event, so one that takes each at the second try stays up; short enough for one that is away.
-"""
 FIRST = 5.0
 """Seconds of the first wait; the next ones double."""
 SLOWEST = 300.0
@@ -94,10 +88,6 @@ class Health:
         self.condition = condition or Condition()
         self._pace = pace
         self._failing: set[Hashable] = set()
-        """What it did not take since it last took one, up to FAILURES; and what of that it refused for good."""
-        self._refused: set[Hashable] = set()
-        self._took_again = -math.inf
-        """When it last took an event that had failed before."""
         self._asked = 0.0
         """The latest instant that anybody was asked to wait for, since it last worked."""
         self._probing = False
@@ -138,20 +128,15 @@ class Health:
         """Our clock was: what is to be waited stays as long as it was."""
         it = self.condition
         self._asked -= seconds
-        self._took_again -= seconds
         if it.state in {"slowed", "down"}:
             self._change(since=it.since - seconds, until=it.until - seconds, probe_at=it.probe_at - seconds)
 
     # --- what came of it -------------------------------------------------------------------------------------------------
 
     def answered(
-        self, answer: Answered, which: Hashable, *, began: float, probe: bool, now: float, rnd: random.Random,
-        again: bool = False,
-    ) -> None:  # fmt: skip
-        """One attempt of an event has ended. `which`: it; events of several shards may have one number. `began`: the `now` of its `begin`.
-
-        `again`: it had failed before.
-        """
+        self, answer: Answered, which: Hashable, *, began: float, probe: bool, now: float, rnd: random.Random
+    ) -> None:
+        """One attempt of an event has ended. `which`: it; events of several shards may have one number. `began`: the `now` of its `begin`."""
         self._probing &= not probe
         self.another = self._condemns(answer) if probe else self.another
         state, fresh = self.condition.state, probe and began >= self.condition.since
@@ -160,7 +145,6 @@ class Health:
         if answer.disable:
             self.condition = disabled(self.condition, answer.error, now)
         elif answer.outcome == "delivered":
-            self._took_again = now if again else self._took_again
             self._worked(now, fresh=fresh)
         elif self._condemns(answer):
             self._condemned(answer, which, now, rnd, fresh=fresh, probe=probe)
@@ -169,7 +153,6 @@ class Health:
 
     def _worked(self, now: float, *, fresh: bool) -> None:
         self._failing.clear()
-        self._refused.clear()
         self.another = False
         if self.condition.state == "up":
             self._asked = 0.0
@@ -186,13 +169,12 @@ class Health:
         self, answer: Answered, which: Hashable, now: float, rnd: random.Random, *, fresh: bool, probe: bool
     ) -> None:
         """It answers, though with nothing but a word about this one event; it may say the same of every event."""
-        if answer.reason != ABORTED and len(self._refused) < FAILURES:
+        if answer.reason != ABORTED and len(self._failing) < FAILURES:
             self._failing.add(which)
-            self._refused.add(which)
         if self.condition.state == "down":
             if probe:
                 self._change(probe_at=now + jittered(FIRST, self._pace.jitter, rnd))
-        elif self._away(now):
+        elif len(self._failing) >= FAILURES:
             self._down(answer, now, now + jittered(FIRST, self._pace.jitter, rnd))
             self.another = True
         elif self.condition.state == "slowed" and fresh:
@@ -210,7 +192,7 @@ class Health:
             waits = it.waits + probe
             probe_at = now + self._wait(waits, self._pace.probe, rnd) if probe else it.probe_at
             self._change(until=max(it.until, asked), probe_at=probe_at, waits=waits)
-        elif self._away(now):
+        elif len(self._failing) >= FAILURES:
             self._down(answer, now, now + self._wait(0, self._pace.probe, rnd))
         elif it.state == "slowed" and fresh:
             until = asked if asked >= now + _NAMED else now + self._wait(it.waits + 1, SLOWEST, rnd)
@@ -221,11 +203,6 @@ class Health:
         elif answer.slow_down:
             until = asked or now + self._wait(0, SLOWEST, rnd)
             self.condition = Condition("slowed", now, answer.error[:_SAID], until=until)
-
-    def _away(self, now: float) -> bool:
-        """What is refused for good would be lost, so that counts at once; what fails is only tried again."""
-        patient = 0.0 <= now - self._took_again < PATIENCE
-        return len(self._refused) >= FAILURES or (len(self._failing) >= FAILURES and not patient)
 
     def _down(self, answer: Answered, now: float, probe_at: float) -> None:
         until = max(self.condition.until, self._asked)

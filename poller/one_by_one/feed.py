@@ -269,8 +269,7 @@ class Feed:
         self._follow_clock(line)
         self._settle(part, line, retry, attempt, answer)
         waiting = sum(one.pending for one in self._parts)
-        which, again = (retry.shard, retry.seq), retry.attempts > 0
-        self._gate.answered(answer, which, began=began, probe=probe, waiting=waiting, again=again)
+        self._gate.answered(answer, (retry.shard, retry.seq), began=began, probe=probe, waiting=waiting)
         if answer.outcome == "delivered":
             self._seen_to_delivered(retry.event, committed)
             self._forget_failures()

@@ -79,9 +79,7 @@ class Gate:
         self._log = outlet.log
         self._saved: Condition | None = None
         self._saving = anyio.Lock()
-        self._seldom = {"slowed": Seldom(outlet.clock), "down": Seldom(outlet.clock)}
-        self._unsaid = False
-        """The log does not say yet how it stands: it said the same a moment ago."""
+        self._slowed = Seldom(outlet.clock)
         self._away: float | None = None
         """Since when it has not been up, where that was said."""
 
@@ -187,25 +185,18 @@ class Gate:
         self._bytes -= size
         self.bell.ring()
 
-    def answered(
-        self, answer: Answered, which: Hashable, *, began: float, probe: bool, waiting: int, again: bool
-    ) -> None:
-        """What came of it. `which`: the event, whatever shard it is of; `waiting`: about how many events wait, for the log.
-
-        `again`: it had failed before.
-        """
+    def answered(self, answer: Answered, which: Hashable, *, began: float, probe: bool, waiting: int) -> None:
+        """What came of it. `which`: the event, whatever shard it is of; `waiting`: about how many events wait, for the log."""
         before = self.health.condition
         now = self._clock.now()
         self.heard = now, answer.error or "delivered"
         self.failures = 0 if answer.outcome == "delivered" else self.failures + 1
-        self.health.answered(answer, which, began=began, probe=probe, now=now, rnd=self._rnd, again=again)
+        self.health.answered(answer, which, began=began, probe=probe, now=now, rnd=self._rnd)
         if before.state == "down" and self.health.condition.state == "up":
             self.recovered += 1
         if before.state != self.health.condition.state:
             self._say(before, now, waiting)
             self._show()
-        elif self._unsaid:
-            self._say(before, now, waiting)
 
     def held_back(self, seconds: float) -> None:
         """For so long the sink waited for one of its turns."""
@@ -239,17 +230,16 @@ class Gate:
         self._metrics.sink_enabled[self.name].set(float(self.health.condition.state != "disabled"))
 
     def _say(self, before: Condition, now: float, waiting: int | None) -> None:
-        """One line when it goes, one when it is back; of one that comes and goes, once a minute."""
-        it, self._unsaid = self.health.condition, False
+        """One line when it goes, one when it is back; a sink that is slowed again and again is said once a minute."""
+        it = self.health.condition
         if it.state == "up":
             if self._away is not None:
                 self._log.info("the sink is up again", after=show_duration(round(now - self._away)), waiting=waiting)
             self._away = None
             return
-        if it.state in self._seldom and not self._seldom[it.state].due():
-            self._unsaid = True
+        if it.state == "slowed" and not self._slowed.due():
             return
-        self._away = self._away if self._away is not None and before.state != "up" else it.since
+        self._away = self._away if self._away is not None and before.state != "up" else now
         self._log.warning(f"the sink is {it.state}", reason=it.why, waiting=waiting, detail=_WHAT_NOW[it.state])
 
 

@@ -15,7 +15,7 @@ from stores_content import dead_events
 
 from poller.backlog import DROPPED
 from poller.each import Answered
-from poller.health import ABORTED, FAILURES, FIRST, PATIENCE
+from poller.health import ABORTED, FAILURES, FIRST
 from poller.model import Position
 from poller.one_by_one.gate import switch
 from poller.one_by_one.turns import Spent, Turns
@@ -436,48 +436,6 @@ async def test_no_more_than_so_many_are_kept_to_be_tried_again(each: EachLife) -
     before = len(set(each.sink.taken))
     each.sink.answer = lambda _event, _attempt: TAKEN
     await each.until(lambda: len(set(each.sink.taken)) > before + 500)
-
-
-async def test_one_that_takes_each_at_the_second_try_keeps_up_and_the_log_says_little(each: EachLife) -> None:
-    each.sink.answer = lambda _event, attempt: later() if attempt.number == 1 else TAKEN
-    with structlog.testing.capture_logs() as lines:
-        delivery = await each.begin()
-        for page in range(120):
-            await each.commit(*[f"e{page}.{number}" for number in range(20)])
-            await each.pass_time(1)
-        assert delivery.pending < 200
-        assert delivery.error is None, "it is up"
-        gone = each.clock.now()
-        each.sink.answer = lambda _event, _attempt: later()
-        await each.commit(*[f"f{number}" for number in range(20)])
-        await each.pass_time(PATIENCE)
-        await each.commit(*[f"g{number}" for number in range(20)])
-        await each.pass_time(1)
-    assert delivery.health.state == "down"
-    assert delivery.health.since <= gone + PATIENCE + 1
-    assert len([line for line in lines if line["event"] == "the sink is down"]) <= 2, "once as it began"
-
-
-async def test_one_that_comes_and_goes_is_said_to_be_down_once_a_minute_and_in_the_end(each: EachLife) -> None:
-    each.pace(probe=5.0)
-    with structlog.testing.capture_logs() as lines:
-        delivery = await each.begin()
-        for page in range(20):
-            each.sink.answer = lambda _event, _attempt: later()
-            await each.commit(*[f"e{page}.{number}" for number in range(5)])
-            await each.until(lambda: delivery.health.state == "down")
-            if page < 19:
-                each.sink.answer = lambda _event, _attempt: TAKEN
-                await each.until(lambda: delivery.pending == 0)
-                await each.pass_time(PATIENCE)
-        begun = delivery.health.since
-        await each.pass_time(70)
-    took = each.clock.now() - 1_700_000_000
-    said = [line["event"] for line in lines if line["event"] in {"the sink is down", "the sink is up again"}]
-    assert said[-1] == "the sink is down"
-    assert 2 <= said.count("the sink is down") <= took / 60 + 1
-    assert all(one != other for one, other in pairwise(said)), "in turn"
-    assert delivery.health.since == begun
 
 
 async def test_who_ends_does_not_wait_for_a_call_to_one_that_is_down(each: EachLife) -> None:

@@ -15,7 +15,6 @@ from poller.health import (
     ABORTED,
     FAILURES,
     FIRST,
-    PATIENCE,
     SLOWEST,
     Condition,
     Health,
@@ -42,18 +41,14 @@ class Tried:
         self.now = 1_000.0
         self.seq = 0
 
-    def one(
-        self, answer: Answered, *, seq: int | None = None, took: float = 0.0, began: float | None = None,
-        again: bool = False,
-    ) -> None:  # fmt: skip
+    def one(self, answer: Answered, *, seq: int | None = None, took: float = 0.0, began: float | None = None) -> None:
         self.seq += 1
         begin = self.now if began is None else began
         probe = self.health.begin(begin) if began is None else False
         self.now += took
         self.health.answered(
-            answer, self.seq if seq is None else seq, began=begin, probe=probe, now=self.now, rnd=random.Random(1),
-            again=again,
-        )  # fmt: skip
+            answer, self.seq if seq is None else seq, began=begin, probe=probe, now=self.now, rnd=random.Random(1)
+        )
 
     def down(self) -> None:
         for _ in range(FAILURES):
@@ -77,43 +72,6 @@ def test_five_different_events_that_fail_in_a_row_make_it_down() -> None:
     tried.one(FAILED)
     assert (tried.state, tried.permit) == ("down", "due")
     assert tried.health.condition.why == "500 oops"
-
-
-def test_one_that_takes_what_is_tried_again_is_not_down_by_failures_until_it_takes_nothing_for_a_while() -> None:
-    tried = Tried()
-    tried.one(TAKEN, again=True)
-    for _ in range(100):
-        tried.one(FAILED)
-    assert tried.state == "up"
-    tried.now += PATIENCE - 1
-    tried.one(TAKEN, again=True)
-    tried.now += PATIENCE - 1
-    for _ in range(100):
-        tried.one(FAILED)
-    assert tried.state == "up"
-    tried.now += 1
-    tried.one(FAILED)
-    assert tried.state == "down"
-
-
-def test_one_that_takes_what_is_tried_again_is_down_at_once_when_it_refuses_for_good() -> None:
-    tried = Tried()
-    tried.one(TAKEN, again=True)
-    for _ in range(FAILURES - 1):
-        tried.one(FAILED)
-        tried.one(REFUSED)
-    assert tried.state == "up"
-    tried.one(REFUSED)
-    assert tried.state == "down"
-
-
-def test_a_clock_that_is_set_back_makes_nobody_more_patient() -> None:
-    tried = Tried()
-    tried.one(TAKEN, again=True)
-    tried.now -= WEEK
-    for _ in range(FAILURES):
-        tried.one(FAILED)
-    assert tried.state == "down"
 
 
 def test_one_event_that_fails_again_and_again_says_nothing_about_the_sink() -> None:

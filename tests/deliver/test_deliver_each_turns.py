@@ -150,7 +150,7 @@ async def test_polling_waits_for_one_of_many_that_catch_up() -> None:
     events = [call_event(f"c{seq}", seq) for seq in range(1, EVENTS + 1)]
     shard.held = await store.commit_page(shard.held, PageCommit(segment=pack(events, shard.held.last, clock.now())))
     turns, options = Turns(clock.mono), SinkOptions.model_validate({"start_from": "earliest"})
-    waited, deliveries = 0, list[EachDelivery]()
+    met, waited, deliveries = False, 0, list[EachDelivery]()
     async with counted() as laps, anyio.create_task_group() as tasks:
         hooks = [Hook(f"crm{number}", laps) for number in range(SINKS)]
         for hook in hooks:
@@ -160,10 +160,11 @@ async def test_polling_waits_for_one_of_many_that_catch_up() -> None:
             await tasks.start(delivery.run)
         with anyio.fail_after(120):
             while any(one.pending for one in deliveries):
-                before = store.writes
+                before, met = store.writes, met or shard.lock.locked()
                 async with shard.lock:
                     waited = max(waited, store.writes - before)
                 await asyncio.sleep(0)
         tasks.cancel_scope.cancel()
-    assert waited == 1, "it met somebody, and nobody else came before it"
+    assert met
+    assert waited <= 1, "nobody else came before it"
     assert set(Counter(lap for hook in hooks for lap in hook.begun).values()) == {1}

@@ -137,7 +137,7 @@ async def test_no_secret_is_said_anywhere(tmp_path: Path) -> None:
             await until(lambda: all(len(peers[name].got) == len(CALLS) for name in ("well", "refused", "large")))
             await until(lambda: all(f'"sink": "{name}"' in daemon.log() for name in DOWN | NEVER.keys()), daemon.log)
             for name in ("refused", "large"):
-                await daemon.until_webhook(name, lambda it: it["dead_letters"] == len(CALLS))
+                await daemon.until_webhook(name, lambda it: it["dead_letters"] >= 5)  # from then on it counts as down
             said = await all_that_is_said(daemon)
             said["metrics"] = await metrics(daemon)
         said["log"] = daemon.log()

@@ -86,7 +86,7 @@ async def test_disabled_by_hand_it_stays_so(tmp_path: Path) -> None:
         assert "not disabled but down" in await daemon.poller("webhook", "enable", "crm")
         async with daemon.running():
             await until(lambda: calls(peer) == ["c1", "c2"], daemon.log)
-            assert (await daemon.until_webhook("crm", lambda it: it["state"] == "up"))["waiting"] == 0
+            assert (await daemon.until_webhook("crm", lambda it: it["waiting"] == 0))["state"] == "up"
             assert await daemon.poller("webhook", "enable", "crm") == "crm is not disabled: nothing to do\n"
 
 

@@ -258,7 +258,7 @@ class Trial:
         events = await self.topics.read()
         return judge(self.sims.things(), events, endpoints=self.endpoints, **more)
 
-    async def satisfied(self, seconds: float = 60, **more: Any) -> Verdict:
+    async def satisfied(self, seconds: float = 150, **more: Any) -> Verdict:
         """Waits until nothing is missing; fails at once when something is there that never may be."""
         more.setdefault("due", self.sims.world.now())
         deadline = time.monotonic() + seconds * SLOW
@@ -272,7 +272,7 @@ class Trial:
                 raise AssertionError(f"{verdict}\n{self.daemon.tail()}")
             await anyio.sleep(0.3)
 
-    async def advance(self, seconds: float, limit: float = 60) -> Verdict:
+    async def advance(self, seconds: float, limit: float = 150) -> Verdict:
         """Moves the world on, never past the moment by which something must have been found that is not there yet."""
         clock = self.sims.world.clock
         end = clock.now() + seconds

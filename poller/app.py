@@ -29,6 +29,7 @@ from poller.room import waiting
 from poller.server import serve
 from poller.shard import Nobody, Shard
 from poller.shift import CLOSING, Shifts
+from poller.until import cancel_when
 
 OPENING = 10.0
 """Seconds for which the first share of the shards may take to open before commands are answered all the same."""
@@ -139,7 +140,7 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
             await outer.start(each.run, name=f"deliver {each.sink.name}")
         tasks.start_soon(replica.run, shifts.work, name="replica")
         async with anyio.create_task_group() as until:
-            until.start_soon(_cancel_when, stopping, until.cancel_scope, name="stop")
+            until.start_soon(cancel_when, stopping, until.cancel_scope, name="stop")
             with anyio.move_on_after(OPENING):
                 await shifts.all_open(replica)
             await outer.start(serve_admin, Work(app, running=True), app.settings.admin.socket, name="admin")
@@ -151,11 +152,6 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
         replica.leave()
     await _say_stopped(app, shifts.worked)
     return 1 if once and (shifts.left or not shifts.drained) else 0
-
-
-async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 async def _say_stopped(app: App, worked: set[int]) -> None:

@@ -20,6 +20,7 @@ from poller.one_by_one.delivery import EachDelivery
 from poller.parts import opened_part
 from poller.shard import Shard
 from poller.track import Track
+from poller.until import cancel_when
 
 ONCE_TRIES = 3
 """`run --once`: how often a failed poll is tried again."""
@@ -95,7 +96,7 @@ class Shifts:
         shard = Shard(self._app.store, owned.number, self._app.outage, owned)
         part: Part | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_when, owned.ending, tasks.cancel_scope, name="give up")
+            tasks.start_soon(cancel_when, owned.ending, tasks.cancel_scope, name="give up")
             attempts = 0
             while part is None:
                 try:
@@ -140,7 +141,7 @@ class Shifts:
         """False: the shard is to be given up before every sink has a place in its log."""
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_when, owned.ending, scope, name="give up")
+                tasks.start_soon(cancel_when, owned.ending, scope, name="give up")
                 for lane in part.lanes:
                     await out.start(lane.run, name=f"deliver {lane.sink.name} {part.shard.number}")
                 for each in self._app.each:
@@ -161,7 +162,7 @@ class Shifts:
         )
 
     async def _read_once(self, part: Part, owned: Owned, polls: TaskGroup) -> None:
-        polls.start_soon(_cancel_when, owned.ending, polls.cancel_scope, name="stop")
+        polls.start_soon(cancel_when, owned.ending, polls.cancel_scope, name="stop")
         left = await read_once(part.tracks)
         _say_left(left)
         self.left += left
@@ -198,11 +199,6 @@ async def _caught_up(delivery: AnyDelivery, patience: float) -> None:
 def _progress(delivery: AnyDelivery) -> object:
     """Not the same once something was delivered."""
     return delivery.positions if isinstance(delivery, EachDelivery) else delivery.position, delivery.pending
-
-
-async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 # --- once ------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from poller.leases.tenure import Tenure, Tenures
 from poller.leasing import Leasing
 from poller.log import SharedOutage, get_logger
 from poller.model import Held
+from poller.until import pause
 
 LOOK = 1.0
 """Seconds between two looks at who owns what: what is given up is taken over that soon."""
@@ -252,12 +253,4 @@ class Replica:
 
     async def _rest(self, seconds: float, *, unless: bool) -> None:
         """Waits so long, by the program's clock; `unless`: or until this replica leaves."""
-        async with anyio.create_task_group() as tasks:
-            if unless:
-                tasks.start_soon(self._end_with_leaving, tasks.cancel_scope)
-            await self._clock.sleep(seconds)
-            tasks.cancel_scope.cancel()
-
-    async def _end_with_leaving(self, scope: anyio.CancelScope) -> None:
-        await self._leave.wait()
-        scope.cancel()
+        await (pause(self._clock, self._leave, seconds) if unless else self._clock.sleep(seconds))

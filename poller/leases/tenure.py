@@ -84,10 +84,6 @@ class Tenures:
             self._by_shard[shard].over = True
         return found
 
-    def next_end(self) -> float | None:
-        """When the first one ends unless it is renewed."""
-        return min((one.until for one in self._by_shard.values() if not one.over), default=None)
-
     def forget(self, shard: int) -> None:
         """Nothing is done for it any more."""
         self._by_shard.pop(shard, None)

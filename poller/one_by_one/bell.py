@@ -1,8 +1,6 @@
-"""Tells those who wait that something has changed, and waits for it by the program's clock."""
+"""Tells those who wait that something has changed."""
 
 import anyio
-
-from poller.clock import Clock
 
 
 class Bell:
@@ -15,16 +13,3 @@ class Bell:
         """Wakes everybody."""
         self.event.set()
         self.event = anyio.Event()
-
-
-async def pause(clock: Clock, event: anyio.Event, seconds: float) -> None:
-    """Until the event, but no longer than that."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_with, event, tasks.cancel_scope)
-        await clock.sleep(seconds)
-        tasks.cancel_scope.cancel()
-
-
-async def _end_with(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

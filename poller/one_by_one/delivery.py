@@ -15,12 +15,13 @@ from poller.event import instant
 from poller.health import Condition
 from poller.model import Position
 from poller.one_by_one.backlog import EachBacklog
-from poller.one_by_one.bell import Bell, pause
+from poller.one_by_one.bell import Bell
 from poller.one_by_one.feed import IDLE, Feed
 from poller.one_by_one.gate import Gate
 from poller.one_by_one.outlet import Outlet
 from poller.one_by_one.part import CLOSING, Part
 from poller.shard import Shard
+from poller.until import pause
 
 _LOOK = 1.0
 """Seconds between two looks at the backlog, at least."""

@@ -18,7 +18,7 @@ from poller.kept import Place, Retry
 from poller.model import Event
 from poller.one_by_one.ahead import Fresh
 from poller.one_by_one.backlog import EachBacklog
-from poller.one_by_one.bell import Bell, pause
+from poller.one_by_one.bell import Bell
 from poller.one_by_one.gate import Gate
 from poller.one_by_one.line import Line
 from poller.one_by_one.outlet import Outlet
@@ -27,6 +27,7 @@ from poller.one_by_one.seldom import Seldom
 from poller.one_by_one.waiting import MOST
 from poller.outgoing import for_sink, recorded_time
 from poller.retrying import again, longest
+from poller.until import pause
 
 IDLE = 60.0
 """Seconds after which everything is looked at anew although nobody told of anything; the wall clock may have moved, too."""

@@ -9,7 +9,7 @@ from poller.errors import Outdated, PollerError
 from poller.kept import Attempted
 from poller.model import Event, Position
 from poller.one_by_one.ahead import Ahead
-from poller.one_by_one.bell import Bell, pause
+from poller.one_by_one.bell import Bell
 from poller.one_by_one.gate import Gate
 from poller.one_by_one.line import Line
 from poller.one_by_one.outlet import Outlet
@@ -18,6 +18,7 @@ from poller.one_by_one.trouble import Trouble
 from poller.one_by_one.waiting import Waiting
 from poller.retrying import doubled, longest
 from poller.shard import Shard
+from poller.until import pause
 
 GATHER = 0.2
 """Seconds for which outcomes gather: each commit costs polling as much as it costs us."""

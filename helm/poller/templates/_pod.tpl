@@ -4,7 +4,7 @@
 {{- $refs := dict -}}
 {{- range rest . }}{{ $refs = mergeOverwrite $refs (deepCopy .) }}{{ end -}}
 {{- $env := list -}}
-{{- range $name, $value := $top.Values.env }}{{ $env = append $env (dict "name" $name "value" ($value | toString)) }}{{ end -}}
+{{- range $name, $value := $top.Values.env }}{{ $env = append $env (dict "name" $name "value" $value) }}{{ end -}}
 {{- range $name, $ref := $refs }}{{ $env = append $env (dict "name" $name "valueFrom" (dict "secretKeyRef" $ref)) }}{{ end -}}
 {{- with $env }}
 env:

@@ -1,6 +1,7 @@
 """The chart under the oldest and the newest Helm: what it renders, what it refuses, and what every pod of it must be."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,16 @@ def test_the_schema_is_the_programs_own() -> None:
 
 def test_the_readme_is_made_of_the_values() -> None:
     assert chart_readme.TARGET.read_text(encoding="utf-8") == chart_readme.text(), "make docs writes it anew"
+
+
+def test_what_the_readme_shows_can_be_rendered(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", chart_readme.TARGET.read_text(encoding="utf-8"), re.DOTALL)
+    for number, block in enumerate(blocks):
+        (tmp_path / f"{number}.yaml").write_text(block, encoding="utf-8")
+    one_pod, *several = sorted(tmp_path.glob("*.yaml"))
+    assert one(render("4.3", "--values", str(one_pod)), "StatefulSet")
+    things = render("4.3", *(f"--values={path}" for path in several))
+    assert {"Deployment", "Job", "ExternalSecret"} <= {thing["kind"] for thing in things}
 
 
 def test_the_example_configuration_is_taken() -> None:

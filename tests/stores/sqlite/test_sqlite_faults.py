@@ -463,11 +463,11 @@ async def test_a_call_that_passes_its_deadline_ends(path: Path) -> None:
 
 
 async def test_it_says_how_much_room_the_disk_has(path: Path) -> None:
-    store = await open_store(Config(path=path, min_free=1 << 20))
+    store = await open_store(Config.model_validate({"path": path, "min_free": "96MiB"}))
     try:
         facts = await store.facts()
     finally:
         await store.close()
-    assert facts.least_free_bytes == 1 << 20
+    assert facts.least_free_bytes == 96 << 20
     assert facts.free_bytes is not None
     assert 0 < facts.free_bytes <= shutil.disk_usage(path.parent).total

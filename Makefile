@@ -19,7 +19,7 @@ help:
 	echo "make quick      the tests that take seconds"
 	echo "make lint       lint, formatting, types, import contracts"
 	echo "make bench      the benchmarks"
-	echo "make docs       generates docs/configuration.md, docs/events.md and the schemas from the models"
+	echo "make docs       generates docs/configuration.md, docs/events.md, the schemas and the dashboards"
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -60,6 +60,7 @@ docs: $(STAMP)
 	$(BIN)/python -m poller.contract
 	$(BIN)/python tests/support/events_page.py > docs/events.md.new
 	mv docs/events.md.new docs/events.md
+	$(BIN)/python tests/support/grafana_dashboards.py
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

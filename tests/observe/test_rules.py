@@ -136,7 +136,9 @@ def test_the_rules_are_clean() -> None:
     assert f"{len(ALERTS) + len(RECORDS)} rules found" in said
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}-{'fires' if case.labels is not None else 'not'}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case.alert}-{'fires' if case.labels is not None else 'not'}"
+)
 def test_an_alert(case: Case, tmp_path: Path) -> None:
     test = {"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [written(case)]}
     (tmp_path / "case.yaml").write_text(yaml.safe_dump(test), encoding="utf-8")

@@ -121,7 +121,8 @@ def test_labels_are_the_metrics_own() -> None:
     """A label that no metric has would be an empty panel, or one line for everything."""
     metrics = Metrics()
     labels = {table.name: set(table._labels) for table in metrics.tables}
-    for one in metrics.registry._collector_to_names:
+    collectors: list[Any] = list(metrics.registry._collector_to_names)
+    for one in collectors:
         if hasattr(one, "_labelnames"):
             labels[f"{one._name}_bucket"] = {*one._labelnames, "le"}
     for expr in EXPRESSIONS:

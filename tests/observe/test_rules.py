@@ -156,7 +156,7 @@ def test_every_alert_has_a_section_of_the_runbook() -> None:
     for name, rule in ALERTS.items():
         assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{anchor(name)}"
         assert rule["labels"]["severity"] in {"warning", "critical"}
-    sections = {head for head in re.findall(r"^## (Poller\w+)$", text_of(runbook), re.MULTILINE)}
+    sections = set(re.findall(r"^## (Poller\w+)$", text_of(runbook), re.MULTILINE))
     assert sections == set(ALERTS)
     assert {anchor(name) for name in ALERTS} <= anchors(runbook)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from prometheus_programs import DASHBOARDS, ROOT, missing, promtool
+from prometheus_server import filled
 
 from poller.metrics import Metrics
 
@@ -136,14 +137,7 @@ def test_labels_are_the_metrics_own() -> None:
 @pytest.mark.prometheus
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_the_queries_are_well_formed(tmp_path: Path) -> None:
-    rules = [
-        {"record": f"poller:query:n{number}", "expr": filled(expr, "5m")} for number, expr in enumerate(EXPRESSIONS)
-    ]
+    rules = [{"record": f"poller:query:n{number}", "expr": filled(expr)} for number, expr in enumerate(EXPRESSIONS)]
     (tmp_path / "all.yaml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}), encoding="utf-8")
     code, said = promtool("check", "rules", str(tmp_path / "all.yaml"))
     assert code == 0, said
-
-
-def filled(expr: str, span: str) -> str:
-    """As the query goes out when everything is chosen."""
-    return re.sub(r"\$(?!__)\w+", ".+", expr.replace("$__rate_interval", span))

@@ -83,8 +83,7 @@ async def test_every_panel_shows_something(tmp_path: Path, monkeypatch: pytest.M
             running.write()
             running.start()
             await running.until_said("running")
-            with prometheus(tmp_path / "prometheus", free_port(), port) as server:
-                await running.until(lambda: b"ready to receive" in server.log.read_bytes(), 60, "Prometheus starts")
+            async with prometheus(tmp_path / "prometheus", free_port(), port) as server:
                 shown = await until_each_shows(server)
                 assert len(shown) == len(set(QUERIES))
                 await check_the_endpoint(port)

@@ -4,8 +4,8 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import httpx
 import yaml
 from prometheus_programs import program
 
-PATIENCE = 300.0
-"""Seconds; nothing takes more than a minute, but for a loaded machine."""
+PATIENCE = 600.0
+"""Seconds; nothing takes more than a minute, but for a loaded machine, and for what a day's window still knows."""
 
 
 class Prometheus:
@@ -23,7 +23,7 @@ class Prometheus:
 
     def __init__(self, port: int, log: Path) -> None:
         self.log = log
-        self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
 
     async def values(self, expr: str) -> list[float]:
         """What it answers to a query now, one number for each series; not a number is left out."""
@@ -33,7 +33,7 @@ class Prometheus:
 
     async def series(self, expr: str) -> list[dict[str, Any]]:
         """The same with labels."""
-        answer = await self._client.get("/api/v1/query", params={"query": expr})
+        answer = await self.client.get("/api/v1/query", params={"query": expr})
         found = answer.json()
         assert found["status"] == "success", (expr, found)
         result: list[dict[str, Any]] = found["data"]["result"]
@@ -42,18 +42,26 @@ class Prometheus:
     async def ready(self) -> bool:
         """Whether it answers."""
         try:
-            return (await self._client.get("/-/ready")).status_code == 200
+            return (await self.client.get("/-/ready")).status_code == 200
         except httpx.TransportError:
             return False
 
     async def firing(self) -> set[str]:
         """The names of the alerts that fire."""
-        alerts = (await self._client.get("/api/v1/alerts")).json()["data"]["alerts"]
+        alerts = (await self.client.get("/api/v1/alerts")).json()["data"]["alerts"]
         return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
 
-    async def until_firing(self, *names: str) -> None:
-        """Waits until these fire, whatever else does."""
-        await self._until(lambda firing: set(names) <= firing, f"{names} should fire")
+    async def until_fired(self, *names: str) -> None:
+        """Waits until these have fired since it runs, even if one of them did so shortly."""
+        deadline = time.monotonic() + PATIENCE
+        while missing := set(names) - await self.fired():
+            assert time.monotonic() < deadline, f"{sorted(missing)} should fire\n{self.log.read_text()[-2000:]}"
+            await anyio.sleep(0.2)
+
+    async def fired(self) -> set[str]:
+        """The names of the alerts that have ever fired."""
+        found = await self.series('count by (alertname) (last_over_time(ALERTS{alertstate="firing"}[1h]))')
+        return {one["metric"]["alertname"] for one in found}
 
     async def until_cleared(self, *names: str) -> None:
         """Waits until none of them fires."""
@@ -66,9 +74,11 @@ class Prometheus:
             await anyio.sleep(0.2)
 
 
-@contextmanager
-def prometheus(folder: Path, port: int, target: int, *, every: str = "1s", rules: str = "") -> Iterator[Prometheus]:
-    """Listens at `port` and scrapes the `target` port. Leaves no process behind. Wait until it is `ready`."""
+@asynccontextmanager
+async def prometheus(
+    folder: Path, port: int, target: int, *, every: str = "1s", rules: str = ""
+) -> AsyncIterator[Prometheus]:
+    """Listens at `port` and scrapes the `target` port; it is ready. Leaves no process behind."""
     folder.mkdir()
     (folder / "rules.yaml").write_text(rules or "groups: []\n", encoding="utf-8")
     config = {
@@ -86,8 +96,14 @@ def prometheus(folder: Path, port: int, target: int, *, every: str = "1s", rules
     ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    server = Prometheus(port, folder / "log")
     try:
-        yield Prometheus(port, folder / "log")
+        async with server.client:
+            deadline = time.monotonic() + PATIENCE
+            while not await server.ready():
+                assert time.monotonic() < deadline, server.log.read_text()
+                await anyio.sleep(0.1)
+            yield server
     finally:
         process.terminate()
         try:

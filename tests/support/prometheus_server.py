@@ -4,8 +4,8 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,18 @@ async def prometheus(
     folder: Path, port: int, target: int, *, every: str = "1s", rules: str = ""
 ) -> AsyncIterator[Prometheus]:
     """Listens at `port` and scrapes the `target` port; it is ready. Leaves no process behind."""
+    with _process(folder, port, target, every, rules):
+        server = Prometheus(port, folder / "log")
+        async with server.client:
+            deadline = time.monotonic() + PATIENCE
+            while not await server.ready():
+                assert time.monotonic() < deadline, server.log.read_text()
+                await anyio.sleep(0.1)
+            yield server
+
+
+@contextmanager
+def _process(folder: Path, port: int, target: int, every: str, rules: str) -> Iterator[None]:
     folder.mkdir()
     (folder / "rules.yaml").write_text(rules or "groups: []\n", encoding="utf-8")
     config = {
@@ -96,14 +108,8 @@ async def prometheus(
     ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    server = Prometheus(port, folder / "log")
     try:
-        async with server.client:
-            deadline = time.monotonic() + PATIENCE
-            while not await server.ready():
-                assert time.monotonic() < deadline, server.log.read_text()
-                await anyio.sleep(0.1)
-            yield server
+        yield
     finally:
         process.terminate()
         try:

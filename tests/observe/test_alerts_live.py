@@ -67,6 +67,7 @@ class Trouble:
 
     async def phone_systems(self) -> None:
         """Away; with another clock; with records that cannot be understood."""
+        await self.server.calm("PollerSourceBehind", "PollerClockSkew", "PollerRecordsSetAside")
         self.sims.sites["fonouc"].down = "503"
         self.sims.sites["mor"].date_skew = -120
         for site in self.sims.sites.values():
@@ -80,6 +81,9 @@ class Trouble:
 
     async def receiver(self) -> None:
         """Fails for now, refuses for ever, wants no more calls."""
+        await self.server.calm(
+            "PollerEventsWait", "PollerEventsSetAside", "PollerDeadLettersDeleted", "PollerSinkDisabled"
+        )
         self.moods.status = 500
         await self.fired("PollerEventsWait")
         self.moods.status = 204
@@ -96,6 +100,7 @@ class Trouble:
 
     async def credential(self) -> None:
         """Somebody changed the password; the daemon is away meanwhile."""
+        await self.server.calm("PollerDown", "PollerAbsent", "PollerCredentialRefused")
         right = self.password.read_text(encoding="utf-8")
         assert await self.running.stop() == 0
         await self.fired("PollerDown", "PollerAbsent")
@@ -109,6 +114,7 @@ class Trouble:
 
     async def store(self) -> None:
         """Full; on a full disk; touched by somebody else."""
+        await self.server.calm("PollerPaused", "PollerStoreNearLimit", "PollerDiskLow", "PollerStoreRolledBack")
         await self.restart(store={"max_bytes": "64KiB"})
         await self.fired("PollerPaused", "PollerStoreNearLimit")
         await self.restart(store={"min_free": "1000000GiB"})

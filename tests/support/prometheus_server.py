@@ -23,6 +23,7 @@ class Prometheus:
 
     def __init__(self, port: int, log: Path) -> None:
         self.log = log
+        self._since = time.time()
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
 
     async def values(self, expr: str) -> list[float]:
@@ -52,16 +53,22 @@ class Prometheus:
         return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
 
     async def until_fired(self, *names: str) -> None:
-        """Waits until these have fired since it runs, even if one of them did so shortly."""
+        """Waits until these have fired since the last `calm`, even if one of them did so shortly."""
         deadline = time.monotonic() + PATIENCE
         while missing := set(names) - await self.fired():
             assert time.monotonic() < deadline, f"{sorted(missing)} should fire\n{self.log.read_text()[-2000:]}"
             await anyio.sleep(0.2)
 
     async def fired(self) -> set[str]:
-        """The names of the alerts that have ever fired."""
-        found = await self.series('count by (alertname) (last_over_time(ALERTS{alertstate="firing"}[1h]))')
+        """The names of the alerts that have fired since the last `calm`."""
+        span = max(1, int((time.time() - self._since) * 1000))
+        found = await self.series(f'count by (alertname) (last_over_time(ALERTS{{alertstate="firing"}}[{span}ms]))')
         return {one["metric"]["alertname"] for one in found}
+
+    async def calm(self, *names: str) -> None:
+        """Waits until none of them fires; what fires from now on counts."""
+        await self.until_cleared(*names)
+        self._since = time.time()
 
     async def until_cleared(self, *names: str) -> None:
         """Waits until none of them fires."""

@@ -63,7 +63,13 @@ class Trouble:
         self.running.settings["store"] |= {"max_bytes": "1GiB", "min_free": "64MiB", **settings.get("store", {})}
         self.running.settings["sinks"]["crm"] |= settings.get("crm", {})
         self.running.write()
+        await self.start()
+
+    async def start(self) -> None:
+        """It has its store when this returns."""
+        before = len(self.running.said("running"))
         self.running.start()
+        await self.running.until_said("running", times=before + 1)
 
     async def phone_systems(self) -> None:
         """Away; with another clock; with records that cannot be understood."""
@@ -105,7 +111,7 @@ class Trouble:
         assert await self.running.stop() == 0
         await self.fired("PollerDown", "PollerAbsent")
         self.password.write_text("wrong", encoding="utf-8")
-        self.running.start()
+        await self.start()
         await self.fired("PollerCredentialRefused")
         await self.server.until_cleared("PollerDown", "PollerAbsent")
         self.password.write_text(right, encoding="utf-8")

@@ -14,7 +14,9 @@ def judge(report: Path) -> tuple[int, list[str]]:
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 our own test run wrote it
         said = {each.get("name"): each.get("value") for each in case.iter("property")}
         needs = (
-            "yes" if "yes" in {said.get(name) for name in ("kafka", "postgres", "node", "go", "prometheus")} else said.get("kafka")
+            "yes"
+            if "yes" in {said.get(name) for name in ("kafka", "postgres", "node", "go", "prometheus")}
+            else said.get("kafka")
         )
         skip = case.find("skipped")
         if skip is None:

@@ -19,7 +19,7 @@ help:
 	echo "make quick      the tests that take seconds"
 	echo "make lint       lint, formatting, types, import contracts"
 	echo "make bench      the benchmarks"
-	echo "make docs       generates docs/configuration.md, docs/events.md, the schemas and the chart's schema, README and golden renders"
+	echo "make docs       generates docs/configuration.md, docs/events.md, the schemas, the dashboards and the chart's schema, README and golden renders"
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -60,6 +60,7 @@ docs: $(STAMP)
 	$(BIN)/python -m poller.contract
 	$(BIN)/python tests/support/events_page.py > docs/events.md.new
 	mv docs/events.md.new docs/events.md
+	$(BIN)/python tests/support/grafana_dashboards.py
 	$(BIN)/python tests/support/chart_schema.py
 	$(BIN)/python tests/support/chart_readme.py
 	$(BIN)/python tests/support/helm_renders.py

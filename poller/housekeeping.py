@@ -89,6 +89,8 @@ class Housekeeping:
         metrics, facts = self._parts.metrics, await self._parts.store.facts()
         metrics.store_bytes.set(facts.bytes)
         metrics.store_limit_bytes.set(facts.limit_bytes)
+        metrics.store_free_bytes.set(facts.free_bytes)
+        metrics.store_least_free_bytes.set(facts.least_free_bytes)
         metrics.seen_ids.set(facts.seen_ids)
         paused = {reason.split()[0] for shard in self._parts.shards for reason in shard.paused}  # `backlog of kafka`
         full = any(

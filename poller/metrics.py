@@ -231,6 +231,10 @@ class Metrics:
         )
         self.store_bytes = self._gauge("poller_store_bytes", "Size of the store.")
         self.store_limit_bytes = self._gauge("poller_store_limit_bytes", "Size at which polling pauses.")
+        self.store_free_bytes = self._gauge("poller_store_free_bytes", "Free space on the store's disk.")
+        self.store_least_free_bytes = self._gauge(
+            "poller_store_least_free_bytes", "Free space below which polling pauses."
+        )
         self.seen_ids = self._gauge("poller_seen_ids", "Ids remembered.")
         self.shards = self._gauge("poller_shards", "Shards of the store.")
         self.shards_owned = self._gauge("poller_shards_owned", "Shards that this process works on.")

@@ -222,6 +222,10 @@ class Facts(Struct, kw_only=True):
 
     bytes: int
     limit_bytes: int | None
+    free_bytes: int | None = None
+    """Of the disk; None: the store has none of its own, or it cannot be asked."""
+    least_free_bytes: int | None = None
+    """Below which nothing is polled."""
     seen_ids: int
     dead_records: int
     dead_events: int

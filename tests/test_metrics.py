@@ -1,6 +1,7 @@
 """The contract of metrics: names, labels, zeros, absences."""
 
 import inspect
+from collections import Counter
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -82,3 +83,19 @@ def test_label_values_are_escaped() -> None:
     (family,) = text_string_to_metric_families(text)
     assert family.samples[0].labels == {"a": 'quote " back \\ line \n'}
     assert family.samples[0].value == 2
+
+
+def test_the_number_of_series_is_bounded() -> None:
+    metrics, sources = Metrics(), 1_000
+    for number in range(sources):
+        here = f"office{number}", "mor.user_calls"
+        metrics.declare(*here)
+        for gauge in (metrics.last_success, metrics.read_until, metrics.complete_until):
+            gauge[here].set(1.0)
+        metrics.clock_skew[here[0]].set(0.1)
+    lines = [line for line in metrics.render().decode().splitlines() if not line.startswith("#")]
+    print(f"series for {sources} sources with one list each: {len(lines)}")
+    of_one = Counter(line.partition("{")[0] for line in lines if 'source="office7"' in line)
+    assert max(of_one.values()) <= 10, of_one
+    assert sum(of_one.values()) <= 35
+    assert len(lines) < 35 * sources + 300

@@ -1,7 +1,9 @@
 """What each reading call asks."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ from poller.kept import Place, Retry
 from poller.model import Behind, CheckpointKey, Event, Position, SeenKey, Segment, Sighting
 from poller.protocols import Facts
 from poller.stores.sqlite import letters, ranges
+from poller.stores.sqlite.config import Config
 from poller.stores.sqlite.queries import SQL
 
 _decode = msgspec.msgpack.Decoder(Event).decode
@@ -160,14 +163,23 @@ def get_meta(connection: sqlite3.Connection, name: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def facts(connection: sqlite3.Connection, limit_bytes: int | None) -> Facts:
+def facts(connection: sqlite3.Connection, config: Config) -> Facts:
     """From counters and the file's header: flat in the size of the store."""
     counters = dict(connection.execute(SQL["counters"]).fetchall())
     (used,) = connection.execute(SQL["used_bytes"]).fetchone()
     return Facts(
         bytes=used,
-        limit_bytes=limit_bytes,
+        limit_bytes=config.max_bytes,
+        free_bytes=_free(config.path),
+        least_free_bytes=config.min_free,
         seen_ids=counters["seen"],
         dead_records=sum(total.letters for total in letters.totals(connection) if total.what == "record"),
         dead_events=sum(total.letters for total in letters.totals(connection) if total.what == "event"),
     )
+
+
+def _free(path: Path) -> int | None:
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return None

@@ -212,4 +212,4 @@ class SqliteStore:
 
     async def facts(self) -> Facts:
         """`seen_ids` counts rows: one for each state of each id."""
-        return await self._read(lambda database: reads.facts(database.reader, database.config.max_bytes))
+        return await self._read(lambda database: reads.facts(database.reader, database.config))

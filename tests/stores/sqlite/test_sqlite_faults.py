@@ -460,3 +460,14 @@ async def test_a_call_that_passes_its_deadline_ends(path: Path) -> None:
     assert (await store.facts()).seen_ids == 5000
     assert await store.look_up(0, [key(1), key(1, day=0)]) == {1: Sighting(0, 0)}
     await store.close()
+
+
+async def test_it_says_how_much_room_the_disk_has(path: Path) -> None:
+    store = await open_store(Config.model_validate({"path": path, "min_free": "96MiB"}))
+    try:
+        facts = await store.facts()
+    finally:
+        await store.close()
+    assert facts.least_free_bytes == 96 << 20
+    assert facts.free_bytes is not None
+    assert 0 < facts.free_bytes <= shutil.disk_usage(path.parent).total

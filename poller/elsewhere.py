@@ -77,5 +77,5 @@ def _endpoint(
         read_until=read,
         complete_until=complete,
         open_gaps=sum(len(one.gaps) for one in found),
-        overdue_rungs=sum(missed_turns(one, ladder, own, now) for one in found),
+        overdue_rungs=sum(missed_turns(one, ladder, own, endpoint.limits, now) for one in found),
     )

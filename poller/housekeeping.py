@@ -16,6 +16,7 @@ from poller.event import instant
 from poller.kept import Discarded
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
+from poller.model import Limits
 from poller.options import EndpointOptions, show_size
 from poller.protocols import Store
 from poller.shard import Shard
@@ -188,13 +189,15 @@ def overdue(track: Track) -> int:
     if track.checkpoint is None:
         return 0
     now = track.setup.clock.now() + (track.setup.skew or 0.0)
-    return missed_turns(track.checkpoint, track.ladder, track.options, now)
+    return missed_turns(track.checkpoint, track.ladder, track.options, track.endpoint.limits, now)
 
 
-def missed_turns(checkpoint: Checkpoint, ladder: Sequence[Step], options: EndpointOptions, now: float) -> int:
+def missed_turns(
+    checkpoint: Checkpoint, ladder: Sequence[Step], options: EndpointOptions, limits: Limits, now: float
+) -> int:
     """The same of a checkpoint, at `now` by the vendor's clock."""
     count = 0
     for step, rung in zip(ladder, checkpoint.rungs, strict=True):
-        turn = max(step.every, options.interval)
+        turn = max(step.every, options.interval, limits.resolution)  # what is asked by minutes has nothing new before
         count += now - options.settle - (rung.last or checkpoint.start) > 2 * turn + options.timeout
     return count

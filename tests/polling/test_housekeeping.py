@@ -14,10 +14,12 @@ from polling_vendor import Listed, Query
 from stores_content import dead_events, dead_records
 from structlog.testing import capture_logs
 
+from poller.checkpoint import Checkpoint, RungState, Step
 from poller.config import Settings
 from poller.errors import BadAnswer, StoreFull
-from poller.housekeeping import LETTERS, PAUSE, Housekeeping
-from poller.model import DAY, Ask, CheckpointKey, DeadEvent, DeadRecord, Event, Keys, PageCommit, Position
+from poller.housekeeping import LETTERS, PAUSE, Housekeeping, missed_turns
+from poller.model import DAY, Ask, CheckpointKey, DeadEvent, DeadRecord, Event, Keys, Limits, PageCommit, Position
+from poller.options import EndpointOptions
 from poller.segment import end
 from poller.sinks import ndjson
 from poller.stores.memory import Config
@@ -86,6 +88,16 @@ async def test_gaps_and_overdue_rungs_are_shown(rig: Rig) -> None:
             await poll_on(track)
     shown.show_tracks()
     assert (gaps.value or 0) >= 1
+
+
+def test_what_is_asked_by_whole_minutes_is_not_late_within_one() -> None:
+    options = EndpointOptions.model_validate({"interval": "5s", "settle": "1s", "timeout": "3s"})
+    ladder = [Step(60, 5)]
+    read = Checkpoint(start=0, configured_start=0.0, rungs=[RungState(60, last=1_020)], span=60)
+    seconds, minutes = (Limits(max_span=DAY, first_span=DAY, resolution=each) for each in (1, 60))
+    assert missed_turns(read, ladder, options, seconds, 1_020 + 70) == 1
+    assert missed_turns(read, ladder, options, minutes, 1_020 + 70) == 0
+    assert missed_turns(read, ladder, options, minutes, 1_020 + 2 * 60 + 5) == 1
 
 
 async def test_why_polling_pauses_is_shown(rig: Rig) -> None:

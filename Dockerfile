@@ -1,11 +1,14 @@
 # The image of poller: a virtual environment on a plain Python image, run by a user that is nobody else.
 # PYTHON_IMAGE may be any image with Python 3.11 or newer, its venv and pip; pin it by digest where you build for others.
+# Behind a mirror of the package index, pass its settings and certificates: --secret id=pip.conf,src=… --secret id=ca.pem,src=…
+# (`cert = /run/secrets/ca.pem`). They are there while packages are fetched and in no layer.
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS wheel
 WORKDIR /src
 COPY requirements-build.lock ./
-RUN python3 -m venv /build \
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.pem \
+ python3 -m venv /build \
  && /build/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md ./
 COPY poller ./poller
@@ -14,7 +17,8 @@ RUN /build/bin/python -m pip wheel --no-cache-dir --disable-pip-version-check --
 # Dependencies come before the program: a changed line of ours does not fetch them again. The environment has no pip of its own.
 FROM ${PYTHON_IMAGE} AS environment
 COPY requirements-image.lock /src/
-RUN python3 -m venv --without-pip /opt/poller \
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.pem \
+ python3 -m venv --without-pip /opt/poller \
  && python3 -m pip --python /opt/poller/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
       --require-hashes --only-binary :all: -r /src/requirements-image.lock
 COPY --from=wheel /wheel /wheel

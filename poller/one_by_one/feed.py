@@ -270,7 +270,8 @@ class Feed:
         self._follow_clock(line)
         self._settle(part, line, retry, attempt, answer)
         waiting = sum(one.pending for one in self._parts)
-        self._gate.answered(answer, (retry.shard, retry.seq), began=began, probe=probe, waiting=waiting)
+        which, before = (retry.shard, retry.seq), retry.attempts
+        self._gate.answered(answer, which, before=before, began=began, probe=probe, waiting=waiting)
         if answer.outcome == "delivered":
             self._seen_to_delivered(retry.event, committed)
             self._forget_failures()

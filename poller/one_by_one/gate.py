@@ -77,9 +77,13 @@ class Gate:
         self._rnd = outlet.rnd
         self._metrics = outlet.metrics
         self._log = outlet.log
+        for state in ("slowed", "down", "disabled"):
+            _ = self._metrics.sink_changes[self.name, state]
         self._saved: Condition | None = None
         self._saving = anyio.Lock()
-        self._slowed = Seldom(outlet.clock)
+        self._seldom: dict[State, Seldom] = {"slowed": Seldom(outlet.clock), "down": Seldom(outlet.clock)}
+        self._unsaid = False
+        """The log does not say yet how it stands: it said the same a moment ago."""
         self._away: float | None = None
         """Since when it has not been up, where that was said."""
 
@@ -185,18 +189,23 @@ class Gate:
         self._bytes -= size
         self.bell.ring()
 
-    def answered(self, answer: Answered, which: Hashable, *, began: float, probe: bool, waiting: int) -> None:
-        """What came of it. `which`: the event, whatever shard it is of; `waiting`: about how many events wait, for the log."""
-        before = self.health.condition
-        now = self._clock.now()
+    def answered(
+        self, answer: Answered, which: Hashable, *, before: int, began: float, probe: bool, waiting: int
+    ) -> None:
+        """What came of it. `which`: the event, whatever shard it is of; `before`: how often it had been tried.
+
+        `waiting`: about how many events wait, for the log.
+        """
+        was, now = self.health.condition, self._clock.now()
         self.heard = now, answer.error or "delivered"
         self.failures = 0 if answer.outcome == "delivered" else self.failures + 1
-        self.health.answered(answer, which, began=began, probe=probe, now=now, rnd=self._rnd)
-        if before.state == "down" and self.health.condition.state == "up":
+        self.health.answered(answer, which, before=before, began=began, probe=probe, now=now, rnd=self._rnd)
+        if was.state == "down" and self.health.condition.state == "up":
             self.recovered += 1
-        if before.state != self.health.condition.state:
-            self._say(before, now, waiting)
-            self._show()
+        if was.state != self.health.condition.state:
+            self._changed(was, now, waiting)
+        elif self._unsaid:
+            self._say(was, now, waiting, times=0)
 
     def held_back(self, seconds: float) -> None:
         """For so long the sink waited for one of its turns."""
@@ -220,27 +229,40 @@ class Gate:
     def _stands(self, condition: Condition) -> None:
         before, self.health.condition = self.health.condition, condition
         if before.state != condition.state:
-            self._say(before, condition.since, None)
-            self._show()
+            self._changed(before, condition.since, None)
         self.bell.ring()
 
     # --- what people see ---------------------------------------------------------------------------------------------------
 
+    def _changed(self, before: Condition, now: float, waiting: int | None) -> None:
+        self._say(before, now, waiting, times=1)
+        self._show()
+        if self.health.condition.state != "up":
+            self._metrics.sink_changes[self.name, self.health.condition.state].inc()
+
     def _show(self) -> None:
         self._metrics.sink_enabled[self.name].set(float(self.health.condition.state != "disabled"))
+        self._metrics.sink_up[self.name].set(float(self.health.condition.state == "up"))
 
-    def _say(self, before: Condition, now: float, waiting: int | None) -> None:
-        """One line when it goes, one when it is back; a sink that is slowed again and again is said once a minute."""
-        it = self.health.condition
+    def _say(self, before: Condition, now: float, waiting: int | None, *, times: int) -> None:
+        """One line when it goes, one when it is back; of one that comes and goes, once a minute. `times`: that it went."""
+        it, self._unsaid = self.health.condition, False
         if it.state == "up":
             if self._away is not None:
                 self._log.info("the sink is up again", after=show_duration(round(now - self._away)), waiting=waiting)
             self._away = None
             return
-        if it.state == "slowed" and not self._slowed.due():
+        seldom = self._seldom.get(it.state)
+        if seldom is not None:
+            times = seldom.due(times)
+            self._unsaid = not times
+        if self._unsaid:
             return
-        self._away = self._away if self._away is not None and before.state != "up" else now
-        self._log.warning(f"the sink is {it.state}", reason=it.why, waiting=waiting, detail=_WHAT_NOW[it.state])
+        self._away = self._away if self._away is not None and before.state != "up" else it.since
+        often = {"times": times} if times > 1 else {}
+        self._log.warning(
+            f"the sink is {it.state}", reason=it.why, waiting=waiting, **often, detail=_WHAT_NOW[it.state]
+        )
 
 
 _WHAT_NOW: dict[State, str] = {

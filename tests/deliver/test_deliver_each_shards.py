@@ -7,7 +7,8 @@ from each_life import TAKEN, EachLife, later, never
 from stores_content import dead_events
 
 from poller.each import Answered
-from poller.health import FAILURES, from_json, meta_name
+from poller.health import from_json, meta_name
+from poller.patience import FAILURES
 from poller.shard import Shard
 
 pytestmark = pytest.mark.anyio

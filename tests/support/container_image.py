@@ -78,10 +78,15 @@ class Images:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._driver = "overlay"
+        try:
+            self.buildah("info")
+        except AssertionError:  # not on every file system; vfs copies everything each time
+            self._driver = "vfs"
 
     def buildah(self, *words: str | Path) -> str:
         """What it says."""
-        where = ("--root", self._folder / "store", "--runroot", self._folder / "run", "--storage-driver", "vfs")
+        where = ("--root", self._folder / "store", "--runroot", self._folder / "run", "--storage-driver", self._driver)
         return _done("buildah", *where, *words).strip()
 
     def build(self) -> str:

@@ -80,14 +80,16 @@ async def _opened(
     kind = load_store_kind(kind_of(settings.store))
     store = await (kind.open_read if looking else kind.open_store)(settings.store)
     stack.push_async_callback(store.close)
-    outage = SharedOutage(_log.bind(store=store.kind), clock)
+    metrics = Metrics()
+    outage = SharedOutage(_log.bind(store=store.kind), clock, lambda lasts: metrics.store_away.set(float(lasts)))
     app = App(
-        settings, store, clock, Metrics(), rnd or random.Random(),  # noqa: S311 jitter is no secret
+        settings, store, clock, metrics, rnd or random.Random(),  # noqa: S311 jitter is no secret
         [Shard(store, number, outage, Nobody(number)) for number in range(store.shards)],
         outage, leasing_of(store), Hosts(clock), Turns(clock.mono),
     )  # fmt: skip
     app.metrics.shards.set(store.shards)
     app.metrics.shards_owned.set(0)
+    app.metrics.store_away.set(0)
     for name, sink in settings.sinks.items():
         app.sinks[name] = load_sink_kind(kind_of(sink)).build(name, sink, shards=store.shards)
         app.metrics.declare_sink(name)

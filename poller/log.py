@@ -163,20 +163,24 @@ class Outage:
 class SharedOutage:
     """An outage of what several use: it begins with the first who meets it, and ends when it works for all who met it."""
 
-    def __init__(self, log: FilteringBoundLogger, clock: Clock) -> None:
+    def __init__(self, log: FilteringBoundLogger, clock: Clock, show: Callable[[bool], object] = bool) -> None:
+        """`show` is told whether it lasts, each time somebody found out."""
         self._outage = Outage(log, clock)
         self._who: set[str] = set()
+        self._show = show
 
     def failed(self, who: str, error: PollerError) -> None:
         """One more failure."""
         self._who.add(who)
         self._outage.failed(error)
+        self._show(True)
 
     def ended(self, who: str) -> None:
         """It worked for this one."""
         self._who.discard(who)
         if not self._who:
             self._outage.ended()
+        self._show(bool(self._who))
 
     def leave(self, last: str) -> None:
         """All whose names end with this word do not use it any more, whether it works or not."""

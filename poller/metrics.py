@@ -251,6 +251,7 @@ class Metrics:
         self.store_rollbacks = self._counter(
             "poller_store_rollbacks_total", "Times the store was not as it had been left."
         )
+        self.store_away = self._gauge("poller_store_away", "1 while the store does not do what is asked of it.")
         self.schedule_lateness_seconds = self._histogram(
             "poller_schedule_lateness_seconds",
             "How late polls start.",

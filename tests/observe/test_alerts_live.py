@@ -119,15 +119,22 @@ class Trouble:
         await self.server.until_cleared("PollerCredentialRefused")
 
     async def store(self) -> None:
-        """Full; on a full disk; touched by somebody else."""
-        await self.server.calm("PollerPaused", "PollerStoreNearLimit", "PollerDiskLow", "PollerStoreRolledBack")
+        """Full; on a full disk; locked and touched by somebody else."""
+        await self.server.calm(
+            "PollerPaused", "PollerStoreNearLimit", "PollerDiskLow", "PollerStoreAway", "PollerStoreRolledBack"
+        )
         await self.restart(store={"max_bytes": "64KiB"})
         await self.fired("PollerPaused", "PollerStoreNearLimit")
         await self.restart(store={"min_free": "1000000GiB"})
         await self.fired("PollerDiskLow")
         await self.restart()
         await self.server.until_cleared("PollerPaused", "PollerStoreNearLimit", "PollerDiskLow")
-        with closing(sqlite3.connect(self.running.store, timeout=10)) as connection, connection:
+        with closing(sqlite3.connect(self.running.store, timeout=60, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            await self.fired("PollerStoreAway")
+            connection.execute("ROLLBACK")
+        await self.server.until_cleared("PollerStoreAway")
+        with closing(sqlite3.connect(self.running.store, timeout=60)) as connection, connection:
             connection.execute("UPDATE shard SET epoch = epoch + 1")
         await self.fired("PollerStoreRolledBack")
         await self.server.until_cleared("PollerStoreRolledBack")

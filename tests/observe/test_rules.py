@@ -51,6 +51,7 @@ UP = f'up{{job="p", {ONE}}}'
 PAUSED = f'poller_polling_paused{{job="p", reason="backlog", {ONE}}}'
 SHARDS_ONE, SHARDS_TWO = f'poller_shards{{job="p", {ONE}}}', f'poller_shards{{job="p", {TWO}}}'
 OWNED_ONE, OWNED_TWO = f'poller_shards_owned{{job="p", {ONE}}}', f'poller_shards_owned{{job="p", {TWO}}}'
+AWAY, FULL = f'poller_store_away{{job="p", {ONE}}}', f'poller_polling_paused{{job="p", reason="store_full", {ONE}}}'
 ROLLBACKS = f'poller_store_rollbacks_total{{job="p", {ONE}}}'
 BYTES, LIMIT = f'poller_store_bytes{{job="p", {ONE}}}', f'poller_store_limit_bytes{{job="p", {ONE}}}'
 FREE, LEAST = f'poller_store_free_bytes{{job="p", {ONE}}}', f'poller_store_least_free_bytes{{job="p", {ONE}}}'
@@ -93,6 +94,9 @@ CASES = [
          {SHARDS_ONE: "8x60", SHARDS_TWO: "8x60", OWNED_ONE: "4x60", OWNED_TWO: "3x60"}, "11m", {"job": "p"}, ("1",)),
     Case("PollerShardWithoutOwner",
          {SHARDS_ONE: "8x60", SHARDS_TWO: "8x60", OWNED_ONE: "4x60", OWNED_TWO: "3x5 4x60"}, "11m", None),
+    Case("PollerStoreAway", {AWAY: "0x3 1x60", FULL: "0x60"}, "10m", {"job": "p"}),
+    Case("PollerStoreAway", {AWAY: "0x3 1x3 0x60", FULL: "0x60"}, "10m", None),
+    Case("PollerStoreAway", {AWAY: "1x60", FULL: "1x60"}, "10m", None),  # has an alert of its own
     Case("PollerStoreRolledBack", {ROLLBACKS: "0x5 1x60"}, "10m", {"job": "p"}),
     Case("PollerStoreRolledBack", {ROLLBACKS: "1x60"}, "10m", None),
     Case("PollerStoreNearLimit", {BYTES: "90x60", LIMIT: "100x60"}, "16m", {"job": "p"}, ("90%",)),

@@ -82,6 +82,7 @@ def test_selectors_find_the_daemon_and_nothing_else(case: str) -> None:
     things = render("4.3", *values(case))
     (owner,) = (thing for thing in things if thing["kind"] in {"StatefulSet", "Deployment"})
     labels = owner["spec"]["template"]["metadata"]["labels"].items()
+    things = [thing for thing in things if thing["metadata"]["name"] != f"{owner['metadata']['name']}-test"]
     selectors = [thing["spec"]["selector"] for thing in things if "selector" in thing.get("spec", {})]
     selectors += [thing["spec"]["podSelector"] for thing in things if "podSelector" in thing.get("spec", {})]
     assert len(selectors) >= 2
@@ -117,10 +118,28 @@ def test_the_grace_of_the_pod_is_longer_than_the_programs(grace: str, seconds: i
     assert pod["terminationGracePeriodSeconds"] == seconds
 
 
+def policy(component: str, *arguments: str) -> Thing:
+    found = [thing for thing in render("4.3", *arguments) if thing["kind"] == "NetworkPolicy"]
+    (one_of_them,) = (
+        thing for thing in found if thing["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    )
+    spec: Thing = one_of_them["spec"]
+    return spec
+
+
+def test_the_tests_pod_reaches_the_daemon_and_nothing_else() -> None:
+    spec = policy("test")
+    pod = next(thing for thing in render("4.3") if thing["kind"] == "Pod")
+    assert spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (_, daemon) = spec["egress"]
+    labels = one(render("4.3"), "StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    assert daemon["to"][0]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
 def test_egress_leads_to_the_ports_that_the_configuration_names() -> None:
-    egress = one(render("4.3", *values("sqlite")), "NetworkPolicy")["spec"]["egress"]
+    egress = policy("daemon", *values("sqlite"))["egress"]
     assert [rule["port"] for rule in egress[1]["ports"]] == [443, 8443, 9092, 9093, 9094]
-    egress = one(render("4.3", *values("postgres")), "NetworkPolicy")["spec"]["egress"]
+    egress = policy("daemon", *values("postgres"))["egress"]
     assert [rule["port"] for rule in egress[1]["ports"]] == [443, 5432]
 
 

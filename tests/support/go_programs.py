@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+from cached_wheels import cache
 
 NEEDED = 21
 """Of Go 1.x: what the published library for signatures asks for."""
@@ -35,3 +37,19 @@ def _go(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["go", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=500, check=False
     )
+
+
+def installed(package: str, name: str) -> Path:
+    """A program at a version (`example.org/x/cmd/x@v1.2.3`), built once into the cache. Skips where there is no Go or no way to it."""
+    if shutil.which("go") is None:
+        pytest.skip("NOT CHECKED WITH GO: there is no go on the PATH")
+    place = cache() / f"{name}-{package.rpartition('@')[2]}"
+    if not place.is_file():
+        with tempfile.TemporaryDirectory(dir=cache()) as folder:
+            environment = os.environ | _ENVIRONMENT | {"GOBIN": folder, "GOFLAGS": "-buildvcs=false"}
+            command = ["go", "install", package]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=550, check=False)
+            if done.returncode:
+                pytest.skip(f"NOT CHECKED WITH {name}: {done.stderr.strip()[-300:]}")
+            (Path(folder) / name).replace(place)  # whole or not at all: another run may be at it
+    return place

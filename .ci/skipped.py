@@ -1,4 +1,4 @@
-"""Fails when a test that needs the real broker, PostgreSQL, Node.js, Go, Helm, Prometheus or the building of images was skipped, or when no broker test ran."""
+"""Fails when a test that needs the real broker, PostgreSQL, Node.js, Go, Helm, Prometheus, Chromium or the building of images was skipped, or when no broker test ran."""
 
 import sys
 import xml.etree.ElementTree as ET
@@ -15,7 +15,7 @@ def judge(report: Path) -> tuple[int, list[str]]:
         said = {each.get("name"): each.get("value") for each in case.iter("property")}
         needs = (
             "yes"
-            if "yes" in {said.get(name) for name in ("kafka", "postgres", "node", "go", "helm", "prometheus", "image")}
+            if "yes" in {said.get(name) for name in ("kafka", "postgres", "node", "go", "helm", "prometheus", "image", "browser")}
             else said.get("kafka")
         )
         skip = case.find("skipped")

@@ -23,6 +23,7 @@ from poller.log import SharedOutage, get_logger, set_up
 from poller.metrics import Metrics
 from poller.one_by_one.turns import Turns
 from poller.operate import Work
+from poller.page import serve_page
 from poller.parts import one_by_one, opened_part
 from poller.redact import Redactor, secrets_of
 from poller.room import waiting
@@ -145,7 +146,7 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
             until.start_soon(cancel_when, stopping, until.cancel_scope, name="stop")
             with anyio.move_on_after(OPENING):
                 await shifts.all_open(replica)
-            await outer.start(serve_admin, Work(app, running=True), app.settings.admin.socket, name="admin")
+            await _serve_admin(app, outer)
             outer.start_soon(Housekeeping(app).run, name="housekeeping")
             _log.info("listening", metrics_port=port, admin_socket=str(app.settings.admin.socket))
             await (shifts.all_rest(replica) if once else stopping.wait())
@@ -154,6 +155,15 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
         replica.leave()
     await _say_stopped(app, shifts.worked)
     return 1 if once and (shifts.left or not shifts.drained) else 0
+
+
+async def _serve_admin(app: App, outer: TaskGroup) -> None:
+    """The socket of the command line, and the status page where one is configured."""
+    work, admin = Work(app, running=True), app.settings.admin
+    await outer.start(serve_admin, work, admin.socket, name="admin")
+    if admin.listen is not None and admin.token is not None:
+        port = await outer.start(serve_page, work, admin.listen, admin.token.reveal(), app.clock, name="page")
+        _log.info("status page", port=port)
 
 
 async def _say_stopped(app: App, worked: set[int]) -> None:

@@ -1,9 +1,9 @@
 """YAML and environment to frozen settings: every fault at once, with its path and line."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SerializeAsAny, ValidationError
 
@@ -13,14 +13,15 @@ from poller.errors import ConfigError
 from poller.faults import faults_of
 from poller.kinds import KINDS, Kinds
 from poller.near import meant
-from poller.options import Between, Duration, FilePath, Options, SinkOptions, SourceOptions
+from poller.options import Between, Duration, FilePath, Options, Secret, SinkOptions, SourceOptions
 from poller.partly import partly
-from poller.rules import Fault, Place, all_faults, known
+from poller.rules import Fault, Place, Rule, all_faults, known
 from poller.yaml_file import Document
 
 _SHOWN = 200
 """Faults of one file that are printed; programs get all."""
 _LONGEST_LINE = 1_000
+_SHORTEST_TOKEN = 16
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -52,12 +53,25 @@ class Server(Options):
         return split_address(self.listen)
 
 
+def _token_is_there(listen: str | None, token: Secret | None) -> Iterator[Fault]:
+    if listen is not None and token is None:
+        yield ("token",), "is needed with `listen`: {env: NAME} of at least 16 characters"
+    if token is not None and token.known and len(token.reveal()) < _SHORTEST_TOKEN:
+        yield ("token",), f"is too short to be safe: at least {_SHORTEST_TOKEN} characters"
+
+
 class Admin(Options):
-    """How the command line reaches a running daemon."""
+    """How the command line reaches a running daemon, and people its status page."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_token_is_there,)
 
     socket: FilePath = Field(
         Path("/run/poller.sock"), description="Unix socket that only the daemon's user may open; the folder must exist."
     )
+    listen: Annotated[str, AfterValidator(_listen)] | None = Field(
+        None, description="`host:port` of the status page, which asks for the `token`. Without it there is none."
+    )
+    token: Secret | None = Field(None, description="What the status page asks for; at least 16 characters.")
 
 
 class Log(Options):

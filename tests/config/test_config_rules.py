@@ -422,3 +422,16 @@ def test_our_own_certificate(keys: dict[str, Any], place: str | None, said: str,
 def test_a_store_for_nothing_is_refused(kind: dict[str, Any], tmp_path: Path) -> None:
     (found,) = [said for said in faults(tmp_path, store=kind | {"max_bytes": "0B"}) if said.startswith("store")]
     assert found == "store.max_bytes: must be from 1B to 1048576GiB"
+
+
+# --- the status page ---------------------------------------------------------------------------------------------------
+
+
+def test_the_status_page_needs_a_token_that_cannot_be_guessed(tmp_path: Path) -> None:
+    listen = {"listen": "127.0.0.1:9465"}
+    (said,) = faults(tmp_path, admin=listen)
+    assert said.startswith("admin.token: is needed with `listen`")
+    (said,) = faults(tmp_path, admin=listen | {"token": {"env": "SHORT"}}, env=ENV | {"SHORT": "fifteen-letters"})
+    assert said.startswith("admin.token: is too short")
+    assert faults(tmp_path, admin=listen | {"token": {"env": "LONG"}}, env=ENV | {"LONG": "sixteen--letters"}) == []
+    assert faults(tmp_path) == []

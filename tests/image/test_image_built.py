@@ -98,17 +98,25 @@ def test_other_commands_run_in_it(said: dict[str, Any], root: Path, tmp_path: Pa
 
 @pytest.mark.anyio
 async def test_it_works_and_ends_as_it_should(said: dict[str, Any], root: Path, tmp_path: Path) -> None:
-    port, log = free_port(), tmp_path / "log"
+    port, page, log = free_port(), free_port(), tmp_path / "log"
     async with simulators(simulation()) as sims:
         settings: dict[str, Any] = {
             "store": {"kind": "sqlite", "path": "/var/lib/poller/poller.db"},
             "server": {"listen": f"127.0.0.1:{port}"},
-            "admin": {"socket": "/run/poller/poller.sock"},
+            "admin": {
+                "socket": "/run/poller/poller.sock",
+                "listen": f"127.0.0.1:{page}",
+                "token": {"env": "PAGE_TOKEN"},
+            },
             "sinks": {"out": {"kind": "ndjson", "path": "-"}},
             "sources": {"mor": source(sims, "mor")},
         }
-        with Container(root, said, etc(tmp_path, yaml.safe_dump(settings))).started(log, sims.environment()) as process:
+        secrets = sims.environment() | {"PAGE_TOKEN": "of-the-tests-0123456789"}
+        with Container(root, said, etc(tmp_path, yaml.safe_dump(settings))).started(log, secrets) as process:
             await until_it_has_polled(port, process, log)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{page}", trust_env=False) as browser:
+                assert "Log in" in (await browser.get("/login")).text
+                assert (await browser.get("/page.css")).status_code == 200
             check_what_the_kernel_says(process)
             pid = program_of(process)
             assert pid is not None

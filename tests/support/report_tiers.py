@@ -6,5 +6,5 @@ import pytest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A property of every collected test; what was skipped while it was collected has none."""
     for item in items:
-        for name in ("kafka", "postgres", "node", "go", "helm", "prometheus", "image"):
+        for name in ("kafka", "postgres", "node", "go", "helm", "prometheus", "image", "browser"):
             item.user_properties.append((name, "yes" if item.get_closest_marker(name) else "no"))

@@ -1,0 +1,129 @@
+"""Pure: what a person has to know first, in plain words: which phone system is behind and why, what waits, what is set aside."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from poller.operations import EndpointStatus, ShardStatus, SinkStatus, Status, WebhookStatus
+
+WAITS = 900.0
+"""Seconds for which an event may wait before that is said."""
+Weight = Literal["bad", "watch"]
+Standing = Literal["behind", "failing", "gap", "starting", "complete", "removed"]
+_ORDER: tuple[Standing, ...] = ("behind", "failing", "gap", "starting", "complete", "removed")
+
+
+class Trouble(Struct, frozen=True):
+    """One thing that is not as it should be."""
+
+    weight: Weight
+    what: str
+    why: str
+    anchor: str
+    """Section of the runbook."""
+
+
+class Row(Struct, frozen=True):
+    """One list of one phone system, and how it stands."""
+
+    it: EndpointStatus
+    standing: Standing
+
+
+class View(Struct, frozen=True):
+    """The page."""
+
+    sentence: str
+    well: bool
+    troubles: list[Trouble]
+    rows: list[Row]
+
+
+def view(status: Status, webhooks: Sequence[WebhookStatus], now: float) -> View:
+    """What is worst comes first."""
+    rows = sorted((Row(one, standing(one)) for one in status.endpoints), key=lambda row: _ORDER.index(row.standing))
+    troubles = [
+        *([Trouble("bad", "Polling pauses.", "; ".join(status.paused), "pollerpaused")] if status.paused else []),
+        *(_ownerless(status.shards)),
+        *(trouble for row in rows for trouble in _of_row(row)),
+        *(trouble for one in status.sinks for trouble in _of_sink(one, webhooks, now)),
+    ]
+    troubles.sort(key=lambda one: one.weight != "bad")
+    return View(sentence=_sentence(rows, troubles), well=not troubles, troubles=troubles, rows=rows)
+
+
+def standing(one: EndpointStatus) -> Standing:
+    """In one word."""
+    if not one.configured:
+        return "removed"
+    if one.overdue_rungs:
+        return "behind"
+    if one.error:
+        return "failing"
+    if one.open_gaps:
+        return "gap"
+    return "complete" if one.complete_until is not None else "starting"
+
+
+def _sentence(rows: Sequence[Row], troubles: Sequence[Trouble]) -> str:
+    lists = [row for row in rows if row.standing != "removed"]
+    behind = [row for row in lists if row.standing in {"behind", "failing"}]
+    if behind:
+        names = list(dict.fromkeys(row.it.source for row in behind))
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return f"{len(behind)} of {len(lists)} lists {'is' if len(behind) == 1 else 'are'} not up to date: {shown}."
+    if troubles:
+        return f"All {len(lists)} lists are up to date, but {troubles[0].what[0].lower()}{troubles[0].what[1:]}"
+    return f"All {len(lists)} lists are up to date, and nothing waits too long." if lists else "Nothing is polled."
+
+
+def _ownerless(shards: Sequence[ShardStatus]) -> list[Trouble]:
+    free = [one for one in shards if one.owner is None]
+    if not free:
+        return []
+    sources = ", ".join(name for one in free for name in one.sources) or "no configured source"
+    numbers = ", ".join(str(one.shard) for one in free)
+    why = f"Nobody polls or delivers for shards {numbers} ({sources})."
+    return [
+        Trouble("bad", _count(len(free), "shard has", "shards have") + " no owner.", why, "pollershardwithoutowner")
+    ]
+
+
+def _of_row(row: Row) -> list[Trouble]:
+    it, found = row.it, list[Trouble]()
+    name = f"{it.source}, {it.endpoint}"
+    if row.standing == "behind":
+        why = it.error or "Its passes take longer than their turns, or a long one after an outage is under way."
+        found.append(Trouble("bad", f"{name} is behind.", why, "pollersourcebehind"))
+    if row.standing == "failing":
+        found.append(Trouble("watch", f"{name} has begun to fail.", it.error or "", "pollersourcebehind"))
+    if it.configured and it.open_gaps:
+        why = "A span cannot be read. The rest goes on; completeness stays below it."
+        found.append(
+            Trouble("watch", f"{name} has {_count(it.open_gaps, 'open gap', 'open gaps')}.", why, "polleropengap")
+        )
+    return found
+
+
+def _of_sink(one: SinkStatus, webhooks: Sequence[WebhookStatus], now: float) -> list[Trouble]:
+    found, hook = list[Trouble](), next((each for each in webhooks if each.sink == one.sink), None)
+    said = one.error or (hook.why or hook.heard if hook else None)
+    if one.state == "disabled":
+        found.append(Trouble("bad", f"Sink {one.sink} is disabled.", said or "", "pollersinkdisabled"))
+    elif one.state == "down":
+        found.append(Trouble("bad", f"Sink {one.sink} is down.", said or "", "pollereventswait"))
+    elif one.error:
+        found.append(Trouble("bad", f"Sink {one.sink} fails.", one.error, "pollereventswait"))
+    elif one.configured and one.oldest_pending is not None and now - one.oldest_pending > WAITS:
+        why = said or f"{one.pending} events wait."
+        found.append(Trouble("bad", f"Events for {one.sink} wait too long.", why, "pollereventswait"))
+    if one.dead_letters:
+        why = "Events that it will not get by itself any more."
+        what = f"Sink {one.sink} has {_count(one.dead_letters, 'dead letter', 'dead letters')}."
+        found.append(Trouble("watch", what, why, "pollereventssetaside"))
+    return found
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -1,0 +1,40 @@
+"""The real daemon serves its status page, with what it really polls, and without a secret."""
+
+import time
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from e2e_daemon import daemon, simulation
+from page_made import TOKEN
+from postgres_server import free_port
+
+from poller.simulate.run import simulators
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_it_shows_what_the_daemon_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGE_TOKEN", TOKEN)
+    port = free_port()
+    async with simulators(simulation()) as sims:
+        with daemon(tmp_path, sims, {"file": {"kind": "ndjson", "path": str(tmp_path / "out.ndjson")}}) as running:
+            running.settings["admin"] |= {"listen": f"127.0.0.1:{port}", "token": {"env": "PAGE_TOKEN"}}
+            running.write()
+            running.start()
+            await running.until_said("status page")
+            url, headers = f"http://127.0.0.1:{port}", {"authorization": f"Bearer {TOKEN}"}
+            async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=60) as browser:
+                deadline = time.monotonic() + 180
+                while (page := (await browser.get("/")).text).count(">complete<") < 7:
+                    assert time.monotonic() < deadline, page
+                    await anyio.sleep(0.3)
+                assert (await browser.get("/dead-letters")).status_code == 200
+                assert (await browser.get("/dead-letters/none")).status_code == 404
+            for name in ("mor.user_calls", "thulium.connections", "fonouc.cdrs"):
+                assert name in page
+            for secret in [TOKEN, *sims.environment().values()]:
+                assert secret not in page
+                assert secret not in running.log.read_text(encoding="utf-8")
+            assert await running.stop() == 0

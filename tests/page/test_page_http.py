@@ -1,0 +1,141 @@
+"""Who may see the status page and who may press its buttons, asked over HTTP."""
+
+import time
+
+import httpx
+import pytest
+from page_made import EVIL, TOKEN, Figures, served
+
+from poller.page.access import COOKIE, LASTS, Access, from_here
+
+pytestmark = pytest.mark.anyio
+
+INSIDE = ["/", "/dead-letters", "/dead-letters/a/b"]
+ACTIONS = ["/dead-letters/retry", "/webhooks/enable", "/webhooks/disable", "/logout"]
+
+
+def client(url: str, *, known: bool = True) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {TOKEN}"} if known else {}
+    return httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=60)
+
+
+async def test_nobody_sees_anything_without_the_token() -> None:
+    async with served(Figures()) as url, client(url, known=False) as browser:
+        for path in INSIDE:
+            answer = await browser.get(path)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+            assert "pbx" not in answer.text
+        for path in ACTIONS:
+            assert (await browser.post(path, headers={"origin": url})).status_code == 303
+        wrong = await browser.get("/", headers={"authorization": "Bearer nearly"})
+        assert wrong.status_code == 303
+        forged = await browser.get("/", headers={"cookie": f"{COOKIE}={int(time.time()) + 99}.{'0' * 64}"})
+        assert forged.status_code == 303
+
+
+async def test_a_person_logs_in_and_out() -> None:
+    async with served(Figures()) as url, client(url, known=False) as browser:
+        refused = await browser.post("/login", data={"token": "guess"}, headers={"origin": url})
+        assert (refused.status_code, COOKIE in browser.cookies) == (403, False)
+        assert "guess" not in refused.text
+        taken = await browser.post("/login", data={"token": TOKEN}, headers={"origin": url})
+        cookie = taken.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert TOKEN not in cookie
+        assert "pbx-0001" in (await browser.get("/")).text
+        await browser.post("/logout", headers={"origin": url})
+        assert (await browser.get("/")).status_code == 303
+
+
+@pytest.mark.parametrize("headers", [{}, {"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"},
+                                     {"sec-fetch-site": "same-site"}, {"origin": "null"}])  # fmt: skip
+async def test_a_form_of_another_page_does_nothing(headers: dict[str, str]) -> None:
+    figures = Figures()
+    async with served(figures) as url, client(url, known=False) as browser:
+        await browser.post("/login", data={"token": TOKEN}, headers={"origin": url})
+        for path in ACTIONS:
+            answer = await browser.post(path, data={"id": "a/b", "sink": "crm"}, headers=headers)
+            assert answer.status_code == 403
+        assert (await browser.post("/login", data={"token": TOKEN}, headers=headers)).status_code == 403
+    assert figures.retries == []
+
+
+async def test_buttons_do_what_they_say() -> None:
+    figures = Figures()
+    async with served(figures) as url, client(url, known=False) as browser:
+        await browser.post("/login", data={"token": TOKEN}, headers={"origin": url})
+        answer = await browser.post(
+            "/dead-letters/retry", data={"id": "a/b"}, headers={"sec-fetch-site": "same-origin"}
+        )
+        assert "a/b: tried again" in answer.text
+        assert [one.ids for one in figures.retries] == [("a/b",)]
+        answer = await browser.post("/webhooks/enable", data={"sink": "disabled"}, headers={"origin": url})
+        assert "was disabled and is down" in answer.text
+        unknown = await browser.post("/webhooks/enable", data={"sink": "<none>"}, headers={"origin": url})
+        assert unknown.status_code in {404, 409}
+        assert "<none>" not in unknown.text
+
+
+async def test_every_answer_has_the_headers() -> None:
+    async with served(Figures()) as url, client(url) as browser:
+        for path in [*INSIDE, "/login", "/page.css", "/page.js", "/nowhere"]:
+            headers = (await browser.get(path)).headers
+            policy = headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+            assert headers["cache-control"] == "no-store"
+
+
+async def test_what_others_say_is_text() -> None:
+    async with served(Figures()) as url, client(url) as browser:
+        page = (await browser.get("/")).text
+    assert EVIL not in page
+    assert "&lt;script&gt;" in page
+    assert "style=" not in page
+    assert "http://" not in page.replace(url, "")
+
+
+async def test_numbers_are_masked_until_asked_for() -> None:
+    figures = Figures()
+    figures.body = b'{"src": "+48 601 234 567"}'
+    async with served(figures) as url, client(url) as browser:
+        masked = (await browser.get("/dead-letters/a/b")).text
+        shown = (await browser.get("/dead-letters/a/b?numbers=shown")).text
+    assert "234" not in masked
+    assert "567" in masked
+    assert "+48 601 234 567" in shown
+
+
+async def test_a_thousand_phone_systems_take_a_moment() -> None:
+    """The least of several, since other work of the machine only adds to it."""
+    async with served(Figures(1_000)) as url, client(url) as browser:
+        took = []
+        for _ in range(8):
+            began = time.perf_counter()
+            page = (await browser.get("/")).text
+            took.append(time.perf_counter() - began)
+    assert page.count("<tr ") > 1_000
+    print(f"1,000 sources: {min(took) * 1_000:.0f} ms, {len(page) / 1e6:.1f} MB")
+    assert min(took) < 0.3
+
+
+def test_a_ticket_is_of_one_token_and_ends() -> None:
+    access = Access(TOKEN)
+    ticket = access.ticket(1_000.0)
+    assert access.holds(ticket, 1_000.0 + LASTS - 1)
+    assert not access.holds(ticket, 1_000.0 + LASTS + 1)
+    assert not Access(TOKEN + "!").holds(ticket, 1_000.0)
+    later = f"{int(ticket.split('.')[0]) + 9}.{ticket.split('.')[1]}"
+    assert not access.holds(later, 1_000.0)
+    assert not access.holds("", 0.0)
+    assert not access.holds("x.é", 0.0)
+
+
+def test_where_a_form_comes_from() -> None:
+    assert from_here({"sec-fetch-site": "same-origin"})
+    assert from_here({"origin": "http://a:1", "host": "a:1"})
+    assert not from_here({"origin": "http://a:2", "host": "a:1"})
+    assert not from_here({"host": "a:1"})
+    assert not from_here({"origin": "null", "host": ""})

@@ -68,7 +68,7 @@ def test_the_schema_is_a_schema_and_knows_the_example() -> None:
         {"retention": 7},
         {"sinks": {"a b": {}}},
         {"sources": {"x": {"kind": "none"}}},
-        {"admin": {"listen": "127.0.0.1:9465"}},
+        {"admin": {"listens": "127.0.0.1:9465"}},
     )
     for wrong in wrongs:
         assert not validator.is_valid({**example, **wrong})

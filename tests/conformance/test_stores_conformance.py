@@ -161,7 +161,9 @@ async def test_an_id_with_many_states_is_known_in_each_and_in_no_other(store: St
     held = await store.hold(0)
     seen = [(key(1, state=1), 0), (key(1, state=2), 0), (key(1, state=3), 0), (key(2), 0)]
     await store.commit_page(held, PageCommit(seen=seen))
-    looked = await store.look_up(0, [key(1, state=2), key(1, state=9), key(2), key(3), key(1, state=1), key(1, state=3)])
+    looked = await store.look_up(
+        0, [key(1, state=2), key(1, state=9), key(2), key(3), key(1, state=1), key(1, state=3)]
+    )
     assert looked == {1: Sighting(DAY0, 3), 3: Sighting(DAY0, 0)}
 
 

@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psycopg
-from bench_store import DAYS, PAGE, ROUNDS, event, keys
+from bench_store import DAYS, PAGE, ROUNDS, event, fill, keys
 
-from poller.model import Held, PageCommit, SeenKey
+from poller.model import PageCommit, SeenKey
 from poller.segment import pack
-from poller.stores.postgres import Config, PostgresStore, open_store
+from poller.stores.postgres import Config, open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 from postgres_server import Server, missing
@@ -41,16 +41,6 @@ async def measure(label: str, pages: list[list[SeenKey]], call: Call) -> None:
         f"   wall {statistics.median(wall):6.2f} ms/page [{min(wall):.2f}]",
         flush=True,
     )
-
-
-async def fill(store: PostgresStore, held: Held, rnd: random.Random, ids: int) -> list[list[SeenKey]]:
-    """Remembers `ids` ids; some pages of known ones."""
-    pages = []
-    for day in range(DAYS):
-        known = keys(rnd, 20_000 + day, ids // DAYS)
-        await store.commit_page(held, PageCommit(seen=[(key, 1) for key in known]))
-        pages += [rnd.sample(known, min(PAGE, len(known))) for _ in range(ROUNDS // DAYS)]
-    return pages
 
 
 async def bench(dsn: str, ids: int) -> None:

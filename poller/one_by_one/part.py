@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import TaskStatus
 
-from poller.errors import Outdated, PollerError
+from poller.errors import Lost, Outdated, PollerError
 from poller.kept import Attempted
 from poller.model import Event, Position
 from poller.one_by_one.ahead import Ahead
@@ -181,6 +181,8 @@ class Part:
                 await fix_place(self.route)
                 await self._gate.load(anew=void is not None)
                 line = await self._read()
+            except Lost:  # whoever dropped the shard is about to end this
+                await self._clock.sleep(_FIRST)
             except Outdated:
                 void = self.shard.generation
             except PollerError as error:

@@ -7,7 +7,9 @@ from each_life import TAKEN, EachLife, later, never
 from stores_content import dead_events
 
 from poller.each import Answered
+from poller.errors import Lost
 from poller.health import from_json, meta_name
+from poller.model import Held
 from poller.patience import FAILURES
 from poller.shard import Shard
 
@@ -123,6 +125,43 @@ async def test_a_shard_that_is_lost_is_neither_tried_nor_written_any_more(three:
     assert [call for _, call, _ in three.sink.asked[before[2] :]] == ["0.more"]
     assert set(delivery.positions) == {0, 2}
     assert delivery.pending == 0
+
+
+class Lease:
+    """Of a shard that somebody else may have by now."""
+
+    def __init__(self, life: EachLife, number: int) -> None:
+        self._life = life
+        self._number = number
+        self.lasts = True
+
+    def ours(self) -> bool:
+        return self.lasts
+
+    async def take(self) -> Held:
+        if not self.lasts:
+            raise Lost(f"shard {self._number} is another replica's now")
+        held: Held = await self._life.store.hold(self._number)
+        return held
+
+
+async def test_who_wakes_after_the_end_of_its_lease_tries_nothing_more(three: EachLife) -> None:
+    lease = Lease(three, 1)
+    three.more[0] = Shard(three.store, 1, owner=lease)
+    three.pace(rate=10.0)
+    delivery = await three.begin()
+    await filled(three, 40)
+    await three.pass_time(1)
+    lease.lasts = False
+    before = len([call for call in three.sink.taken if shard_of(call) == 1])
+    assert 0 < before < 40
+    await three.until(lambda: len([call for call in three.sink.taken if shard_of(call) != 1]) == 80)
+    await three.pass_time(10)
+    assert len([call for call in three.sink.taken if shard_of(call) == 1]) == before
+    lease.lasts = True
+    await three.until(lambda: delivery.pending == 0)
+    assert set(three.sink.taken) == {f"{shard}.{number}" for shard in range(3) for number in range(40)}
+    assert delivery.gate.running == 0
 
 
 async def test_what_is_answered_for_a_shard_that_is_handed_over_is_written_first(three: EachLife) -> None:

@@ -13,6 +13,7 @@ from poller.identity import Identity, day_of, shard_of
 from poller.kinds import kind_of
 from poller.letters import Letters
 from poller.model import DAY
+from poller.one_by_one.switch import switch_name
 from poller.operations import (
     Again,
     DeadLetter,
@@ -146,7 +147,8 @@ class Work:
             )
         if not await self._app.store.forget_sink(name):
             raise Unknown(f"the store knows no sink {name}")
-        await self._app.store.put_meta(meta_name(name), None)  # one of this name that comes later is another one
+        for fact in (meta_name, switch_name):  # one of this name that comes later is another one
+            await self._app.store.put_meta(fact(name), None)
 
     async def forget_source(self, source: str) -> None:
         """Only of a source that is not configured any more; its ids may expire then."""

@@ -182,7 +182,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "another replica has switched a webhook",
         _EACH_SHARDS + "test_a_sink_that_another_replica_switched_is_so_here_when_a_shard_is_taken",
-        ("poller.one_by_one.gate.Gate.load: self._follow", "poller.one_by_one.gate.Gate._follow"),
+        ("poller.one_by_one.gate.Gate.load: self.follow",),
     ),
     Elsewhere(
         "a webhook is disabled by hand",
@@ -197,6 +197,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "a webhook is enabled",
         _EACH + "test_one_that_wants_no_more_calls_is_disabled_over_restarts_until_it_is_enabled",
         ("poller.one_by_one.delivery.EachDelivery.enable", "poller.one_by_one.gate.Gate.enable"),
+    ),
+    Elsewhere(
+        "a webhook is switched by another replica",
+        "tests/deliver/test_deliver_each_switch.py::test_what_one_is_told_the_other_does_within_two_seconds",
+        ("poller.one_by_one.gate.Gate.follow",),
     ),
     Elsewhere(
         "a webhook is disabled or enabled without a daemon",

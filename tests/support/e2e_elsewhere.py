@@ -201,7 +201,12 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "a webhook is switched by another replica",
         "tests/deliver/test_deliver_each_switch.py::test_what_one_is_told_the_other_does_within_two_seconds",
-        ("poller.one_by_one.gate.Gate.follow",),
+        ("poller.one_by_one.gate.Gate.follow: switches.read",),
+    ),
+    Elsewhere(
+        "a restored store is told what it forgot of a webhook's switch",
+        "tests/deliver/test_deliver_each_switch.py::test_a_store_that_was_restored_is_told_what_it_forgot_and_does_not_switch",
+        ("poller.one_by_one.gate.Gate.follow: switches.write",),
     ),
     Elsewhere(
         "a webhook is disabled or enabled without a daemon",

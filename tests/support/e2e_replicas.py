@@ -25,15 +25,21 @@ _STEADY = 2.5
 class Replicas:
     """`each[0]` to `each[2]`, none of them started."""
 
-    def __init__(self, folder: Path, sims: Simulators, sinks: Mapping[str, Any], server: Server, database: str) -> None:
+    def __init__(
+        self, folder: Path, sims: Simulators, sinks: Mapping[str, Any], server: Server, database: str,
+        ports: Mapping[str, int],
+    ) -> None:  # fmt: skip
+        """`ports`: of proxies before the database, for those that do not ask it directly (`r0` to `r2`)."""
         self._server = server
+        self._ports = ports
         self._database = database
         self._sims = sims
         self.each = [self._daemon(folder / f"r{number}", host, sinks) for number, host in enumerate(_HOSTS)]
 
     def _daemon(self, folder: Path, host: str, sinks: Mapping[str, Any]) -> Daemon:
         folder.mkdir()
-        (folder / "dsn").write_text(self._server.dsn(self._database), encoding="utf-8")
+        dsn = self._server.dsn(self._database, port=self._ports.get(folder.name, 0))
+        (folder / "dsn").write_text(dsn, encoding="utf-8")
         sources = {vendor: source(self._sims, vendor) for vendor in self._sims.config.vendors}
         for one in sources.values():
             one["base_url"] = one["base_url"].replace(_HOSTS[0], host)
@@ -86,11 +92,16 @@ def in_turns(log: list[dict[str, Any]]) -> float:
 
 @contextmanager
 def replicas(
-    folder: Path, sims: Simulators, sinks: Mapping[str, Any], server: Server, database: str
+    folder: Path,
+    sims: Simulators,
+    sinks: Mapping[str, Any],
+    server: Server,
+    database: str,
+    ports: Mapping[str, int] | None = None,
 ) -> Iterator[Replicas]:
     """Leaves no process and no database behind."""
     server.clone(server.template, database)
-    found = Replicas(folder, sims, sinks, server, database)
+    found = Replicas(folder, sims, sinks, server, database, ports or {})
     try:
         yield found
     finally:

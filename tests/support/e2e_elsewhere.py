@@ -209,6 +209,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.one_by_one.gate.Gate.follow: switches.write",),
     ),
     Elsewhere(
+        "a webhook says that it wants no more calls",
+        _EACH + "test_one_that_wants_no_more_calls_is_disabled_over_restarts_until_it_is_enabled",
+        ("poller.one_by_one.gate.Gate._save: switches.flip",),
+    ),
+    Elsewhere(
         "a webhook is disabled or enabled without a daemon",
         _EACH + "test_it_can_be_disabled_and_enabled_by_hand_without_a_daemon",
         ("poller.one_by_one.gate.condition_of", "poller.one_by_one.gate.switch"),

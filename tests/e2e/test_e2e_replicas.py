@@ -103,8 +103,12 @@ async def test_a_replica_that_is_cut_off_and_a_database_that_is_killed(
                 await anyio.to_thread.run_sync(postgres_server.start)
             await them.until_shared(a, b, c)
             await trial.advance(30)
-            for one in (a, b, c):
+            for one, others in ((a, (b, c)), (b, (c,)), (c, ())):  # so that each source changes hands
                 assert await one.stop() == 0
+                if others:
+                    await them.until_shared(*others)
+                    trial.daemon = others[0]
+                    await trial.advance(10)
                 assert "Traceback" not in one.log.read_text(encoding="utf-8")
             assert them.owned() == {}
             print("polled by two for", them.polled_by_two(), "s")

@@ -11,10 +11,10 @@ from poller import checkpoint as checkpoints
 from poller.checkpoint import Checkpoint, Step
 from poller.clock import Clock
 from poller.config import Settings
-from poller.errors import PollerError
+from poller.errors import PollerError, StoreFault
 from poller.event import instant
 from poller.kept import Discarded
-from poller.log import Outage, get_logger
+from poller.log import Outage, SharedOutage, get_logger
 from poller.metrics import Metrics
 from poller.options import EndpointOptions, show_size
 from poller.protocols import Store
@@ -45,6 +45,7 @@ class Parts(Protocol):
     tracks: list[Track]
     clock: Clock
     metrics: Metrics
+    outage: SharedOutage
 
 
 class Housekeeping:
@@ -62,7 +63,7 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Gauges every few seconds, expiry every few minutes."""
-        clock, shard = self._parts.clock, self._parts.shards[0]
+        clock, store = self._parts.clock, self._parts.outage
         expired = clock.mono()
         while True:
             try:
@@ -74,9 +75,12 @@ class Housekeeping:
                     await self.expire_letters()
                     expired = clock.mono()
                 self._outage.ended()
-                shard.store_works(_NAME)
+                store.ended(_NAME)
             except PollerError as error:
-                self._outage.failed(error, quietly=shard.store_failed(_NAME, error))
+                fault = isinstance(error, StoreFault)
+                if fault:
+                    store.failed(_NAME, error)
+                self._outage.failed(error, quietly=fault)
             await clock.sleep(EVERY)
 
     def show_tracks(self) -> None:

@@ -3,13 +3,12 @@
 from collections import Counter
 
 import pytest
+from delivery_model import Lease
 from each_life import TAKEN, EachLife, later, never
 from stores_content import dead_events
 
 from poller.each import Answered
-from poller.errors import Lost
 from poller.health import from_json, meta_name
-from poller.model import Held
 from poller.patience import FAILURES
 from poller.shard import Shard
 
@@ -127,26 +126,8 @@ async def test_a_shard_that_is_lost_is_neither_tried_nor_written_any_more(three:
     assert delivery.pending == 0
 
 
-class Lease:
-    """Of a shard that somebody else may have by now."""
-
-    def __init__(self, life: EachLife, number: int) -> None:
-        self._life = life
-        self._number = number
-        self.lasts = True
-
-    def ours(self) -> bool:
-        return self.lasts
-
-    async def take(self) -> Held:
-        if not self.lasts:
-            raise Lost(f"shard {self._number} is another replica's now")
-        held: Held = await self._life.store.hold(self._number)
-        return held
-
-
 async def test_who_wakes_after_the_end_of_its_lease_tries_nothing_more(three: EachLife) -> None:
-    lease = Lease(three, 1)
+    lease = Lease(three.store, 1)
     three.more[0] = Shard(three.store, 1, owner=lease)
     three.pace(rate=10.0)
     delivery = await three.begin()

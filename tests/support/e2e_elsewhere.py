@@ -37,7 +37,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "a poll is the first that meets a store that was set back (in a crash it is either that or a delivery)",
         "tests/polling/test_polling_commit.py::test_a_restored_store_is_believed_anew_and_read_again[memory]",
-        ("poller.schedule._failed: shard.believe",),
+        ("poller.schedule._failed: shard.believe_anew",),
     ),
     Elsewhere(
         "and the delivery is told by it",
@@ -53,6 +53,16 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "the store fails while it is read anew",
         _FAULTS + "test_a_store_that_fails_while_it_is_read_anew_is_tried_again",
         ("poller.deliver.Delivery._believe: self._failed",),
+    ),
+    Elsewhere(
+        "the shard may be another replica's by now",
+        _LOOP + "test_a_lane_whose_shard_is_lost_waits_to_be_ended",
+        ("poller.deliver.Delivery._believe: self._clock.sleep",),
+    ),
+    Elsewhere(
+        "the same where events go one by one",
+        _EACH_SHARDS + "test_who_wakes_after_the_end_of_its_lease_tries_nothing_more",
+        ("poller.one_by_one.part.Part._begin: self._clock.sleep",),
     ),
     Elsewhere(
         "the store could not be read before the delivery began",

@@ -61,7 +61,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     ),
     Elsewhere(
         "the same where events go one by one",
-        _EACH_SHARDS + "test_who_wakes_after_the_end_of_its_lease_tries_nothing_more",
+        _EACH_SHARDS + "test_a_shard_that_another_has_taken_is_waited_for_without_a_word",
         ("poller.one_by_one.part.Part._begin: self._clock.sleep",),
     ),
     Elsewhere(

@@ -12,6 +12,7 @@ from poller.app_parts import App
 from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.ending import SIGNALS
+from poller.errands import keep_doing
 from poller.errors import Lost
 from poller.hosts import Hosts
 from poller.housekeeping import Housekeeping
@@ -144,10 +145,12 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
             until.start_soon(cancel_when, stopping, until.cancel_scope, name="stop")
             with anyio.move_on_after(OPENING):
                 await shifts.all_open(replica)
-            await outer.start(serve_admin, Work(app, running=True), app.settings.admin.socket, name="admin")
+            work = Work(app, running=True)
+            await outer.start(serve_admin, work, app.settings.admin.socket, name="admin")
             outer.start_soon(Housekeeping(app).run, name="housekeeping")
             if not isinstance(app.leasing, Alone):
                 outer.start_soon(_follow_switches, app, name="switches")
+                outer.start_soon(keep_doing, app, work, name="errands")
             _log.info("listening", metrics_port=port, admin_socket=str(app.settings.admin.socket))
             await (shifts.all_rest(replica) if once else stopping.wait())
             until.cancel_scope.cancel()

@@ -7,6 +7,7 @@ import msgspec
 from poller import __version__, elsewhere, housekeeping, segment, standing
 from poller.app_parts import App
 from poller.crosscheck import source_id
+from poller.errands import Doing, Slice, Wanted
 from poller.errors import PollerError, Unknown
 from poller.health import meta_name
 from poller.identity import Identity, day_of, shard_of
@@ -28,6 +29,7 @@ from poller.operations import (
     WebhookStatus,
 )
 from poller.replay_step import Step
+from poller.shard import Shard
 from poller.track import Track, claims
 
 
@@ -116,6 +118,13 @@ class Work:
     async def replay(self, asked: Replay) -> Replayed:
         """One step, which keeps nothing: a daemon that is killed has done a part, and whoever asks knows which."""
         return await Step(self._app, asked, running=self._running).run()
+
+    async def do(self, wanted: Wanted, shard: Shard, doing: Doing) -> None:
+        """For another process, what only the one can do that works on the shard."""
+        if isinstance(wanted, Slice):
+            await Step(self._app, wanted.asked, running=self._running).do(shard, wanted.mark, doing)
+        else:
+            await self._letters.try_here(shard, wanted, doing)
 
     # --- recordings ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from poller.clock import Clock
-from poller.errors import StoreFault
+from poller.errors import PollerError
 from poller.health import Condition, disabled, enabled
 from poller.log import SharedOutage
 from poller.protocols import Store
@@ -92,6 +92,6 @@ async def keep_following(
                     await one.follow()
             told, looks = found, looks + 1
             outage.ended(_WHO)
-        except StoreFault as error:
+        except PollerError as error:  # a right that was revoked while it runs may be given again
             outage.failed(_WHO, error)
         await clock.sleep(EVERY)

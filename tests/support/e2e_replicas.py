@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 from e2e_daemon import Daemon, source
 from postgres_server import Server
@@ -49,12 +49,15 @@ class Replicas:
         daemon.write()
         return daemon
 
+    def sql(self, statement: LiteralString) -> list[tuple[Any, ...]]:
+        """Asked of their database."""
+        return self._server.sql(statement, self._database)
+
     def owned(self) -> dict[int, int]:
         """How many shards each process (by its id) owns now."""
-        rows = self._server.sql(
+        rows = self.sql(
             "SELECT split_part(reverse(split_part(reverse(owner), '-', 2)), '-', 1)::integer, count(*) "
-            "FROM poller.lease WHERE until > clock_timestamp() GROUP BY 1",
-            self._database,
+            "FROM poller.lease WHERE until > clock_timestamp() GROUP BY 1"
         )
         return {int(pid): int(count) for pid, count in rows}
 

@@ -101,9 +101,10 @@ def replicas(
     server: Server,
     database: str,
     ports: Mapping[str, int] | None = None,
+    template: str | None = None,
 ) -> Iterator[Replicas]:
-    """Leaves no process and no database behind."""
-    server.clone(server.template, database)
+    """Leaves no process and no database behind. `template`: what the database begins as; the schema of today without rows."""
+    server.clone(template or server.template, database)
     found = Replicas(folder, sims, sinks, server, database, ports or {})
     try:
         yield found

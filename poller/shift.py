@@ -31,8 +31,8 @@ DRAIN_PATIENCE = 60.0
 """`run --once`: seconds without a delivery after which what is left is left."""
 CLOSING = 5.0
 """Seconds of the grace that are kept for closing."""
-HAND_OVER = 1.0
-"""Seconds for what is under way where another replica goes on with the rest."""
+HAND_OVER = 0.7
+"""Seconds for what is under way where another replica goes on with the rest: with its look once a second it has it in under two."""
 _FIRST, _LIMIT = 0.25, 15.0
 
 _log = get_logger()

@@ -84,8 +84,8 @@ class PostgresStore:
         await self._anew(lambda: errands.ask(self._database, errand, seconds))
 
     async def errands(self, shards: Collection[int]) -> list[Errand]:
-        """A hundred at most. Does not wait while all connections are busy with pages."""
-        return await self._anew(lambda: errands.asked(self._beside, shards))
+        """A hundred at most. Leases have connections that these reads never hold up."""
+        return await self._anew(lambda: errands.asked(self._database, shards))
 
     async def commit_errand(self, held: Held, page: PageCommit, errand: str, answer: bytes) -> Held | None:
         """Two round trips, as `commit_page`."""
@@ -104,8 +104,8 @@ class PostgresStore:
         await errands.answer(self._database, errand, answer)
 
     async def answer_to(self, errand: str) -> bytes | None:
-        """Does not wait either."""
-        return await errands.answer_to(self._beside, errand)
+        """None: there is none yet."""
+        return await errands.answer_to(self._database, errand)
 
     async def withdraw(self, errand: str) -> bytes | None:
         """Waits for the commit that answers it just now."""

@@ -93,6 +93,18 @@ class Delivery:
             f"within {_LIMIT:.0f} seconds; what was published after it may be published again"
         )
 
+    async def settle(self) -> None:
+        """Only settles, for who delivers nothing: what was published is the sink's position in the store then.
+
+        Raises SinkFault, SinkRefused, StoreFault, Outdated, or ForeignProgress.
+        """
+        await self._settler.begin()
+        self._lane, position = await self._settler.settle()
+        await self._close()
+        async with self.shard.lock:
+            await self._store.delivered(self.shard.held, self.sink.name, position)
+        self.position = position
+
     # --- one stretch between two faults --------------------------------------------------------------------------------
 
     async def _deliver(self) -> None:

@@ -4,7 +4,7 @@ Endpoints do no I/O, know no clock and write no log: bytes in, records and value
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -364,4 +364,13 @@ class Store(Protocol):
 
     async def facts(self) -> Facts:
         """Figures; must not be slow on a large store (counts may be estimates)."""
+        ...
+
+
+@runtime_checkable
+class SeenList(Protocol):
+    """What a store offers that can be exported."""
+
+    async def seen_after(self, after: SeenKey | None, limit: int) -> list[SeenKey]:
+        """What is known, in the order of the keys (day, id, state), behind `after`, at most `limit`."""
         ...

@@ -146,6 +146,14 @@ class MemoryStore:
         """All, or one source's."""
         return {key: value for key, value in self._now.checkpoints.items() if source in (None, key.source)}
 
+    async def seen_after(self, after: SeenKey | None, limit: int) -> list[SeenKey]:
+        """By day, id and state."""
+        rows = sorted(
+            (day, id_, state) for day, ids in self._now.seen.items() for id_, states in ids.items() for state in states
+        )
+        begin = None if after is None else (after.day, after.id, after.state)
+        return [SeenKey(*row) for row in rows if begin is None or row > begin][:limit]
+
     async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
         """`max_bytes` counts the bodies before compression."""
         found: list[Segment] = []

@@ -182,6 +182,9 @@ DELETE FROM segment WHERE rowid IN (
 -- The key behind the oldest :limit ones.
 SELECT day, id, state FROM seen WHERE day < :day ORDER BY day, id, state LIMIT 1 OFFSET :limit;
 
+-- name: seen_list
+SELECT day, id, state FROM seen WHERE (day, id, state) > (?, ?, ?) ORDER BY day, id, state LIMIT ?;
+
 -- name: expire_seen
 DELETE FROM seen WHERE day < ?;
 

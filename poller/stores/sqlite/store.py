@@ -142,6 +142,10 @@ class SqliteStore:
         """All, or one source's."""
         return await self._read(lambda database: reads.checkpoints(database.reader, source))
 
+    async def seen_after(self, after: SeenKey | None, limit: int) -> list[SeenKey]:
+        """By day, id and state."""
+        return await self._read(lambda database: reads.seen_after(database.reader, after, limit))
+
     async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
         """`max_bytes` counts the bodies before compression."""
         return await self._read(lambda database: reads.segments_after(database.reader, shard, seq, max_bytes))

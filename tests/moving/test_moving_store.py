@@ -1,0 +1,218 @@
+"""A store is exported, and a new one is made of the file: what a sink lacked it lacks there, and nothing else is sent."""
+
+import stat
+from pathlib import Path
+
+import pytest
+import zstandard
+from delivery_events import call_event
+from msgspec import structs
+from stores_content import dead_event, dead_record, retry
+
+from poller import segment
+from poller.app import opened
+from poller.commands import settings_of
+from poller.config import Settings
+from poller.errors import StoreRefused
+from poller.health import meta_name
+from poller.identity import shard_of
+from poller.kept import Attempted, LetterPlace, Which
+from poller.marks import IMPORTING, marked
+from poller.model import CheckpointKey, Event, PageCommit, Position, SeenKey
+from poller.moving import arrive, leave
+from poller.protocols import Store
+from poller.stores.sqlite import Config, open_store
+
+pytestmark = pytest.mark.anyio
+
+SOURCES = [f"office-{number}" for number in range(9)]
+CONFIG = """\
+store: {kind: sqlite, path: STORE}
+server: {listen: '127.0.0.1:0'}
+admin: {socket: p.sock}
+sinks:
+  out: {kind: ndjson, path: out.jsonl}
+  later: {kind: ndjson, path: later.jsonl}
+sources:
+  office-0:
+    kind: thulium
+    base_url: http://127.0.0.1:9/api
+    username: me
+    password: {env: PASSWORD}
+    endpoints: {connections: {}}
+"""
+PER_PAGE, PAGES = 7, 12
+
+
+def call(number: int, seq: int) -> Event:
+    source = f"/poller/{SOURCES[number % len(SOURCES)]}/calls"
+    return structs.replace(call_event(f"c{number}", seq, new=True, at=1000.0 + number), source=source)
+
+
+async def fill(path: Path) -> None:
+    """84 calls of 9 sources in 12 commits. `out` has 40 of them, `later` 70 and two more, and has one to try again."""
+    store = await open_store(Config(path=path))
+    held = await store.hold(0)
+    positions = {}
+    for page in range(PAGES):
+        events = [call(page * PER_PAGE + i, held.last.seq + 1 + i) for i in range(PER_PAGE)]
+        packed = segment.pack(events, held.last, 1000.0 + page)
+        seen = [(event.seen, packed.first + i) for i, event in enumerate(events) if event.seen is not None]
+        checkpoint = {CheckpointKey(SOURCES[page % 9], "thulium.connections"): b"%d" % page}
+        held = await store.commit_page(held, PageCommit(segment=packed, seen=seen, checkpoints=checkpoint))
+        positions[packed.last] = segment.end(packed)
+    await store.delivered(held, "out", positions[42])
+    kept = structs.replace(retry(33, sink="later"), event=call(32, 33))
+    letter = structs.replace(dead_event(5, sink="later"), event=call(4, 5))
+    came = Attempted(position=positions[70], done=(72, 75), later=[kept], dead=[letter])
+    await store.attempted(held, "later", came)
+    await store.commit_page(held, PageCommit(dead=[dead_record(1), dead_record(2)]))
+    await store.put_meta(meta_name("later"), '{"state": "disabled"}')
+    await store.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PASSWORD", "geheim")
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.yaml").write_text(CONFIG.replace("STORE", f"{name}.db"))
+    return tmp_path
+
+
+@pytest.fixture
+async def old(folder: Path) -> Settings:
+    await fill(folder / "old.db")
+    return settings_of(folder / "old.yaml")
+
+
+@pytest.fixture
+async def file(folder: Path, old: Settings) -> Path:
+    await leave.export(old, folder / "calls.state")
+    return folder / "calls.state"
+
+
+@pytest.fixture
+def new(folder: Path) -> Settings:
+    return settings_of(folder / "new.yaml")
+
+
+async def lacking(store: Store, sink: str) -> list[Event]:
+    """What the sink would get, each checked to be in the shard of its source."""
+    events = []
+    for shard in range(store.shards):
+        position = await store.position(sink, shard)
+        assert position is not None
+        for one in await store.segments_after(shard, position.seq, 1 << 30):
+            found = segment.unpack(one)
+            assert one == segment.pack(found, Position(one.first - 1, await before(store, shard, one.first)), one.at)
+            for seq, event in enumerate(found, one.first):
+                assert shard_of(event.source.split("/")[2], store.shards) == shard
+                assert f'"sequence":"{seq:020}"'.encode() in event.body
+                events += [event] if event.only is None or sink in event.only else []
+    return events
+
+
+async def before(store: Store, shard: int, first: int) -> bytes:
+    """The chain in front of a number."""
+    for one in await store.segments_after(shard, 0, 1 << 30):
+        if one.last == first - 1:
+            return one.chain
+    found = await store.position("out", shard)
+    assert found is not None
+    assert found.seq == first - 1
+    return found.chain
+
+
+async def check(store: Store) -> None:
+    """What `fill` made, in another store."""
+    number = range(PER_PAGE * PAGES)
+    assert {event.subject for event in await lacking(store, "out")} == {f"c{n}" for n in number if n >= 42}
+    assert {event.subject for event in await lacking(store, "later")} == {
+        f"c{n}" for n in number if n >= 70 and n not in (71, 74)
+    }
+    keys = [event.seen for n in number if (event := call(n, 1)).seen is not None and event.seen]
+    assert await store.look_up(0, keys) == {}
+    stranger = SeenKey(keys[0].day, b"s" * 16, b"s" * 8)
+    assert list(await store.look_up(0, [stranger])) == [0]
+    waiting = call(50, 1)
+    assert waiting.seen is not None
+    found = await store.find_event(shard_of(SOURCES[50 % 9], store.shards), waiting.seen)
+    assert found is not None
+    assert waiting.id in [event.id for event in segment.unpack(found)]
+    assert await store.checkpoints() == {
+        CheckpointKey(SOURCES[page % 9], "thulium.connections"): b"%d" % page for page in range(3, PAGES)
+    }
+    shard = shard_of(SOURCES[32 % 9], store.shards)
+    (kept,) = await store.retries("later", shard, [33])
+    assert (kept.event, kept.attempts, kept.due) == (call(32, 33), 1, 5.0)
+    assert [seq for n in range(store.shards) for seq in await store.done("later", n)] == []
+    heads = await store.letter_heads(Which(), after=LetterPlace(), until=1e12, limit=100)
+    assert sorted(head.id for head in heads) == ["event-5", "record-1", "record-2"]
+    assert await store.get_meta(meta_name("later")) == '{"state": "disabled"}'
+    assert await marked(store, IMPORTING) is None
+
+
+async def test_from_one_file_to_another(folder: Path, file: Path, new: Settings) -> None:
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert b"geheim" not in zstandard.ZstdDecompressor().stream_reader(file.read_bytes()).read()
+    counts = await arrive.bring(new, file)
+    assert counts == {"events": 42, "retries": 1, "dead_records": 2, "dead_events": 1, "checkpoints": 9, "seen": 84}
+    store = await open_store(Config(path=folder / "new.db"))
+    await check(store)
+    await store.close()
+    async with opened(new):
+        pass
+
+
+async def test_nobody_opens_what_was_exported_until_the_mark_is_taken_away(
+    folder: Path, old: Settings, file: Path
+) -> None:
+    with pytest.raises(
+        StoreRefused, match=r"was exported to .*calls\.state at .* delete the row state\.exported of the table meta"
+    ):
+        async with opened(old):
+            pass
+    async with opened(old, looking=True):
+        pass
+    store = await open_store(Config(path=folder / "old.db"))
+    await store.put_meta("state.exported", None)
+    await store.close()
+    async with opened(old):
+        pass
+
+
+async def test_an_export_can_be_made_again(folder: Path, old: Settings, file: Path) -> None:
+    first = file.read_bytes()
+    await leave.export(old, file)
+    assert file.read_bytes() == first
+    assert not file.with_name("calls.state.part").exists()
+
+
+@pytest.mark.parametrize("cut", [1, 10, 500, 0.5, 0.999])
+async def test_a_file_that_is_cut_or_changed_imports_nothing(
+    file: Path, new: Settings, cut: float, folder: Path
+) -> None:
+    whole = file.read_bytes()
+    at = int(cut if cut >= 1 else cut * len(whole))
+    for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]):
+        file.write_bytes(data)
+        with pytest.raises(StoreRefused, match="no whole export"):
+            await arrive.bring(new, file)
+    assert not (folder / "new.db").exists()
+
+
+async def test_a_store_that_holds_something_is_refused(file: Path, new: Settings) -> None:
+    await arrive.bring(new, file)
+    with pytest.raises(StoreRefused, match="holds something already"):
+        await arrive.bring(new, file)
+
+
+async def test_a_daemon_refuses_a_store_whose_import_is_not_finished(file: Path, new: Settings, folder: Path) -> None:
+    store = await open_store(Config(path=folder / "new.db"))
+    await store.put_meta(IMPORTING, '{"id": "x", "file": "/there/other.state", "at": 1}')
+    await store.close()
+    with pytest.raises(StoreRefused, match=r"import of /there/other\.state into this store is not finished"):
+        async with opened(new):
+            pass
+    with pytest.raises(StoreRefused, match="another export"):
+        await arrive.bring(new, file)

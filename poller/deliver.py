@@ -74,6 +74,11 @@ class Delivery:
             self._backlog.close()
 
     @property
+    def settler(self) -> Settler:
+        """For who settles and delivers nothing."""
+        return self._settler
+
+    @property
     def pending(self) -> int:
         """About how many events wait (numbers may have gaps after a healing)."""
         return self.shard.held.last.seq - (self.position.seq if self.position is not None else 0)
@@ -92,18 +97,6 @@ class Delivery:
             f"sink {self.sink.name}, shard {self.shard.number}: goes on from the store's own position at its next attempt, "
             f"within {_LIMIT:.0f} seconds; what was published after it may be published again"
         )
-
-    async def settle(self) -> None:
-        """Only settles, for who delivers nothing: what was published is the sink's position in the store then.
-
-        Raises SinkFault, SinkRefused, StoreFault, Outdated, or ForeignProgress.
-        """
-        await self._settler.begin()
-        self._lane, position = await self._settler.settle()
-        await self._close()
-        async with self.shard.lock:
-            await self._store.delivered(self.shard.held, self.sink.name, position)
-        self.position = position
 
     # --- one stretch between two faults --------------------------------------------------------------------------------
 

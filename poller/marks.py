@@ -10,7 +10,7 @@ from poller.errors import StoreRefused
 from poller.event import instant
 from poller.protocols import Store
 
-EXPORTED, IMPORTING = "state.exported", "state.importing"
+EXPORTED, IMPORTING, IMPORTED = "state.exported", "state.importing", "state.imported"
 """Where the store keeps the marks."""
 
 

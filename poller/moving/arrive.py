@@ -4,27 +4,28 @@ Everything is the same when it is done again, or is found to be done: so an impo
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar, cast
 
+import anyio
 from msgspec import structs
 
 from poller import segment
 from poller.clock import Clock, SystemClock
 from poller.config import Settings
-from poller.errors import StoreRefused
+from poller.errors import PollerError, StoreRefused
 from poller.health import meta_name
 from poller.identity import shard_of
 from poller.kept import Attempted, Retry
 from poller.kinds import kind_of, load_sink_kind, load_store_kind
 from poller.leases.alone import leasing_of
-from poller.leases.replica import unique_name
+from poller.leases.replica import RELEASE, unique_name
 from poller.leasing import Leasing
 from poller.log import set_up
-from poller.marks import EXPORTED, IMPORTING, Mark, mark, marked, refuse_marked
+from poller.marks import EXPORTED, IMPORTED, IMPORTING, Mark, mark, marked, refuse_marked
 from poller.model import DeadEvent, Event, Healing, Held, PageCommit, Position
 from poller.moving.begin import begin_in, check_sinks
 from poller.moving.frames import Checkpoints, Events, Header, Letters, Part, Retries, Seen, read, verified
@@ -32,6 +33,8 @@ from poller.outgoing import renumbered
 from poller.protocols import Sink, Store
 from poller.redact import Redactor, secrets_of
 
+_SLACK, _LOOK = 2.0, 0.5
+"""Seconds beyond the end of a lease, and between two looks for it."""
 T = TypeVar("T")
 
 
@@ -45,18 +48,37 @@ async def bring(settings: Settings, path: Path, *, clock: Clock | None = None) -
         sinks = _keepers(settings, store.shards)
         for sink in sinks.values():
             stack.push_async_callback(sink.close)
-        check_sinks(header, sinks)
-        place = Arrival(store, header, path, clock or SystemClock())
-        stack.push_async_callback(place.release)
+        await fill(store, sinks, path, header, clock or SystemClock())
+    return counts
+
+
+async def fill(store: Store, sinks: Mapping[str, Sink], path: Path, header: Header, clock: Clock) -> None:
+    """Everything after the opening. `path`: a file that was verified; `sinks`: those of the new configuration that keep progress."""
+    if await _is_done(store, header):
+        return
+    check_sinks(header, sinks)
+    place = Arrival(store, header, path, clock)
+    try:
         await place.take()
         for part in read(path):
             if not isinstance(part, Header):
                 await place.part(part)
         for one in header.sinks:
             if one.identity is not None:
-                await begin_in(store, header, one, sinks[one.name], place.begins)
+                await begin_in(store, header, one, sinks[one.name], place.begins, place.renew)
+        await mark(store, IMPORTED, place.mark)
         await mark(store, IMPORTING, None)
-    return counts
+    finally:
+        await place.release()
+
+
+async def _is_done(store: Store, header: Header) -> bool:
+    """By an import of this file that was killed before it could say so."""
+    done = await marked(store, IMPORTED)
+    if done is None or done.id != header.id:
+        return False
+    await mark(store, IMPORTING, None)
+    return True
 
 
 def _keepers(settings: Settings, shards: int) -> dict[str, Sink]:
@@ -75,7 +97,7 @@ class Arrival:
         self._store = store
         self._header = header
         self._clock = clock
-        self._mark = Mark(header.id, str(path), header.at)
+        self.mark = Mark(header.id, str(path), header.at)
         self._leasing: Leasing = leasing_of(store)
         self._name = unique_name()
         self._renewed = 0.0
@@ -88,37 +110,40 @@ class Arrival:
         """All shards, marked. Raises StoreRefused where something is in the store, or somebody works on it."""
         await refuse_marked(self._store, [EXPORTED])
         unfinished = await marked(self._store, IMPORTING)
-        if unfinished is not None and unfinished.id != self._mark.id:
+        if unfinished is not None and unfinished.id != self.mark.id:
             raise StoreRefused(
                 f"the import of another export, {unfinished.file}, into this store is not finished: finish it, or make an empty store"
             )
         await self._claim()
         if unfinished is None:
             await self._check_empty()
-        await mark(self._store, IMPORTING, self._mark)
+        await mark(self._store, IMPORTING, self.mark)
         for shard in range(self._store.shards):
             await self._begin(shard)
         for sink in self._header.sinks:
             await self._store.put_meta(meta_name(sink.name), sink.health)
 
     async def _claim(self) -> None:
+        """An import that was killed leaves its leases behind: those end by themselves."""
+        until = self._clock.mono() + self._leasing.lease + _SLACK
         for shard in range(self._store.shards):
-            held = await self._leasing.claim(shard, self._name, self._leasing.lease)
-            if held is None:
-                raise StoreRefused(
-                    "a daemon works on the store: an import takes an empty one, and no daemon that uses it"
-                )
+            while (held := await self._leasing.claim(shard, self._name, self._leasing.lease)) is None:
+                if self._clock.mono() > until:
+                    raise StoreRefused("a daemon works on the store: an import takes an empty one that nobody uses")
+                await self.renew()
+                await self._clock.sleep(_LOOK)
             self._held[shard] = held
-        self._renewed = self._clock.mono()
+            self._renewed = self._renewed or self._clock.mono()
 
     async def release(self) -> None:
-        """What was taken."""
-        await self._leasing.release(self._name, list(self._held.values()))
+        """What was taken. Never raises."""
+        with anyio.move_on_after(RELEASE, shield=True), suppress(PollerError):
+            await self._leasing.release(self._name, list(self._held.values()))
 
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
         """Nobody takes a shard between two parts. Where somebody did, the next write says so."""
         if self._clock.mono() - self._renewed > self._leasing.lease / 3:
-            await self._leasing.renew(self._name, list(self._held.values()), self._leasing.lease, staying=True)
+            await self._leasing.renew(self._name, list(self._held.values()), self._leasing.lease, staying=False)
             self._renewed = self._clock.mono()
 
     async def _check_empty(self) -> None:
@@ -145,7 +170,7 @@ class Arrival:
 
     async def part(self, part: Part) -> None:
         """In few transactions, each of one shard."""
-        await self._renew()
+        await self.renew()
         match part:
             case Events():
                 for shard, events in self._spread((event, source_of(event)) for event in part.events).items():

@@ -1,6 +1,6 @@
 """A new store begins in a sink that keeps progress: the old sender is fenced, its progress compared, and each shard's noted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from poller.errors import StoreRefused
 from poller.log import get_logger
@@ -19,8 +19,15 @@ def check_sinks(header: Header, sinks: Mapping[str, Sink]) -> None:
         )
 
 
-async def begin_in(store: Store, header: Header, was: SinkState, sink: Sink, begins: Sequence[Position]) -> None:
-    """The old sender first: from then on whoever uses its name finds progress that is not its own."""
+async def begin_in(
+    store: Store,
+    header: Header,
+    was: SinkState,
+    sink: Sink,
+    begins: Sequence[Position],
+    renew: Callable[[], Awaitable[None]],
+) -> None:
+    """`renew`: called between two shards. The old sender first: from then on whoever uses its name finds progress that is not its own."""
     old = was.identity or ""
     lane = await sink.lane(0, old)
     try:
@@ -30,6 +37,7 @@ async def begin_in(store: Store, header: Header, was: SinkState, sink: Sink, beg
     finally:
         await lane.close()
     for shard, begin in enumerate(begins):
+        await renew()
         if shard or old != sink.identity(0):
             await _note(header, sink, shard, begin)
         await store.put_meta(f"sink.{sink.name}.{shard}", sink.identity(shard))

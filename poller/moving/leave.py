@@ -84,16 +84,21 @@ def _check(store: Store) -> SeenList:
     return store
 
 
-async def _settle(lane: Delivery) -> None:
+async def _settle(delivery: Delivery) -> None:
     """As the daemon does when it starts; a healing sets checkpoints back, and then it is done again."""
+    shard = delivery.shard
     for left in reversed(range(_TRIES)):
         try:
-            await lane.settle()
+            await delivery.settler.begin()
+            lane, position = await delivery.settler.settle()
+            await lane.close()
+            async with shard.lock:
+                await shard.store.delivered(shard.held, delivery.sink.name, position)
         except Outdated:
             if not left:
                 raise
-            async with lane.shard.lock:
-                await lane.shard.believe()
+            async with shard.lock:
+                await shard.believe()
         else:
             return
 

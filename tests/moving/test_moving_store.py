@@ -201,8 +201,16 @@ async def test_a_file_that_is_cut_or_changed_imports_nothing(
     assert not (folder / "new.db").exists()
 
 
-async def test_a_store_that_holds_something_is_refused(file: Path, new: Settings) -> None:
-    await arrive.bring(new, file)
+async def test_an_import_that_was_finished_is_found_to_be_so(folder: Path, file: Path, new: Settings) -> None:
+    counts = await arrive.bring(new, file)
+    assert await arrive.bring(new, file) == counts
+    store = await open_store(Config(path=folder / "new.db"))
+    await check(store)
+    await store.close()
+
+
+async def test_a_store_that_holds_something_is_refused(folder: Path, file: Path, new: Settings) -> None:
+    await fill(folder / "new.db")
     with pytest.raises(StoreRefused, match="holds something already"):
         await arrive.bring(new, file)
 

@@ -1,16 +1,20 @@
 """A store is exported, and a new one is made of the file: what a sink lacked it lacks there, and nothing else is sent."""
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 from delivery_events import call_event
 from msgspec import structs
 from stores_content import dead_event, dead_record, retry
+from stores_harness import KINDS, set_up
 
 from poller import segment
 from poller.app import opened
+from poller.clock import SystemClock
 from poller.commands import settings_of
 from poller.config import Settings
 from poller.errors import StoreRefused
@@ -20,7 +24,10 @@ from poller.kept import Attempted, LetterPlace, Which
 from poller.marks import IMPORTING, marked
 from poller.model import CheckpointKey, Event, PageCommit, Position, SeenKey
 from poller.moving import arrive, leave
+from poller.moving.frames import verified
 from poller.protocols import Store
+from poller.stores.memory import Config as MemoryConfig
+from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import Config, open_store
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +103,22 @@ def new(folder: Path) -> Settings:
     return settings_of(folder / "new.yaml")
 
 
+def mode(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+def whole(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def put(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+
+
+def there(path: Path) -> bool:
+    return path.exists()
+
+
 async def lacking(store: Store, sink: str) -> list[Event]:
     """What the sink would get, each checked to be in the shard of its source."""
     events = []
@@ -153,8 +176,8 @@ async def check(store: Store) -> None:
 
 
 async def test_from_one_file_to_another(folder: Path, file: Path, new: Settings) -> None:
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert b"geheim" not in zstandard.ZstdDecompressor().stream_reader(file.read_bytes()).read()
+    assert mode(file) == 0o600
+    assert b"geheim" not in zstandard.ZstdDecompressor().stream_reader(whole(file)).read()
     counts = await arrive.bring(new, file)
     assert counts == {"events": 42, "retries": 1, "dead_records": 2, "dead_events": 1, "checkpoints": 9, "seen": 84}
     store = await open_store(Config(path=folder / "new.db"))
@@ -164,9 +187,33 @@ async def test_from_one_file_to_another(folder: Path, file: Path, new: Settings)
         pass
 
 
-async def test_nobody_opens_what_was_exported_until_the_mark_is_taken_away(
-    folder: Path, old: Settings, file: Path
-) -> None:
+@pytest.fixture
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    (tmp_path / "there").mkdir()
+    with set_up(request, tmp_path / "there") as made:
+        yield made
+
+
+@pytest.mark.parametrize("harness", [kind for kind in KINDS if kind != "memory"], indirect=True)
+async def test_into_any_kind_of_store(harness: Any, file: Path) -> None:
+    header, _ = verified(file)
+    store = await harness.open()
+    await arrive.fill(store, {}, file, header, SystemClock())
+    await check(store)
+    assert (await store.facts()).seen_ids == PER_PAGE * PAGES
+    store = await harness.reopen()
+    await check(store)
+    await store.close()
+
+
+async def test_into_a_store_in_memory_with_many_shards(file: Path) -> None:
+    store = MemoryStore(MemoryConfig(shards=16))
+    await arrive.fill(store, {}, file, verified(file)[0], SystemClock())
+    await check(store)
+
+
+async def test_nobody_opens_what_was_exported_until_the_mark_is_taken_away(folder: Path, old: Settings) -> None:
+    await leave.export(old, folder / "calls.state")
     with pytest.raises(
         StoreRefused, match=r"was exported to .*calls\.state at .* delete the row state\.exported of the table meta"
     ):
@@ -181,24 +228,24 @@ async def test_nobody_opens_what_was_exported_until_the_mark_is_taken_away(
         pass
 
 
-async def test_an_export_can_be_made_again(folder: Path, old: Settings, file: Path) -> None:
-    first = file.read_bytes()
+async def test_an_export_can_be_made_again(old: Settings, file: Path) -> None:
+    first = whole(file)
     await leave.export(old, file)
-    assert file.read_bytes() == first
-    assert not file.with_name("calls.state.part").exists()
+    assert whole(file) == first
+    assert not there(file.with_name("calls.state.part"))
 
 
 @pytest.mark.parametrize("cut", [1, 10, 500, 0.5, 0.999])
 async def test_a_file_that_is_cut_or_changed_imports_nothing(
     file: Path, new: Settings, cut: float, folder: Path
 ) -> None:
-    whole = file.read_bytes()
-    at = int(cut if cut >= 1 else cut * len(whole))
-    for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]):
-        file.write_bytes(data)
+    data = whole(file)
+    at = int(cut if cut >= 1 else cut * len(data))
+    for bad in (data[:at], data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]):
+        put(file, bad)
         with pytest.raises(StoreRefused, match="no whole export"):
             await arrive.bring(new, file)
-    assert not (folder / "new.db").exists()
+    assert not there(folder / "new.db")
 
 
 async def test_an_import_that_was_finished_is_found_to_be_so(folder: Path, file: Path, new: Settings) -> None:

@@ -214,6 +214,15 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class Widening(Protocol):
+    """What a sink offers whose room for progress is made for a number of shards."""
+
+    async def widen(self) -> None:
+        """Makes room for more of them. Raises SinkFault or SinkRefused."""
+        ...
+
+
 # --- stores ----------------------------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ from poller.leasing import Leasing
 from poller.log import set_up
 from poller.marks import EXPORTED, IMPORTED, IMPORTING, Mark, mark, marked, refuse_marked
 from poller.model import DeadEvent, Event, Healing, Held, PageCommit, Position
-from poller.moving.begin import begin_in, check_sinks
+from poller.moving.begin import begin_in, check_sinks, widen
 from poller.moving.frames import Checkpoints, Events, Header, Letters, Part, Retries, Seen, read, verified
 from poller.outgoing import renumbered
 from poller.protocols import Sink, Store
@@ -60,6 +60,7 @@ async def fill(store: Store, sinks: Mapping[str, Sink], path: Path, header: Head
     place = Arrival(store, header, path, clock)
     try:
         await place.take()
+        await widen(header, sinks)
         for part in read(path):
             if not isinstance(part, Header):
                 await place.part(part)

@@ -6,7 +6,7 @@ from poller.errors import StoreRefused
 from poller.log import get_logger
 from poller.model import Position
 from poller.moving.frames import Header, SinkState
-from poller.protocols import Lane, Sink, Store
+from poller.protocols import Lane, Sink, Store, Widening
 
 
 def check_sinks(header: Header, sinks: Mapping[str, Sink]) -> None:
@@ -17,6 +17,14 @@ def check_sinks(header: Header, sinks: Mapping[str, Sink]) -> None:
             f"what was published to {', '.join(lacking)} shows in the progress that the sink keeps, and the configuration has no "
             "such sink under this name: configure it as it was, and rename, remove or change it after the move"
         )
+
+
+async def widen(header: Header, sinks: Mapping[str, Sink]) -> None:
+    """Only once the store is marked: a daemon on an empty store with more shards is to find no room. Raises SinkRefused, SinkFault."""
+    for one in header.sinks:
+        sink: object = sinks.get(one.name)
+        if one.identity is not None and isinstance(sink, Widening):
+            await sink.widen()
 
 
 async def begin_in(

@@ -62,6 +62,16 @@ def both(folder: Path, sims: Any, sinks: Any, server: Server, name: str) -> Iter
         server.drop(name)
 
 
+async def forgotten(old: Daemon, copy: Path) -> None:
+    """Somebody starts the old daemon on a copy of its store from before the export."""
+    old.settings["store"]["path"] = str(copy)
+    old.write()
+    old.start()
+    assert await old.ended(60) == 1
+    said = old.log.read_text(encoding="utf-8")
+    assert f"was written for a store of {SHARDS} shards, and this one has 1" in said
+
+
 @pytest.mark.parametrize("edge", [f"{COMMIT} before", f"{COMMIT} after"])
 async def test_killed_in_a_transaction_and_moved(
     broker: Broker, prefix: str, tmp_path: Path, postgres_server: Server, edge: str
@@ -104,6 +114,8 @@ async def test_killed_in_a_transaction_and_moved(
             new.start()
             await new.until_said("running")
             await trial.advance(30)
+            await forgotten(old, copy)
+            await trial.advance(10)
             assert not new.said("the store does not share its history with what was published")
             assert not new.said("progress is gone")
             assert await new.stop() == 0

@@ -45,7 +45,7 @@ async def refuse_marked(store: Store, names: Collection[str] = (EXPORTED, IMPORT
     if EXPORTED in names and (found := await marked(store, EXPORTED)) is not None:
         raise StoreRefused(
             f"this store was exported to {found.file} at {instant(found.at)}: go on with the store that the file was imported "
-            f"into. Only where it never was: delete the row {EXPORTED} of the table meta in this store, and the file"
+            "into. Only where it never was, `poller state export --undo` lets this one be used again"
         )
     if IMPORTING in names and (found := await marked(store, IMPORTING)) is not None:
         raise StoreRefused(

@@ -363,6 +363,10 @@ class Store(Protocol):
         """Removes a source's checkpoints (so that its seen days may expire); False where there are none."""
         ...
 
+    async def empty(self, held: Sequence[Held]) -> None:
+        """Takes out everything but those facts, of all shards, in one transaction. `held`: each of them; epochs stay."""
+        ...
+
     async def get_meta(self, name: str) -> str | None:
         """A small fact kept under a name (transactional id and progress topic of a sink, identity versions)."""
         ...

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import anyio
+import anyio.lowlevel
 from msgspec import structs
 
 from poller import segment
@@ -28,32 +29,46 @@ from poller.log import set_up
 from poller.marks import EXPORTED, IMPORTED, IMPORTING, Mark, mark, marked, refuse_marked
 from poller.model import DeadEvent, Event, Healing, Held, PageCommit, Position
 from poller.moving.begin import begin_in, check_sinks, widen
-from poller.moving.frames import Checkpoints, Events, Header, Letters, Part, Retries, Seen, read, verified
+from poller.moving.course import Course
+from poller.moving.frames import Checkpoints, Events, Header, Letters, Part, Retries, Seen, count, read, verified
 from poller.outgoing import renumbered
 from poller.protocols import Sink, Store
 from poller.redact import Redactor, secrets_of
 
 _SLACK, _LOOK = 2.0, 0.5
 """Seconds beyond the end of a lease, and between two looks for it."""
+_UNDO = 120.0
+"""Seconds for emptying what was half filled."""
 T = TypeVar("T")
 
 
-async def bring(settings: Settings, path: Path, *, clock: Clock | None = None) -> Counter[str]:
+async def bring(
+    settings: Settings, path: Path, *, clock: Clock | None = None, course: Course | None = None
+) -> Counter[str]:
     """How much came. Raises StoreRefused, StoreFault, Outdated, SinkFault, SinkRefused."""
+    course = course or Course()
     set_up(form="console", level="warning", redact=Redactor(*secrets_of(settings)))
-    header, counts = verified(path)
+    header, counts = await verified(path, course)
     async with AsyncExitStack() as stack:
         store = await load_store_kind(kind_of(settings.store)).open_store(settings.store)
         stack.push_async_callback(store.close)
         sinks = _keepers(settings, store.shards)
         for sink in sinks.values():
             stack.push_async_callback(sink.close)
-        await fill(store, sinks, path, header, clock or SystemClock())
+        course.begin("importing", counts.total())
+        await fill(store, sinks, path, header, clock or SystemClock(), course)
+        course.finished(counts)
     return counts
 
 
-async def fill(store: Store, sinks: Mapping[str, Sink], path: Path, header: Header, clock: Clock) -> None:
-    """Everything after the opening. `path`: a file that was verified; `sinks`: those of the new configuration that keep progress."""
+async def fill(
+    store: Store, sinks: Mapping[str, Sink], path: Path, header: Header, clock: Clock, course: Course | None = None
+) -> None:
+    """Everything after the opening. `path`: a file that was verified; `sinks`: those of the new configuration that keep progress.
+
+    Where it fails or is cancelled before it begins in the sinks, an import that was begun here leaves the store empty again.
+    """
+    course = course or Course()
     if await _is_done(store, header):
         return
     check_sinks(header, sinks)
@@ -64,11 +79,15 @@ async def fill(store: Store, sinks: Mapping[str, Sink], path: Path, header: Head
         for part in read(path):
             if not isinstance(part, Header):
                 await place.part(part)
-        for one in header.sinks:
-            if one.identity is not None:
-                await begin_in(store, header, one, sinks[one.name], place.begins, place.renew)
-        await mark(store, IMPORTED, place.mark)
-        await mark(store, IMPORTING, None)
+                course.more(count(part).total())
+        await anyio.lowlevel.checkpoint()  # the last moment for a signal
+        course.close("beginning in the sinks")
+        with anyio.CancelScope(shield=True):
+            await place.begin(sinks)
+    except BaseException:
+        if not course.closing:
+            course.left = await place.undo()
+        raise
     finally:
         await place.release()
 
@@ -102,6 +121,7 @@ class Arrival:
         self._leasing: Leasing = leasing_of(store)
         self._name = unique_name()
         self._renewed = 0.0
+        self._ours = self._earlier = False
         self._held: dict[int, Held] = {}
         self._ends: dict[int, Position] = {}
         self.begins = [begin_of(header, shard) for shard in range(store.shards)]
@@ -118,11 +138,37 @@ class Arrival:
         await self._claim()
         if unfinished is None:
             await self._check_empty()
+        self._ours, self._earlier = unfinished is None, unfinished is not None
         await mark(self._store, IMPORTING, self.mark)
         for shard in range(self._store.shards):
             await self._begin(shard)
         for sink in self._header.sinks:
             await self._store.put_meta(meta_name(sink.name), sink.health)
+
+    async def begin(self, sinks: Mapping[str, Sink]) -> None:
+        """The other side of the store: from here on nothing is taken back."""
+        for one in self._header.sinks:
+            if one.identity is not None:
+                await begin_in(self._store, self._header, one, sinks[one.name], self.begins, self.renew)
+        await mark(self._store, IMPORTED, self.mark)
+        await mark(self._store, IMPORTING, None)
+
+    async def undo(self) -> str:
+        """Empties the store, where this import was not begun earlier. Never raises; a sentence where it cannot be done."""
+        left = "the new store holds a part of it: import the file again, or make an empty store"
+        if not self._ours:
+            return left if self._earlier else ""
+        with anyio.move_on_after(_UNDO, shield=True), suppress(PollerError):
+            # Anew: a commit that was cancelled may have taken place.
+            for shard in self._held:
+                held = await self._leasing.claim(shard, self._name, self._leasing.lease)
+                self._held[shard] = held or self._held[shard]
+            await self._store.empty(list(self._held.values()))
+            for sink in self._header.sinks:
+                await self._store.put_meta(meta_name(sink.name), None)
+            await mark(self._store, IMPORTING, None)
+            return ""
+        return left
 
     async def _claim(self) -> None:
         """An import that was killed leaves its leases behind: those end by themselves."""

@@ -3,18 +3,22 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import anyio
+import anyio.lowlevel
 import msgspec
 import zstandard
 from msgspec import Struct, field
 
 from poller.errors import StoreRefused
 from poller.kept import Retry
+from poller.marks import Mark
 from poller.model import CheckpointKey, DeadEvent, DeadRecord, Event, Position, SeenKey
+from poller.moving.course import Course
 
 VERSION = 1
 _LONGEST = 256 << 20
@@ -131,12 +135,17 @@ class Writer:
         self._stream.write(whole)
 
 
+def half_of(path: Path) -> Path:
+    """The file while it is written."""
+    return path.with_name(f"{path.name}.part")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
     """The file has its name only once it is whole and on the disk. Raises StoreRefused where it cannot be written."""
-    half = path.with_name(f"{path.name}.part")
+    half = half_of(path)
     try:
-        half.unlink(missing_ok=True)
+        half.unlink(missing_ok=True)  # of an export that was killed
         with open(half, "xb", opener=_private) as file:
             with zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as stream:
                 writer = Writer(stream)
@@ -145,11 +154,27 @@ def writing(path: Path) -> Iterator[Writer]:
             file.flush()
             os.fsync(file.fileno())
         half.replace(path)
-        _sync_folder(path.parent)
+        with suppress(OSError):  # whoever finds no file after a crash of the machine exports again
+            _sync_folder(path.parent)
     except OSError as error:
         raise StoreRefused(
-            f"the export {path} cannot be written: {error.strerror}: check its folder and its disk"
+            f"the export {path} cannot be written: {error.strerror}: check its folder and the room on its disk"
         ) from error
+    finally:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)  # it was not finished: a full disk gets its room back
+
+
+def check_name(path: Path, mark: Mark | None) -> None:
+    """Raises StoreRefused where the file is there already and is no export of the store, which `mark` names."""
+    if not path.exists():
+        return
+    try:
+        header = next(read(path))
+    except StoreRefused:
+        header = None
+    if mark is None or not isinstance(header, Header) or header.id != mark.id:
+        raise StoreRefused(f"there is a file {path} already, and it is no export of this store: name another one")
 
 
 def _private(path: str, flags: int) -> int:
@@ -178,14 +203,19 @@ def read(path: Path) -> Iterator[Header | Part]:
         raise _damaged(path, str(error)) from error
 
 
-def verified(path: Path) -> tuple[Header, Counter[str]]:
+async def verified(path: Path, course: Course | None = None) -> tuple[Header, Counter[str]]:
     """Reads the whole file once. Raises StoreRefused."""
+    course = course or Course()
+    course.begin("checking the file")
     parts = read(path)
     header = next(parts)
     assert isinstance(header, Header)  # noqa: S101 `_parts` begins so
     counts: Counter[str] = Counter()
     for part in parts:
-        counts += count(part)  # type: ignore[arg-type]  # the header came
+        if not isinstance(part, Header):
+            counts += (found := count(part))
+            course.more(found.total())
+        await anyio.lowlevel.checkpoint()  # a signal is heard
     return header, counts
 
 

@@ -4,9 +4,10 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import anyio
 from msgspec import structs
 
 from poller import segment
@@ -14,16 +15,29 @@ from poller.app import opened
 from poller.clock import Clock
 from poller.config import Settings
 from poller.deliver import Delivery
-from poller.errors import Outdated, StoreRefused
+from poller.errors import Outdated, PollerError, StoreRefused
 from poller.health import meta_name
 from poller.kept import LetterHead, LetterPlace, Which
 from poller.kinds import kind_of, load_store_kind
 from poller.log import set_up
 from poller.marks import EXPORTED, IMPORTING, Mark, mark, marked, refuse_marked
-from poller.model import DeadEvent, DeadRecord, Event
-from poller.moving.frames import Checkpoints, Events, Header, Letters, Part, Retries, Seen, SinkState, writing
+from poller.model import DeadEvent, DeadRecord, Event, Position
+from poller.moving.course import Course
+from poller.moving.frames import (
+    Checkpoints,
+    Events,
+    Header,
+    Letters,
+    Part,
+    Retries,
+    Seen,
+    SinkState,
+    check_name,
+    count,
+    writing,
+)
 from poller.outgoing import for_sink
-from poller.protocols import SeenList, Store
+from poller.protocols import Lane, SeenList, Store
 from poller.redact import Redactor, secrets_of
 
 _READ = 8 << 20
@@ -31,22 +45,55 @@ _AT_ONCE = 100
 _LETTERS, _LETTER_BYTES = 200, 4 << 20
 _SEEN = 5_000
 _TRIES = 5
+_UNDO = 20.0
+"""Seconds for taking the mark away again."""
 
 
-async def export(settings: Settings, path: Path, *, clock: Clock | None = None) -> Counter[str]:
+async def export(
+    settings: Settings, path: Path, *, clock: Clock | None = None, course: Course | None = None
+) -> Counter[str]:
     """How much is in the file, whose path is absolute. Raises StoreRefused, StoreFault, SinkFault, SinkRefused, ForeignProgress.
 
-    Killed anywhere, it is run again: what was settled is settled, and a store that is marked does not change any more.
+    Killed anywhere, it is run again: what was settled is settled, and a store that is marked does not change any more. Where
+    it fails or is cancelled, daemons may open the store as before.
     """
+    course = course or Course()
     set_up(form="console", level="warning", redact=Redactor(*secrets_of(settings)))
-    if not await _is_marked(settings):
-        async with opened(settings, clock=clock) as app:
-            _check(app.store)
-            for lane in app.lanes:
-                await _settle(lane)
-            keep = {lane.sink.name: lane.sink.identity(0) for lane in app.lanes if lane.sink.keeps_progress}
-            sign = Mark(secrets.token_hex(8), str(path), app.clock.now(), keep)
-            await mark(app.store, EXPORTED, sign)
+    course.begin("settling with the sinks")
+    earlier = await _earlier(settings)
+    check_name(path, earlier)
+    if earlier is not None:  # by an export that was killed, or to make the file again
+        return await _write(settings, path, course)
+    ours = secrets.token_hex(8)
+    try:
+        await _settle_and_mark(settings, path, ours, clock)
+        return await _write(settings, path, course)
+    except BaseException:  # a full disk, a cancellation: nobody has the file, so the store goes on
+        if course.counts is None:
+            course.left = await _unmark(settings, ours)
+        raise
+
+
+async def _earlier(settings: Settings) -> Mark | None:
+    """Looked up without making a store where there is none."""
+    store = await load_store_kind(kind_of(settings.store)).open_read(settings.store)
+    try:
+        await refuse_marked(store, [IMPORTING])
+        return await marked(store, EXPORTED)
+    finally:
+        await store.close()
+
+
+async def _settle_and_mark(settings: Settings, path: Path, name: str, clock: Clock | None) -> None:
+    async with opened(settings, clock=clock) as app:
+        _check(app.store)
+        for lane in app.lanes:
+            await _settle(lane)
+        keep = {lane.sink.name: lane.sink.identity(0) for lane in app.lanes if lane.sink.keeps_progress}
+        await mark(app.store, EXPORTED, Mark(name, str(path), app.clock.now(), keep))
+
+
+async def _write(settings: Settings, path: Path, course: Course) -> Counter[str]:
     async with _plainly(settings) as store:
         found = await marked(store, EXPORTED)
         if found is None:
@@ -54,17 +101,18 @@ async def export(settings: Settings, path: Path, *, clock: Clock | None = None) 
         if found.file != str(path):
             found = structs.replace(found, file=str(path))
             await mark(store, EXPORTED, found)
-        return await _written(store, found)
+        return await _written(store, found, course)
 
 
-async def _is_marked(settings: Settings) -> bool:
-    """Looked up without making a store where there is none."""
-    store = await load_store_kind(kind_of(settings.store)).open_read(settings.store)
-    try:
-        await refuse_marked(store, [IMPORTING])
-        return await marked(store, EXPORTED) is not None
-    finally:
-        await store.close()
+async def _unmark(settings: Settings, ours: str) -> str:
+    """Never raises; a sentence where it cannot be done."""
+    with anyio.move_on_after(_UNDO, shield=True), suppress(PollerError):
+        async with _plainly(settings) as store:
+            found = await marked(store, EXPORTED)
+            if found is not None and found.id == ours:
+                await mark(store, EXPORTED, None)
+            return ""
+    return "the store may be marked as exported: `poller state export --undo`, or export it again"
 
 
 @asynccontextmanager
@@ -91,7 +139,10 @@ async def _settle(delivery: Delivery) -> None:
         try:
             await delivery.settler.begin()
             lane, position = await delivery.settler.settle()
-            await lane.close()
+            try:
+                await _even(delivery, lane, position)
+            finally:
+                await lane.close()
             async with shard.lock:
                 await shard.store.delivered(shard.held, delivery.sink.name, position)
         except Outdated:
@@ -103,12 +154,19 @@ async def _settle(delivery: Delivery) -> None:
             return
 
 
+async def _even(delivery: Delivery, lane: Lane, position: Position) -> None:
+    """The import compares the progress with the position."""
+    if delivery.sink.keeps_progress and lane.progress is not None and lane.progress.position != position:
+        await lane.note(position)
+
+
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
-async def _written(store: Store, sign: Mark) -> Counter[str]:
+async def _written(store: Store, sign: Mark, course: Course) -> Counter[str]:
     seen = _check(store)
     header = await _header(store, sign)
+    course.begin("writing", await _about(store, header))
     with writing(sign.place) as writer:
         writer.header(header)
         for parts in (
@@ -120,7 +178,16 @@ async def _written(store: Store, sign: Mark) -> Counter[str]:
         ):
             async for part in parts:
                 writer.part(part)
+                course.more(count(part).total())
+    course.finished(writer.counts)
     return writer.counts
+
+
+async def _about(store: Store, header: Header) -> int:
+    """How much the file will hold: what waits is counted by its numbers."""
+    facts = await store.facts()
+    waits = header.last - min((sink.position.seq for sink in header.sinks), default=header.last)
+    return facts.seen_ids + facts.dead_records + facts.dead_events + waits
 
 
 async def _header(store: Store, sign: Mark) -> Header:

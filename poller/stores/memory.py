@@ -335,6 +335,13 @@ class MemoryStore:
             del self._now.checkpoints[key]
         return bool(keys)
 
+    async def empty(self, held: Sequence[Held]) -> None:
+        """Epochs and facts stay."""
+        for one in held:
+            self._check(one)
+        now, self._now = self._now, _Contents()
+        self._now.epochs, self._now.meta = now.epochs, now.meta
+
     async def get_meta(self, name: str) -> str | None:
         """None where there is none."""
         return self._now.meta.get(name)

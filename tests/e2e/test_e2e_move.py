@@ -1,11 +1,14 @@
-"""A store moves from SQLite to PostgreSQL on a real broker: the daemon, the export and the import are killed on the way."""
+"""A store moves from SQLite to 16 shards in PostgreSQL on a real broker, with a webhook: daemon, export and import are killed on the way."""
 
 import json
+import random
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +16,54 @@ import pytest
 from anyio import to_thread
 from cli_command import command
 from e2e_daemon import Daemon, Trial, kafka_sink, simulation
+from e2e_each import Inbox
 from e2e_lives import lives_of
+from moving_runner import RUNNER
 from postgres_server import Server
+from webhook_receiver import receiver
 
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 
 pytestmark = [pytest.mark.anyio, pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SHARDS = 6
+SHARDS = 16
 COMMIT = "poller.sinks.kafka.lane.KafkaLane._transaction: producer.commit"
 """Before: the transaction is open, and everything was sent in it. After: published, and the store does not know."""
+NEVER = 0
+KILLS = 4
+"""Of each command, before it may come to its end."""
 
 
-def poller(running: Daemon, *words: str, cut: float | None = None) -> subprocess.CompletedProcess[str]:
-    """A command; `cut`: it is killed after so many seconds, unless it has ended."""
-    process = subprocess.Popen(
-        [*command(*words), "-c", str(running.config)], env=running.environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+def poller(running: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command that comes to its end."""
+    return _run(running, command(*words))
+
+
+def killed_at(running: Daemon, step: int, *words: str) -> bool:
+    """Whether the command was killed there; else it has ended well before."""
+    done = _run(running, [sys.executable, RUNNER, *words], KILL_AT=str(step))
+    print(*words[:2], f"killed at {step}" if done.returncode < 0 else done.stdout + done.stderr)
+    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+    return done.returncode < 0
+
+
+def _run(running: Daemon, words: list[str], **more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*words, "-c", str(running.config)], env=running.environment | more, text=True, capture_output=True, timeout=300,
+        check=False,
     )  # fmt: skip
-    try:
-        out, told = process.communicate(timeout=cut or 300)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        out, told = process.communicate()
-        assert cut, told
-    assert "Traceback" not in told, told
-    return subprocess.CompletedProcess(words, process.returncode, out, told)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+async def killed_again_and_again(running: Daemon, rnd: random.Random, most: int, *words: str) -> None:
+    """At random steps, early ones and late ones; at last it comes to its end."""
+    for _ in range(KILLS):
+        step = rnd.choice([rnd.randint(1, most), rnd.randint(most // 2, most)])
+        if not await to_thread.run_sync(partial(killed_at, running, step, *words)):
+            return  # it was finished: the next one has nothing to do
+    assert not await to_thread.run_sync(partial(killed_at, running, NEVER, *words))
 
 
 @contextmanager
@@ -72,17 +96,35 @@ async def forgotten(old: Daemon, copy: Path) -> None:
     assert f"was written for a store of {SHARDS} shards, and this one has 1" in said
 
 
+def webhook(url: str) -> dict[str, Any]:
+    """One that tries again soon."""
+    return {
+        "kind": "webhook", "url": url, "secrets": [{"env": "KEY"}], "allow": ["127.0.0.0/8"], "allow_http": True,
+        "start_from": "earliest", "schedule": ["500ms"] * 40, "probe": "500ms", "timeout": "60s",
+    }  # fmt: skip
+
+
+def same_but_for_numbers(bodies: set[bytes]) -> bool:
+    """What came again under one id is the same event; where it waited, its number is another one after the move."""
+    found = {json.dumps(json.loads(body) | {"sequence": ""}, sort_keys=True) for body in bodies}
+    return len(found) == 1
+
+
 @pytest.mark.parametrize("edge", [f"{COMMIT} before", f"{COMMIT} after"])
 async def test_killed_in_a_transaction_and_moved(
-    broker: Broker, prefix: str, tmp_path: Path, postgres_server: Server, edge: str
+    broker: Broker, prefix: str, tmp_path: Path, postgres_server: Server, edge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sinks = {"kafka": kafka_sink(broker.bootstrap, prefix, partitions=SHARDS)}
-    async with simulators(simulation()) as sims:
+    monkeypatch.setenv("KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    rnd, inbox = random.Random(edge), Inbox()
+    async with simulators(simulation()) as sims, receiver(inbox) as hooks:
+        sinks = {"kafka": kafka_sink(broker.bootstrap, prefix, partitions=3), "crm": webhook(hooks.url())}
         with both(tmp_path, sims, sinks, postgres_server, prefix.replace("-", "_")) as (old, new):
             trial = Trial(old, broker.bootstrap, prefix)
             old.start()
             await old.until_said("running")
-            await trial.advance(20)
+            await trial.advance(10)
+            inbox.mode = "refuses"
+            await trial.advance(10)
             await old.stop()
             sims.world.clock.move(10)
             async with lives_of(old) as lives:
@@ -93,23 +135,14 @@ async def test_killed_in_a_transaction_and_moved(
                 live.backup(backup)
 
             file = str(tmp_path / "calls.state")
-            for cut in (0.8, 1.5, 2.5):
-                await to_thread.run_sync(lambda: poller(old, "state", "export", file, cut=cut))  # noqa: B023 run at once
-            done = await to_thread.run_sync(lambda: poller(old, "state", "export", file, "--json"))
-            assert done.returncode == 0, done.stderr
-            print("exported", json.loads(done.stdout))
+            await killed_again_and_again(old, rnd, 80, "state", "export", file)
             refused = await to_thread.run_sync(lambda: poller(old, "run"))
             assert (refused.returncode, "was exported to" in refused.stderr) == (1, True)
 
-            for cut in (1.2, 2.0, 4.0):
-                ended = await to_thread.run_sync(lambda: poller(new, "state", "import", file, cut=cut))  # noqa: B023 as above
-                if ended.returncode == 0:
-                    break
-                early = await to_thread.run_sync(lambda: poller(new, "status"))
-                assert "Traceback" not in early.stderr
-            else:
-                done = await to_thread.run_sync(lambda: poller(new, "state", "import", file))
-                assert done.returncode == 0, done.stderr
+            await killed_again_and_again(new, rnd, 500, "state", "import", file)
+            refused = await to_thread.run_sync(lambda: poller(old, "state", "export", "--undo"))
+            assert (refused.returncode, "was imported, or that has begun" in refused.stderr) == (1, True)
+            inbox.mode = "takes"
             trial.daemon = new
             new.start()
             await new.until_said("running")
@@ -118,5 +151,9 @@ async def test_killed_in_a_transaction_and_moved(
             await trial.advance(10)
             assert not new.said("the store does not share its history with what was published")
             assert not new.said("progress is gone")
+            wanted = {event["id"] for event in await trial.topics.read()}
+            await new.until(lambda: wanted <= set(inbox.bodies), 60, "the webhook has them all")
             assert await new.stop() == 0
             await trial.satisfied()
+            assert set(inbox.bodies) == {event["id"] for event in await trial.topics.read()}
+            assert all(same_but_for_numbers(bodies) for bodies in inbox.bodies.values())

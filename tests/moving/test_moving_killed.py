@@ -62,7 +62,7 @@ class World:
         sink.prefix = self.prefix
         store: Any = Fused(self.store, fuse)
         store.shards = SHARDS
-        await fill(store, {"kafka": sink}, file, verified(file)[0], self.clock)
+        await fill(store, {"kafka": sink}, file, (await verified(file))[0], self.clock)
 
     async def looks(self) -> dict[str, Any]:
         """Everything but the epochs, which every life raises."""
@@ -75,7 +75,7 @@ async def test_killed_anywhere_and_run_again(file: Path) -> None:
     await whole.bring(file)
     wanted, killed = await whole.looks(), 0
     assert wanted["progress"] == {
-        f"poller.kafka.{n} progress": (begin_of(verified(file)[0], n), None) for n in range(SHARDS)
+        f"poller.kafka.{n} progress": (begin_of((await verified(file))[0], n), None) for n in range(SHARDS)
     }
     while True:
         world, fuse = World(), Fuse()
@@ -116,7 +116,7 @@ async def test_another_prefix_is_led_to_from_the_old_one(file: Path) -> None:
     await world.bring(file)
     assert world.topics.epochs["poller.kafka.0"] == 1, "the old sender is fenced"
     assert world.topics.progress[OLD].moved == "moved.kafka.0 progress"
-    header = verified(file)[0]
+    header = (await verified(file))[0]
     for shard in range(SHARDS):
         assert world.topics.progress[f"moved.kafka.{shard} progress"].position == begin_of(header, shard)
 
@@ -135,11 +135,11 @@ async def test_progress_of_an_earlier_life_is_passed_over(file: Path) -> None:
     world = World()
     world.topics.progress["poller.kafka.7 progress"] = Progress(Position(5, b"x" * 16), AT - 1)
     await world.bring(file)
-    assert world.topics.progress["poller.kafka.7 progress"].position == begin_of(verified(file)[0], 7)
+    assert world.topics.progress["poller.kafka.7 progress"].position == begin_of((await verified(file))[0], 7)
 
 
 async def test_a_sink_that_is_missing_in_the_new_configuration_is_named(file: Path) -> None:
     store = MemoryStore(Config(shards=SHARDS))
     with pytest.raises(StoreRefused, match="published to kafka"):
-        await fill(store, {}, file, verified(file)[0], FakeClock())
+        await fill(store, {}, file, (await verified(file))[0], FakeClock())
     assert await store.get_meta("state.importing") is None

@@ -7,23 +7,21 @@ from typing import Any
 
 import pytest
 import zstandard
-from delivery_events import call_event
-from msgspec import structs
-from stores_content import dead_event, dead_record, retry
+from moving_content import PAGES, PER_PAGE, SOURCES, call, fill
 from stores_harness import KINDS, set_up
 
 from poller import segment
 from poller.app import opened
 from poller.clock import SystemClock
-from poller.commands import settings_of
 from poller.config import Settings
 from poller.errors import StoreRefused
 from poller.health import meta_name
 from poller.identity import shard_of
-from poller.kept import Attempted, LetterPlace, Which
+from poller.kept import LetterPlace, Which
 from poller.marks import IMPORTING, marked
-from poller.model import CheckpointKey, Event, PageCommit, Position, SeenKey
+from poller.model import CheckpointKey, Event, Position, SeenKey
 from poller.moving import arrive, leave
+from poller.moving.back import take_back
 from poller.moving.frames import verified
 from poller.protocols import Store
 from poller.stores.memory import Config as MemoryConfig
@@ -31,76 +29,6 @@ from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import Config, open_store
 
 pytestmark = pytest.mark.anyio
-
-SOURCES = [f"office-{number}" for number in range(9)]
-CONFIG = """\
-store: {kind: sqlite, path: STORE}
-server: {listen: '127.0.0.1:0'}
-admin: {socket: p.sock}
-sinks:
-  out: {kind: ndjson, path: out.jsonl}
-  later: {kind: ndjson, path: later.jsonl}
-sources:
-  office-0:
-    kind: thulium
-    base_url: http://127.0.0.1:9/api
-    username: me
-    password: {env: PASSWORD}
-    endpoints: {connections: {}}
-"""
-PER_PAGE, PAGES = 7, 12
-
-
-def call(number: int, seq: int) -> Event:
-    source = f"/poller/{SOURCES[number % len(SOURCES)]}/calls"
-    return structs.replace(call_event(f"c{number}", seq, new=True, at=1000.0 + number), source=source)
-
-
-async def fill(path: Path) -> None:
-    """84 calls of 9 sources in 12 commits. `out` has 40 of them, `later` 70 and two more, and has one to try again."""
-    store = await open_store(Config(path=path))
-    held = await store.hold(0)
-    positions = {}
-    for page in range(PAGES):
-        events = [call(page * PER_PAGE + i, held.last.seq + 1 + i) for i in range(PER_PAGE)]
-        packed = segment.pack(events, held.last, 1000.0 + page)
-        seen = [(event.seen, packed.first + i) for i, event in enumerate(events) if event.seen is not None]
-        checkpoint = {CheckpointKey(SOURCES[page % 9], "thulium.connections"): b"%d" % page}
-        held = await store.commit_page(held, PageCommit(segment=packed, seen=seen, checkpoints=checkpoint))
-        positions[packed.last] = segment.end(packed)
-    await store.delivered(held, "out", positions[42])
-    kept = structs.replace(retry(33, sink="later"), event=call(32, 33))
-    letter = structs.replace(dead_event(5, sink="later"), event=call(4, 5))
-    came = Attempted(position=positions[70], done=(72, 75), later=[kept], dead=[letter])
-    await store.attempted(held, "later", came)
-    await store.commit_page(held, PageCommit(dead=[dead_record(1), dead_record(2)]))
-    await store.put_meta(meta_name("later"), '{"state": "disabled"}')
-    await store.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PASSWORD", "geheim")
-    for name in ("old", "new"):
-        (tmp_path / f"{name}.yaml").write_text(CONFIG.replace("STORE", f"{name}.db"))
-    return tmp_path
-
-
-@pytest.fixture
-async def old(folder: Path) -> Settings:
-    await fill(folder / "old.db")
-    return settings_of(folder / "old.yaml")
-
-
-@pytest.fixture
-async def file(folder: Path, old: Settings) -> Path:
-    await leave.export(old, folder / "calls.state")
-    return folder / "calls.state"
-
-
-@pytest.fixture
-def new(folder: Path) -> Settings:
-    return settings_of(folder / "new.yaml")
 
 
 def mode(file: Path) -> int:
@@ -163,7 +91,7 @@ async def check(store: Store) -> None:
     assert found is not None
     assert waiting.id in [event.id for event in segment.unpack(found)]
     assert await store.checkpoints() == {
-        CheckpointKey(SOURCES[page % 9], "thulium.connections"): b"%d" % page for page in range(3, PAGES)
+        CheckpointKey(SOURCES[page % 9], "other.list"): b"%d" % page for page in range(3, PAGES)
     }
     shard = shard_of(SOURCES[32 % 9], store.shards)
     (kept,) = await store.retries("later", shard, [33])
@@ -196,7 +124,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("harness", [kind for kind in KINDS if kind != "memory"], indirect=True)
 async def test_into_any_kind_of_store(harness: Any, file: Path) -> None:
-    header, _ = verified(file)
+    header, _ = await verified(file)
     store = await harness.open()
     await arrive.fill(store, {}, file, header, SystemClock())
     await check(store)
@@ -208,24 +136,25 @@ async def test_into_any_kind_of_store(harness: Any, file: Path) -> None:
 
 async def test_into_a_store_in_memory_with_many_shards(file: Path) -> None:
     store = MemoryStore(MemoryConfig(shards=16))
-    await arrive.fill(store, {}, file, verified(file)[0], SystemClock())
+    await arrive.fill(store, {}, file, (await verified(file))[0], SystemClock())
     await check(store)
 
 
 async def test_nobody_opens_what_was_exported_until_the_mark_is_taken_away(folder: Path, old: Settings) -> None:
     await leave.export(old, folder / "calls.state")
     with pytest.raises(
-        StoreRefused, match=r"was exported to .*calls\.state at .* delete the row state\.exported of the table meta"
+        StoreRefused,
+        match=r"was exported to .*calls\.state at .* `poller state export --undo` lets this one be used again",
     ):
         async with opened(old):
             pass
     async with opened(old, looking=True):
         pass
-    store = await open_store(Config(path=folder / "old.db"))
-    await store.put_meta("state.exported", None)
-    await store.close()
+    assert await take_back(old) == folder / "calls.state"
     async with opened(old):
         pass
+    with pytest.raises(StoreRefused, match="was not exported"):
+        await take_back(old)
 
 
 async def test_an_export_can_be_made_again(old: Settings, file: Path) -> None:

@@ -130,6 +130,10 @@ class SqliteStore:
         """Removes its checkpoints."""
         return await self._write(lambda database: writes.forget_source(database, source))
 
+    async def empty(self, held: Sequence[Held]) -> None:
+        """One transaction."""
+        await self._write(lambda database: writes.empty(database, held))
+
     async def put_meta(self, name: str, value: str | None) -> None:
         """None removes it."""
         await self._write(lambda database: writes.put_meta(database, name, value))

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 from delivery_model import Crashed, Fuse, Fused, ModelSink, ModelTopics
 from fake_clock import FakeClock
+from moving_content import add_seen
 from stores_harness import KINDS, set_up
 
 from poller.app import opened

@@ -67,7 +67,7 @@ async def _expire_day(database: Database, day: int, before: int, limit: int) -> 
     if (rows >= WHOLE or rows <= limit) and await _empty_part(database, bound, day % _PARTS):
         return int(rows)
     ((went,),) = await database.rows("expire_seen", **bound)
-    if went < limit:
+    if went < limit or went >= rows:
         await _fold(database, bound)
     return int(went)
 

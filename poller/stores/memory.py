@@ -151,8 +151,7 @@ class MemoryStore:
         rows = sorted(
             (day, id_, state) for day, ids in self._now.seen.items() for id_, states in ids.items() for state in states
         )
-        begin = None if after is None else (after.day, after.id, after.state)
-        return [SeenKey(*row) for row in rows if begin is None or row > begin][:limit]
+        return [SeenKey(*row) for row in rows if after is None or row > (after.day, after.id, after.state)][:limit]
 
     async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
         """`max_bytes` counts the bodies before compression."""

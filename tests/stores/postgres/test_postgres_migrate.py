@@ -80,7 +80,7 @@ def test_a_daemon_s_role_needs_no_right_to_make_tables(
     dsn = dsn_of_a_role()
     try:
         assert poller("migrate", DSN=dsn).returncode == 0
-        postgres_server.sql("DELETE FROM poller.migration WHERE number = 2", database)
+        postgres_server.sql("DELETE FROM poller.migration WHERE number > 1", database)
         done = poller("migrate", DSN=dsn)
         assert done.returncode == 1
         assert (

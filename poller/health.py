@@ -3,9 +3,9 @@
 up        everything is tried
 slowed    it is asked too much (429, 502, 504): nothing before `until`, then one attempt at a time until one is answered
           otherwise
-down      so many different events failed in a row, or were refused for good, that it is the sink and not the events: fresh ones
-          wait. One probe at a time looks whether it is back; retries whose own time has come are tried too, so they follow
-          their schedule. Nothing is dead for being refused now
+down      so many different events failed in a row, or were refused for good, that it is the sink and not the events (how many:
+          `patience.py`): fresh ones wait. One probe at a time looks whether it is back; retries whose own time has come are
+          tried too, so they follow their schedule. Nothing is dead for being refused now
 disabled  it wants no more calls, or somebody disabled it: nothing is tried until it is enabled
 """
 
@@ -17,14 +17,13 @@ import msgspec
 from msgspec import Struct
 
 from poller.each import Answered, Pace
+from poller.patience import Patience
 from poller.retrying import bounded, doubled, jittered
 
 State: TypeAlias = Literal["up", "slowed", "down", "disabled"]
 Permit: TypeAlias = Literal["all", "due", "probe", "nothing"]
 """What may be tried: everything; retries whose time has come; these, and one more event as a probe; nothing."""
 
-FAILURES = 5
-"""Of so many different events, in a row, make a sink count as down."""
 FIRST = 5.0
 """Seconds of the first wait; the next ones double."""
 SLOWEST = 300.0
@@ -87,7 +86,7 @@ class Health:
     def __init__(self, pace: Pace, condition: Condition | None = None) -> None:
         self.condition = condition or Condition()
         self._pace = pace
-        self._failing: set[Hashable] = set()
+        self._patience = Patience()
         self._asked = 0.0
         """The latest instant that anybody was asked to wait for, since it last worked."""
         self._probing = False
@@ -128,15 +127,27 @@ class Health:
         """Our clock was: what is to be waited stays as long as it was."""
         it = self.condition
         self._asked -= seconds
+        self._patience.set_back(seconds)
         if it.state in {"slowed", "down"}:
             self._change(since=it.since - seconds, until=it.until - seconds, probe_at=it.probe_at - seconds)
 
     # --- what came of it -------------------------------------------------------------------------------------------------
 
     def answered(
-        self, answer: Answered, which: Hashable, *, began: float, probe: bool, now: float, rnd: random.Random
+        self,
+        answer: Answered,
+        which: Hashable,
+        *,
+        before: int,
+        began: float,
+        probe: bool,
+        now: float,
+        rnd: random.Random,
     ) -> None:
-        """One attempt of an event has ended. `which`: it; events of several shards may have one number. `began`: the `now` of its `begin`."""
+        """One attempt of an event has ended. `which`: it; events of several shards may have one number.
+
+        `before`: how often it had been tried; `began`: the `now` of its `begin`.
+        """
         self._probing &= not probe
         self.another = self._condemns(answer) if probe else self.another
         state, fresh = self.condition.state, probe and began >= self.condition.since
@@ -144,15 +155,19 @@ class Health:
             return
         if answer.disable:
             self.condition = disabled(self.condition, answer.error, now)
-        elif answer.outcome == "delivered":
+            return
+        if answer.outcome == "delivered":
+            self._patience.taken(before, now)
             self._worked(now, fresh=fresh)
-        elif self._condemns(answer):
-            self._condemned(answer, which, now, rnd, fresh=fresh, probe=probe)
+            return
+        if answer.reason not in {ABORTED, "rate_limited"}:  # the latter: too much is asked of what is there
+            self._patience.failed(which, before, now, lost=answer.outcome == "dead")
+        if self._condemns(answer):
+            self._condemned(answer, now, rnd, fresh=fresh, probe=probe)
         else:
-            self._failed(answer, which, now, rnd, fresh=fresh, probe=probe)
+            self._failed(answer, now, rnd, fresh=fresh, probe=probe)
 
     def _worked(self, now: float, *, fresh: bool) -> None:
-        self._failing.clear()
         self.another = False
         if self.condition.state == "up":
             self._asked = 0.0
@@ -165,34 +180,26 @@ class Health:
     def _condemns(answer: Answered) -> bool:
         return answer.outcome == "dead" and not answer.at_large
 
-    def _condemned(
-        self, answer: Answered, which: Hashable, now: float, rnd: random.Random, *, fresh: bool, probe: bool
-    ) -> None:
+    def _condemned(self, answer: Answered, now: float, rnd: random.Random, *, fresh: bool, probe: bool) -> None:
         """It answers, though with nothing but a word about this one event; it may say the same of every event."""
-        if answer.reason != ABORTED and len(self._failing) < FAILURES:
-            self._failing.add(which)
         if self.condition.state == "down":
             if probe:
                 self._change(probe_at=now + jittered(FIRST, self._pace.jitter, rnd))
-        elif len(self._failing) >= FAILURES:
+        elif self._patience.over(now):
             self._down(answer, now, now + jittered(FIRST, self._pace.jitter, rnd))
             self.another = True
         elif self.condition.state == "slowed" and fresh:
             self._up(now)
 
-    def _failed(
-        self, answer: Answered, which: Hashable, now: float, rnd: random.Random, *, fresh: bool, probe: bool
-    ) -> None:
+    def _failed(self, answer: Answered, now: float, rnd: random.Random, *, fresh: bool, probe: bool) -> None:
         asked = now + bounded(self._pace, answer.retry_after) if answer.retry_after is not None else 0.0
         self._asked = max(self._asked, asked)
-        if answer.reason != "rate_limited" and len(self._failing) < FAILURES:  # too much is asked of what is there
-            self._failing.add(which)
         it = self.condition
         if it.state == "down":
             waits = it.waits + probe
             probe_at = now + self._wait(waits, self._pace.probe, rnd) if probe else it.probe_at
             self._change(until=max(it.until, asked), probe_at=probe_at, waits=waits)
-        elif len(self._failing) >= FAILURES:
+        elif self._patience.over(now):
             self._down(answer, now, now + self._wait(0, self._pace.probe, rnd))
         elif it.state == "slowed" and fresh:
             until = asked if asked >= now + _NAMED else now + self._wait(it.waits + 1, SLOWEST, rnd)

@@ -207,6 +207,15 @@ class Metrics:
         self.sink_enabled = self._gauge(
             "poller_sink_enabled", "0 while nothing is tried: the sink wants no more calls, or was disabled.", "sink"
         )
+        self.sink_up = self._gauge(
+            "poller_sink_up", "0 while a sink that takes events one by one is slowed, down or disabled.", "sink"
+        )
+        self.sink_changes = self._counter(
+            "poller_sink_state_changes_total",
+            "How often a sink that takes events one by one became slowed, down or disabled.",
+            "sink",
+            "state",
+        )
         self.delivery_held_back = self._counter(
             "poller_delivery_held_back_seconds_total",
             "How long a sink that takes events one by one waited for its turns, so that the others have theirs.",

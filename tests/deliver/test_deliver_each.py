@@ -15,11 +15,12 @@ from stores_content import dead_events
 
 from poller.backlog import DROPPED
 from poller.each import Answered
-from poller.health import ABORTED, FAILURES, FIRST
+from poller.health import ABORTED, FIRST
 from poller.model import Position
 from poller.one_by_one.gate import switch
 from poller.one_by_one.turns import Spent, Turns
 from poller.one_by_one.waiting import MOST
+from poller.patience import FAILURES
 
 pytestmark = pytest.mark.anyio
 
@@ -402,6 +403,19 @@ async def test_order_can_be_turned_on_and_off(each: EachLife) -> None:
     assert sorted(each.sink.taken) == ["k1", "k2", "k3"]
 
 
+async def test_who_waits_for_room_has_what_was_taken_written_at_once(each: EachLife) -> None:
+    delivery = await each.begin()
+    await each.commit("a")
+    began = each.clock.now()
+    await each.drive()
+    assert each.sink.taken == ["a"]
+    assert each.position != each.shard.held.last, "outcomes gather for a moment"
+    delivery.hurry()
+    await each.drive()
+    assert each.position == each.shard.held.last
+    assert each.clock.now() == began
+
+
 # --- many --------------------------------------------------------------------------------------------------------------
 
 
@@ -436,6 +450,33 @@ async def test_no_more_than_so_many_are_kept_to_be_tried_again(each: EachLife) -
     before = len(set(each.sink.taken))
     each.sink.answer = lambda _event, _attempt: TAKEN
     await each.until(lambda: len(set(each.sink.taken)) > before + 500)
+
+
+async def test_one_that_comes_and_goes_is_said_to_be_down_once_a_minute_and_in_the_end(each: EachLife) -> None:
+    each.pace(probe=5.0)
+    changes = each.metrics.sink_changes["crm", "down"]
+    with structlog.testing.capture_logs() as lines:
+        delivery = await each.begin()
+        for page in range(20):
+            each.sink.answer = lambda _event, _attempt: later()
+            await each.commit(*[f"e{page}.{number}" for number in range(5)])
+            await each.until(lambda: delivery.health.state == "down")
+            assert (changes.value, each.metrics.sink_up["crm"].value) == (page + 1, 0)
+            if page < 19:
+                each.sink.answer = lambda _event, _attempt: TAKEN
+                await each.until(lambda: delivery.pending == 0)
+                assert each.metrics.sink_up["crm"].value == 1
+                await each.pass_time(2)
+        begun = delivery.health.since
+        await each.pass_time(70)
+    took = each.clock.now() - 1_700_000_000
+    told = [line for line in lines if line["event"] in {"the sink is down", "the sink is up again"}]
+    downs = [line for line in told if line["event"] == "the sink is down"]
+    assert told[-1] is downs[-1], "how it stands in the end"
+    assert 2 <= len(downs) <= took / 60 + 1
+    assert sum(line.get("times", 1) for line in downs) == 20, "none is left out of the count"
+    assert all(one["event"] != other["event"] for one, other in pairwise(told)), "in turn"
+    assert delivery.health.since == begun
 
 
 async def test_who_ends_does_not_wait_for_a_call_to_one_that_is_down(each: EachLife) -> None:

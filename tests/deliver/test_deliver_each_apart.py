@@ -9,9 +9,9 @@ from each_life import TAKEN, EachLife, later
 from stores_content import dead_events
 
 from poller.each import Answered
-from poller.health import FAILURES
 from poller.kept import Attempted
 from poller.model import Held, Position
+from poller.patience import FAILURES
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore
 

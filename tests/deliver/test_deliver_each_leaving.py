@@ -11,13 +11,14 @@ from stores_content import dead_events
 from structlog.testing import capture_logs
 
 from poller.errors import Lost, StoreFault
-from poller.health import FAILURES, Condition, from_json, meta_name, to_json
+from poller.health import Condition, from_json, meta_name, to_json
 from poller.log import SharedOutage, get_logger
 from poller.model import Held
 from poller.one_by_one.delivery import EachDelivery
 from poller.one_by_one.outlet import Outlet
 from poller.one_by_one.turns import Turns
 from poller.options import SinkOptions
+from poller.patience import FAILURES
 from poller.shard import Shard
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,6 @@ from msgspec import structs
 from poller.each import Answered
 from poller.health import (
     ABORTED,
-    FAILURES,
     FIRST,
     SLOWEST,
     Condition,
@@ -24,6 +23,7 @@ from poller.health import (
     meta_name,
     to_json,
 )
+from poller.patience import BOUGHT, FAILURES, FORGOTTEN, MOST, Patience
 
 TAKEN = Answered(outcome="delivered")
 FAILED = Answered(outcome="later", reason="server_error", error="500 oops")
@@ -41,14 +41,21 @@ class Tried:
         self.now = 1_000.0
         self.seq = 0
 
-    def one(self, answer: Answered, *, seq: int | None = None, took: float = 0.0, began: float | None = None) -> None:
+    def one(
+        self,
+        answer: Answered,
+        *,
+        seq: int | None = None,
+        before: int = 0,
+        took: float = 0.0,
+        began: float | None = None,
+    ) -> None:
         self.seq += 1
         begin = self.now if began is None else began
         probe = self.health.begin(begin) if began is None else False
         self.now += took
-        self.health.answered(
-            answer, self.seq if seq is None else seq, began=begin, probe=probe, now=self.now, rnd=random.Random(1)
-        )
+        which, rnd = self.seq if seq is None else seq, random.Random(1)
+        self.health.answered(answer, which, before=before, began=begin, probe=probe, now=self.now, rnd=rnd)
 
     def down(self) -> None:
         for _ in range(FAILURES):
@@ -72,6 +79,99 @@ def test_five_different_events_that_fail_in_a_row_make_it_down() -> None:
     tried.one(FAILED)
     assert (tried.state, tried.permit) == ("down", "due")
     assert tried.health.condition.why == "500 oops"
+
+
+def test_each_that_is_taken_at_its_second_try_buys_failures_of_others() -> None:
+    tried = Tried()
+    for _ in range(10):
+        tried.one(TAKEN, before=1)
+    for _ in range(FAILURES + 10 * BOUGHT - 1):
+        tried.one(FAILED)
+    assert tried.state == "up"
+    tried.one(FAILED)
+    assert tried.state == "down"
+
+
+@pytest.mark.parametrize("before", [0, 2, 9])
+def test_one_that_is_taken_at_another_try_buys_nothing(before: int) -> None:
+    tried = Tried()
+    for _ in range(10):
+        tried.one(TAKEN, before=before)
+    tried.down()
+
+
+def test_each_that_fails_at_its_second_try_costs_what_was_bought() -> None:
+    tried = Tried()
+    for _ in range(10):
+        tried.one(TAKEN, before=1)
+    for _ in range(10 * BOUGHT):
+        tried.one(FAILED, seq=7, before=1)
+    tried.one(TAKEN)
+    tried.down()
+
+
+def test_what_was_bought_is_forgotten_and_no_clock_makes_it_last_longer() -> None:
+    for seconds in (FORGOTTEN, -WEEK):
+        tried = Tried()
+        for _ in range(10):
+            tried.one(TAKEN, before=1)
+        tried.now += seconds
+        tried.down()
+    tried = Tried()
+    for _ in range(10):
+        tried.one(TAKEN, before=1)
+    tried.now -= WEEK
+    tried.health.set_back(WEEK)
+    for _ in range(FAILURES):
+        tried.one(FAILED)
+    assert tried.state == "up", "it is the same moment"
+
+
+@pytest.mark.parametrize("answer", [REFUSED, structs.replace(REFUSED, reason="refused", at_large=True)])
+def test_nothing_buys_events_that_are_lost(answer: Answered) -> None:
+    tried = Tried()
+    for _ in range(100):
+        tried.one(TAKEN, before=1)
+    for _ in range(FAILURES - 1):
+        tried.one(FAILED)
+        tried.one(answer)
+    assert tried.state == "up"
+    tried.one(answer)
+    assert tried.state == "down"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["taken", "failed", "lost"]), st.integers(0, 3), st.integers(0, 40)), max_size=300
+    )
+)
+def test_no_more_is_wasted_than_was_made_good(answers: list[tuple[str, int, int]]) -> None:
+    """Whatever it does: of different events that it fails with in a row, and of those that would be dead."""
+    patience, bought = Patience(), 0
+    failed, lost = set[int](), set[int]()
+    for now, (answer, before, which) in enumerate(answers):
+        if answer == "taken":
+            patience.taken(before, now)
+            bought += BOUGHT * (before == 1)
+            failed, lost = set(), set()
+        else:
+            patience.failed(which, before, now, lost=answer == "lost")
+            failed, lost = failed | {which}, lost | ({which} if answer == "lost" else set())
+        assert FAILURES <= patience.borne(now) <= min(FAILURES + bought, MOST)
+        assert patience.over(now) == (len(lost) >= FAILURES or len(failed) >= patience.borne(now))
+        assert patience.over(now) or len(failed) < FAILURES + bought
+
+
+def test_it_holds_a_row_in_little_memory() -> None:
+    patience = Patience()
+    for which in range(10 * MOST):
+        patience.taken(1, 0.0)
+        patience.failed(which, 0, 0.0, lost=False)
+    assert patience.borne(0.0) == MOST
+    for which in range(10 * MOST):
+        patience.failed(which, 0, 0.0, lost=True)
+    assert patience.over(0.0)
+    assert len(patience._failed) <= MOST
 
 
 def test_one_event_that_fails_again_and_again_says_nothing_about_the_sink() -> None:
@@ -383,7 +483,8 @@ class HealthMachine(RuleBasedStateMachine):
         if answer.outcome == "later":
             answer = structs.replace(answer, retry_after=asked)
         was = self.health.condition.state
-        self.health.answered(answer, seq, began=began, probe=probe, now=self.now, rnd=self.rnd)
+        before = data.draw(st.integers(0, 2))
+        self.health.answered(answer, seq, before=before, began=began, probe=probe, now=self.now, rnd=self.rnd)
         self.hold(answer)
         if answer.disable:
             assert self.health.condition.state == "disabled"

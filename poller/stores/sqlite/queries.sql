@@ -187,6 +187,9 @@ DELETE FROM segment WHERE rowid IN (
 -- The key behind the oldest :limit ones.
 SELECT day, id, state FROM seen WHERE day < :day ORDER BY day, id, state LIMIT 1 OFFSET :limit;
 
+-- name: seen_list
+SELECT day, id, state FROM seen WHERE (day, id, state) > (?, ?, ?) ORDER BY day, id, state LIMIT ?;
+
 -- name: expire_seen
 DELETE FROM seen WHERE day < ?;
 
@@ -223,3 +226,27 @@ SELECT name, value FROM counter;
 -- name: used_bytes
 SELECT (page_count - freelist_count) * page_size
 FROM pragma_page_count, pragma_freelist_count, pragma_page_size;
+
+-- name: empty_seen
+DELETE FROM seen;
+
+-- name: empty_segment
+DELETE FROM segment;
+
+-- name: empty_checkpoint
+DELETE FROM checkpoint;
+
+-- name: empty_position
+DELETE FROM position;
+
+-- name: empty_retry
+DELETE FROM retry;
+
+-- name: empty_dead_record
+DELETE FROM dead_record;
+
+-- name: empty_dead_event
+DELETE FROM dead_event;
+
+-- name: count_nothing
+UPDATE counter SET value = 0;

@@ -15,6 +15,7 @@ from poller.stores.sqlite.queries import SQL
 _decode = msgspec.msgpack.Decoder(Event).decode
 _AT_ONCE = 4_096
 """Keys that one statement looks for: as many as it has numbers for."""
+_FIRST_DAY = -(1 << 62)
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -71,6 +72,12 @@ def sighting(day: int, states: dict[int, set[bytes]]) -> Sighting:
         return Sighting(day, 0)
     nearest = min(states, key=lambda where: (abs(where - day), where))
     return Sighting(nearest, len(set().union(*states.values())))
+
+
+def seen_after(connection: sqlite3.Connection, after: SeenKey | None, limit: int) -> list[SeenKey]:
+    """In the order of the primary key."""
+    begin = (_FIRST_DAY, b"", b"") if after is None else (after.day, after.id, after.state)
+    return [SeenKey(*row) for row in connection.execute(SQL["seen_list"], (*begin, limit))]
 
 
 def segments_after(connection: sqlite3.Connection, shard: int, seq: int, max_bytes: int) -> list[Segment]:

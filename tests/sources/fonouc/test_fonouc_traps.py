@@ -172,7 +172,7 @@ IDENTIFYING = (
     "call_id", "timestamp", "caller_id_number", "callee_id_number", "billing_seconds", "duration_seconds", "ringing_seconds",
     "hangup_cause", "media_recording_id", "agent", "agent_name", "callid", "id", "msg_id", "datetime", "interaction_id", "from", "to",
 )  # fmt: skip
-TEXTS = (
+TEXTS = [
     "",
     " ",
     "x",
@@ -183,9 +183,9 @@ TEXTS = (
     "63876470291",
     "12@acme.example",
     "2024-02-29 23:58:11 +0000 UTC",
-)
-OTHERS = (None, 0, 7, 7.0, 7.5, 1709251800, 63876470291.0, -1, 10**400, True, [], {"a": 1})
-VALUES: st.SearchStrategy[Any] = st.sampled_from([*TEXTS, *OTHERS])
+]
+OTHERS: list[object] = [None, 0, 7, 7.0, 7.5, 1709251800, 63876470291.0, -1, 10**400, True, [], {"a": 1}]
+VALUES = st.sampled_from([*TEXTS, *OTHERS])
 
 
 @given(st.dictionaries(st.sampled_from(IDENTIFYING), VALUES), st.permutations(IDENTIFYING))

@@ -21,6 +21,7 @@ from poller.leases.alone import Alone, leasing_of
 from poller.leases.replica import Replica
 from poller.leases.visit import Visit, Visitor
 from poller.log import SharedOutage, get_logger, set_up
+from poller.marks import refuse_marked
 from poller.metrics import Metrics
 from poller.one_by_one.switch import keep_following
 from poller.one_by_one.turns import Turns
@@ -82,6 +83,8 @@ async def _opened(
     kind = load_store_kind(kind_of(settings.store))
     store = await (kind.open_read if looking else kind.open_store)(settings.store)
     stack.push_async_callback(store.close)
+    if not looking:
+        await refuse_marked(store)
     outage = SharedOutage(_log.bind(store=store.kind), clock)
     app = App(
         settings, store, clock, Metrics(), rnd or random.Random(),  # noqa: S311 jitter is no secret

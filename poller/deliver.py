@@ -75,6 +75,11 @@ class Delivery:
             self._backlog.close()
 
     @property
+    def settler(self) -> Settler:
+        """For who settles and delivers nothing."""
+        return self._settler
+
+    @property
     def pending(self) -> int:
         """About how many events wait (numbers may have gaps after a healing)."""
         return self.shard.held.last.seq - (self.position.seq if self.position is not None else 0)

@@ -120,6 +120,8 @@ class Letters:
                         "start it before more are added"
                     )
             given[sink] += head.size
+            if waiting[sink]:
+                self._app.hurry(sink)
             if waiting[sink] or (count and limit is not None and given[sink] > limit // PART):
                 return heads[:count], waiting[sink]
         return heads, 0

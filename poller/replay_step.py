@@ -96,6 +96,8 @@ class Step:
                 f"{events} events wait for sink {self._asked.sink}, and no daemon runs that would deliver them: "
                 "start it before more are added"
             )
+        if events:
+            self._app.hurry(self._asked.sink)
         return events
 
     def _limit(self) -> int | None:

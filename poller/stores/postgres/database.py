@@ -76,6 +76,11 @@ class Database:
         epoch, seq, chain, self._holders[shard] = row
         return Held(shard, epoch, Position(seq, chain))
 
+    async def confirm(self, connection: Connection, held: Held) -> None:
+        """Locks the shard's row within a transaction. Raises Outdated where the shard is not as believed."""
+        rows = await fetch(connection, "read_shard", {"shard": held.shard})
+        compare(held, self._holders.get(held.shard), rows[0] if rows else None)
+
     async def write(
         self,
         held: Held,

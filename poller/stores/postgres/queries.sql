@@ -246,7 +246,7 @@ WHERE (day & 63) = (%(day)s::integer & 63) AND day < %(before)s;
 SELECT max(day) FROM seen WHERE (day & 63) = (%(day)s::integer & 63);
 
 -- name: forget_counts
-DELETE FROM seen_count WHERE (day & 63) = (%(day)s::integer & 63) AND day < %(before)s;
+DELETE FROM seen_count WHERE (day & 63) = (%(day)s::integer & 63) AND day < %(before)s RETURNING rows;
 
 -- name: expire_seen
 -- The first of a day, in the order of the key. How many went.
@@ -261,6 +261,12 @@ WITH gone AS (
     ON CONFLICT (shard, day) DO UPDATE SET rows = seen_count.rows + excluded.rows
 )
 SELECT count(*) FROM gone;
+
+-- name: count_rest
+-- What is left of expired days that were counted row by row.
+INSERT INTO seen_count (shard, day, rows) VALUES (-1, %(day)s, %(rows)s)
+ON CONFLICT (shard, day) DO UPDATE SET rows = seen_count.rows + excluded.rows
+RETURNING 1;
 
 -- name: forget_positions
 DELETE FROM position WHERE sink = %(sink)s RETURNING 1;
@@ -369,3 +375,27 @@ SELECT shards FROM store;
 
 -- name: read_only
 SELECT current_setting('transaction_read_only') = 'on';
+
+-- name: empty_seen_count
+DELETE FROM seen_count;
+
+-- name: empty_segment
+DELETE FROM segment;
+
+-- name: empty_checkpoint
+DELETE FROM checkpoint;
+
+-- name: empty_position
+DELETE FROM position;
+
+-- name: empty_retry
+DELETE FROM retry;
+
+-- name: empty_dead_record
+DELETE FROM dead_record;
+
+-- name: empty_dead_event
+DELETE FROM dead_event;
+
+-- name: empty_shard
+UPDATE shard SET seq = 0, chain = '', log_bytes = 0;

@@ -163,6 +163,10 @@ class PostgresStore:
         """Removes its checkpoints."""
         return bool(await self._database.rows("forget_checkpoints", source=source))
 
+    async def empty(self, held: Sequence[Held]) -> None:
+        """Waits for whoever reads, and they wait for it."""
+        await expiry.empty(self._database, held)
+
     async def put_meta(self, name: str, value: str | None) -> None:
         """None removes it."""
         if value is None:

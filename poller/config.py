@@ -1,7 +1,9 @@
 """YAML and environment to frozen settings: every fault at once, with its path and line."""
 
+import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +23,8 @@ from poller.yaml_file import Document
 _SHOWN = 200
 """Faults of one file that are printed; programs get all."""
 _LONGEST_LINE = 1_000
+_LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
+"""Bytes of a unix socket's path, as the system has it."""
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -52,9 +56,19 @@ class Server(Options):
         return split_address(self.listen)
 
 
+def _short(socket: Path) -> Iterator[Fault]:
+    size = len(os.fsencode(socket))
+    if size > _LONGEST_SOCKET:
+        yield (
+            ("socket",),
+            f"is a path of {size} bytes, and a unix socket's has at most {_LONGEST_SOCKET}: choose a shorter one",
+        )
+
+
 class Admin(Options):
     """How the command line reaches a running daemon."""
 
+    rules = (_short,)
     socket: FilePath = Field(
         Path("/run/poller.sock"), description="Unix socket that only the daemon's user may open; the folder must exist."
     )

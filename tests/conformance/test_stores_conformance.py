@@ -157,6 +157,23 @@ async def test_other_states_are_found_under_neighbouring_days(store: Store, day:
     assert looked == {0: Sighting(DAY0, 2)}
 
 
+async def test_an_id_with_many_states_is_known_in_each_and_in_no_other(store: Store) -> None:
+    held = await store.hold(0)
+    seen = [(key(1, state=1), 0), (key(1, state=2), 0), (key(1, state=3), 0), (key(2), 0)]
+    await store.commit_page(held, PageCommit(seen=seen))
+    looked = await store.look_up(
+        0, [key(1, state=2), key(1, state=9), key(2), key(3), key(1, state=1), key(1, state=3)]
+    )
+    assert looked == {1: Sighting(DAY0, 3), 3: Sighting(DAY0, 0)}
+
+
+async def test_any_number_of_keys_is_looked_up(store: Store) -> None:
+    held = await store.hold(0)
+    await store.commit_page(held, PageCommit(seen=[(key(number), 0) for number in range(0, 9_000, 2)]))
+    looked = await store.look_up(0, [key(number) for number in range(9_000)])
+    assert looked == {number: Sighting(DAY0, 0) for number in range(1, 9_000, 2)}
+
+
 @pytest.mark.parametrize("day", [-2, 2])
 async def test_two_days_away_is_another_thing(store: Store, day: int) -> None:
     held = await store.hold(0)

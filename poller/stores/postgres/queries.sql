@@ -339,6 +339,34 @@ SELECT shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float
 UNION ALL SELECT NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
 ORDER BY 1, 2;
 
+-- name: ask_errand
+-- What somebody asked who has died goes by the way.
+WITH gone AS (
+    DELETE FROM errand WHERE id IN (
+        SELECT id FROM errand WHERE until < clock_timestamp() - interval '1 hour' FOR UPDATE SKIP LOCKED
+    )
+)
+INSERT INTO errand (id, shard, until, asked)
+VALUES (%(id)s::uuid, %(shard)s, clock_timestamp() + make_interval(secs => %(seconds)s), %(asked)b)
+ON CONFLICT DO NOTHING RETURNING 1;
+
+-- name: errands
+SELECT id::text, shard, asked FROM errand
+WHERE shard = ANY (%(shards)t::integer[]) AND answer IS NULL AND until > clock_timestamp() ORDER BY until, id LIMIT 100;
+
+-- name: errand_stands
+-- From here to the end of the transaction nobody takes it back.
+SELECT FROM errand WHERE id = %(id)s::uuid AND answer IS NULL AND until > clock_timestamp() FOR UPDATE;
+
+-- name: answer_errand
+UPDATE errand SET answer = %(answer)b WHERE id = %(id)s::uuid AND answer IS NULL RETURNING 1;
+
+-- name: errand_answer
+SELECT answer FROM errand WHERE id = %(id)s::uuid;
+
+-- name: withdraw_errand
+DELETE FROM errand WHERE id = %(id)s::uuid RETURNING answer;
+
 -- name: create_store
 INSERT INTO store (shards) VALUES (%(shards)s) ON CONFLICT DO NOTHING RETURNING 1;
 

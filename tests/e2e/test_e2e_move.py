@@ -31,7 +31,7 @@ SHARDS = 16
 COMMIT = "poller.sinks.kafka.lane.KafkaLane._transaction: producer.commit"
 """Before: the transaction is open, and everything was sent in it. After: published, and the store does not know."""
 NEVER = 0
-KILLS = 4
+KILLS = 5
 """Of each command, before it may come to its end."""
 
 
@@ -58,9 +58,9 @@ def _run(running: Daemon, words: list[str], **more: str) -> subprocess.Completed
 
 
 async def killed_again_and_again(running: Daemon, rnd: random.Random, most: int, *words: str) -> None:
-    """At random steps, early ones and late ones; at last it comes to its end."""
-    for _ in range(KILLS):
-        step = rnd.choice([rnd.randint(1, most), rnd.randint(most // 2, most)])
+    """At a random step of each fifth of its way, in any order; at last it comes to its end. `most`: steps that it surely has."""
+    fifths = rnd.sample(range(KILLS), KILLS)
+    for step in [rnd.randint(fifth * most // KILLS + 1, (fifth + 1) * most // KILLS) for fifth in fifths]:
         if not await to_thread.run_sync(partial(killed_at, running, step, *words)):
             return  # it was finished: the next one has nothing to do
     assert not await to_thread.run_sync(partial(killed_at, running, NEVER, *words))
@@ -135,11 +135,11 @@ async def test_killed_in_a_transaction_and_moved(
                 live.backup(backup)
 
             file = str(tmp_path / "calls.state")
-            await killed_again_and_again(old, rnd, 80, "state", "export", file)
+            await killed_again_and_again(old, rnd, 350, "state", "export", file)
             refused = await to_thread.run_sync(lambda: poller(old, "run"))
             assert (refused.returncode, "was exported to" in refused.stderr) == (1, True)
 
-            await killed_again_and_again(new, rnd, 500, "state", "import", file)
+            await killed_again_and_again(new, rnd, 4_500, "state", "import", file)
             refused = await to_thread.run_sync(lambda: poller(old, "state", "export", "--undo"))
             assert (refused.returncode, "was imported, or that has begun" in refused.stderr) == (1, True)
             inbox.mode = "takes"

@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from poller.model import Event, Held, PageCommit, SeenKey
+from poller.protocols import Store
 from poller.segment import pack
-from poller.stores.sqlite import Config, SqliteStore, open_store
+from poller.stores.sqlite import Config, open_store
 
 DAYS, PAGE, ROUNDS = 30, 1_000, 60
 
@@ -42,7 +43,7 @@ async def measure(label: str, pages: list[list[SeenKey]], call: Callable[[list[S
     print(f"  {label:34} {statistics.median(costs):6.2f} µs/key  [{min(costs):.2f}]", flush=True)
 
 
-async def fill(store: SqliteStore, held: Held, rnd: random.Random, ids: int) -> list[list[SeenKey]]:
+async def fill(store: Store, held: Held, rnd: random.Random, ids: int) -> list[list[SeenKey]]:
     """Remembers `ids` ids; some pages of known ones."""
     pages = []
     for day in range(DAYS):

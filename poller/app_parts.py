@@ -13,6 +13,7 @@ from poller.leasing import Leasing
 from poller.log import SharedOutage
 from poller.metrics import Metrics
 from poller.one_by_one.delivery import EachDelivery
+from poller.one_by_one.notes import MOST
 from poller.one_by_one.turns import Turns
 from poller.protocols import Store
 from poller.route import AnySink
@@ -68,6 +69,17 @@ class App(Struct):
         self.deliveries = [one for one in self.deliveries if one not in part.lanes]
 
     @property
+    def lanes(self) -> list[Delivery]:
+        """Those of its own shards to sinks that take whole segments."""
+        return [one for one in self.deliveries if isinstance(one, Delivery)]
+
+    @property
     def each(self) -> list[EachDelivery]:
         """The deliveries to sinks that take events one by one."""
         return [one for one in self.deliveries if isinstance(one, EachDelivery)]
+
+    def hurry(self, sink: str) -> None:
+        """What the sink has taken is written at once, so that whoever waits for room sees it; unless a commit's worth waits anyway."""
+        for one in self.each:
+            if one.sink.name == sink and one.pending <= MOST:
+                one.hurry()

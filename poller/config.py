@@ -1,9 +1,11 @@
 """YAML and environment to frozen settings: every fault at once, with its path and line."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializeAsAny, ValidationError
 
@@ -15,13 +17,15 @@ from poller.kinds import KINDS, Kinds
 from poller.near import meant
 from poller.options import Between, Duration, FilePath, Options, Secret, SinkOptions, SourceOptions
 from poller.partly import partly
-from poller.rules import Fault, Place, Rule, all_faults, known
+from poller.rules import Fault, Place, all_faults, known
 from poller.yaml_file import Document
 
 _SHOWN = 200
 """Faults of one file that are printed; programs get all."""
 _LONGEST_LINE = 1_000
 _SHORTEST_TOKEN = 16
+_LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
+"""Bytes of a unix socket's path, as the system has it."""
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -60,11 +64,19 @@ def _token_is_there(listen: str | None, token: Secret | None) -> Iterator[Fault]
         yield ("token",), f"is too short to be safe: at least {_SHORTEST_TOKEN} characters"
 
 
+def _short(socket: Path) -> Iterator[Fault]:
+    size = len(os.fsencode(socket))
+    if size > _LONGEST_SOCKET:
+        yield (
+            ("socket",),
+            f"is a path of {size} bytes, and a unix socket's has at most {_LONGEST_SOCKET}: choose a shorter one",
+        )
+
+
 class Admin(Options):
     """How the command line reaches a running daemon, and people its status page."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (_token_is_there,)
-
+    rules = (_short, _token_is_there)
     socket: FilePath = Field(
         Path("/run/poller.sock"), description="Unix socket that only the daemon's user may open; the folder must exist."
     )

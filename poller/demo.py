@@ -302,7 +302,7 @@ class _Run:
                 lives += 1
                 unwilling = not picture.figures and daemon.ended >= 0  # rather than killed before it could answer
                 if unwilling or lives > _LIVES:
-                    raise PollerError(f"the daemon ended with {daemon.ended}:\n{daemon.last_words()}")
+                    raise PollerError(f"the daemon ended ({_how(daemon.ended)}); {daemon.last_words()}")
                 again = "" if broker else "; a file may get its last events again, unlike Kafka"
                 how = _how(daemon.ended)
                 picture.notes.append(f"the daemon ended ({how}) and was started again; it counts from 0 now{again}")

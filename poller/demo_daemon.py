@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from poller.admin_client import connect
 from poller.errors import PollerError
 from poller.operations import Status
-from poller.simulate.broker import free_port
+from poller.simulate.broker import end_of, free_port
 from poller.simulate.run import Simulators
 
 Figures = dict[tuple[str, ...], float]
@@ -178,8 +178,8 @@ class Daemon:
             return None
 
     def last_words(self) -> str:
-        """The end of its log."""
-        return self._log()[-1500:].strip()
+        """The end of its log, for an error."""
+        return end_of(self._log())
 
     def warnings(self, most: int = 12) -> list[str]:
         """The last warnings and errors of its log."""

@@ -32,6 +32,26 @@ _ONE_LINE = bytes.maketrans(b"\n\r", b"  ")
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
+class Gathered:
+    """The half of a Reading that keeps an answer until its end: only there shows whether JSON is whole."""
+
+    offset: int | None = None
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """No record yet."""
+        self._parts.append(data)
+        return []
+
+    def _body(self) -> bytes:
+        """All of it, once."""
+        body = b"".join(self._parts)
+        self._parts.clear()
+        return body
+
+
 def read(body: bytes, decode: Callable[[bytes], T], where: str) -> tuple[T, list[bytes]]:
     """Decodes a whole answer. The second value goes on to `records`. Raises a BadAnswer or NotTheApi.
 

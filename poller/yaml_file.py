@@ -40,7 +40,7 @@ def read(path: Path) -> Document:
     """Reads one YAML mapping. Raises ConfigError where the file as a whole cannot be understood."""
     text = _text(path)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             raise ConfigError(f"{path}: the file is empty")
@@ -108,13 +108,33 @@ class _TooMuch(Exception):
     pass
 
 
+class _Loader(yaml.SafeLoader):
+    """Knows where aliases stand: the node of one is its anchor's, and so is the line of that."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.aliases: dict[tuple[int, int], int] = {}
+        """Lines, by the node that an alias stands in and its index there, or its key's node."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 as the library has it
+        if parent is not None and self.check_event(yaml.AliasEvent):
+            self.aliases[id(parent), _which(index)] = int(self.peek_event().start_mark.line) + 1  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
+
+
+def _which(index: yaml.Node | int | None) -> int:
+    return index if isinstance(index, int) else id(index)
+
+
 class _Builder:
     """Turns nodes into values. Keys are their text as written, whatever YAML takes them for (`on`, `8`)."""
 
-    def __init__(self, loader: yaml.SafeLoader) -> None:
+    def __init__(self, loader: _Loader) -> None:
         self._loader = loader
         self._document = Document({})
         self._values = 0
+        self._alias: int | None = None
+        """The line of the alias that is followed: what stands at its anchor is wrong here, too."""
 
     def document(self, root: yaml.MappingNode) -> Document:
         self._document.value = self._mapping(root, ())
@@ -126,23 +146,31 @@ class _Builder:
             raise _TooMuch(f"more than {MAX_VALUES} values once aliases are followed")
         if len(place) > MAX_DEPTH:
             raise _TooMuch("nested too deeply, or an alias within itself")
-        self._document.lines.setdefault(place, _line(node))
+        self._document.lines.setdefault(place, self._alias or _line(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, (*place, index)) for index, item in enumerate(node.value)]
+            return [self._followed(node, index, item, (*place, index)) for index, item in enumerate(node.value)]
         return self._scalar(node, place)
+
+    def _followed(self, parent: yaml.Node, which: yaml.Node | int, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 YAML holds any type
+        before = self._alias
+        self._alias = before or self._loader.aliases.get((id(parent), _which(which)))
+        value = self._value(node, place)
+        self._alias = before
+        return value
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        first: dict[str, int] = {}
         for key, key_node, value in self._pairs(node, place):
             inner = (*place, key)
             if key in found:
-                first = self._document.lines[inner]
-                self._fault(inner, f"is given twice (lines {first} and {_line(key_node)})")
+                self._fault(inner, f"is given twice (lines {first[key]} and {_line(key_node)})")
                 continue
-            self._document.lines[inner] = _line(key_node)
-            found[key] = self._value(value, inner)
+            first[key] = _line(key_node)
+            self._document.lines[inner] = self._alias or _line(key_node)
+            found[key] = self._followed(node, key_node, value, inner)
         return found
 
     def _pairs(self, node: yaml.MappingNode, place: Place) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:

@@ -15,8 +15,8 @@ from poller.config import Settings
 from poller.errors import PollerError
 from poller.operations import Operations
 
-PAUSE = 1.0
-"""Seconds between two questions while the sink has too much to do."""
+SHORTEST, LONGEST = 0.02, 1.0
+"""Seconds between two questions while the sink has too much to do; each is twice the one before."""
 
 
 class Course(Protocol):
@@ -41,6 +41,26 @@ class Course(Protocol):
         ...
 
 
+class Waits:
+    """How long to wait after each step. A sink that takes what it has got at once is given the next at once."""
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._seconds = SHORTEST
+        self._said = False
+
+    def next(self) -> float:
+        """Seconds; 0 where the step did something. A wait of the longest kind is said, once; a terminal shows it beside the bar."""
+        if not self._course.waiting:
+            self._seconds, self._said = SHORTEST, False
+            return 0.0
+        seconds, self._seconds = self._seconds, min(2 * self._seconds, LONGEST)
+        if seconds == LONGEST and not self._said and not sys.stderr.isatty():
+            complain(self._course.why_waiting())
+            self._said = True
+        return seconds
+
+
 def walk(settings: Settings, course: Course, title: str, *, looking: bool = False) -> None:
     """Until all is done, something fails, or a signal comes: the first one lets the step under way end, so that nothing is done twice."""
     columns = (
@@ -60,14 +80,12 @@ def walk(settings: Settings, course: Course, title: str, *, looking: bool = Fals
                 await tasks.start(_watch, stopping, tasks.cancel_scope)
                 try:
                     async with commands.operations(settings, looking=looking) as operations:
+                        waits = Waits(course)
                         while not course.ended and not stopping.is_set():
-                            before = course.waiting
                             await course.step(operations)
                             show()
-                            if course.waiting:
-                                _say_waiting(course, before)
-                                with anyio.move_on_after(PAUSE):
-                                    await stopping.wait()
+                            with anyio.move_on_after(waits.next()):
+                                await stopping.wait()
                 except PollerError as error:
                     course.error = str(error)
                 tasks.cancel_scope.cancel()
@@ -84,9 +102,3 @@ async def _watch(
             if stopping.is_set():
                 everything.cancel()
             stopping.set()
-
-
-def _say_waiting(course: Course, before: int) -> None:
-    """Once for each wait; a terminal shows it beside the bar."""
-    if not before and not sys.stderr.isatty():
-        complain(course.why_waiting())

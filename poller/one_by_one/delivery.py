@@ -154,12 +154,16 @@ class EachDelivery:
         try:
             while not all(part.rests(patience) for part in self._parts.values()):
                 moved = self._moved.event
-                for part in self._parts.values():
-                    if part.line is not None:
-                        part.line.notes.hurry()
+                self.hurry()
                 await moved.wait()
         finally:
             self.gate.hurried -= 1
+
+    def hurry(self) -> None:
+        """What has come of attempts up to now is written at once: somebody waits for the room that it makes."""
+        for part in self._parts.values():
+            if part.line is not None:
+                part.line.notes.hurry()
 
     async def accept_duplicates(self) -> str | None:
         """Nothing waits for a healing here."""

@@ -23,6 +23,8 @@ _JARS = {"org.apache.kafka:kafka_2.13": KAFKA, "org.apache.logging.log4j:log4j-s
 _JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=INFO")
 _STARTED = "Kafka Server started"
 _PORTS = range(20_000, 32_000)
+_SHOWN = 160
+"""Characters of a line of somebody's log."""
 
 
 class BrokerFault(Exception):
@@ -138,15 +140,27 @@ class Broker:
 
     def _wait(self, deadline: float) -> None:
         """Waits for the broker's own word; a port that answers is not yet a broker that serves."""
-        process = self._process
+        process, said = self._process, ""
         while process is not None and time.monotonic() < deadline:
             if _STARTED in (said := self._log.read_text(encoding="utf-8", errors="replace")):
                 return
             if process.poll() is not None:
-                raise BrokerFault(f"the Kafka broker ended with {process.returncode}: {said[-2000:]}")
+                how = (
+                    f"was killed by signal {-code}"
+                    if (code := process.returncode) < 0
+                    else f"ended with exit code {code}"
+                )
+                raise BrokerFault(f"the Kafka broker {how} while it started; {end_of(said)}")
             time.sleep(0.05)
         self.kill()
-        raise BrokerFault(f"the Kafka broker did not start in time; see {self._log}")
+        raise BrokerFault(f"the Kafka broker did not start in time; {end_of(said)}")
+
+
+def end_of(log: str, most: int = 12) -> str:
+    """The last lines of what a program said, indented, for an error: behind `; `."""
+    lines = [line.rstrip() for line in log.splitlines() if line.strip()][-most:]
+    shown = (line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…" for line in lines)
+    return "\n    ".join(["it said last:", *shown]) if lines else "it said nothing"
 
 
 def free_port(besides: int = 0) -> int:
@@ -226,5 +240,7 @@ def _run(command: list[str], timeout: float) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)  # noqa: S603 our own arguments
         if done.returncode == 0:
             return done.stdout
-        raise BrokerFault(f"`{command[0]}` failed with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
+        raise BrokerFault(
+            f"`{command[0]}` failed with exit code {done.returncode}; {end_of(done.stdout + done.stderr)}"
+        )
     raise BrokerFault(f"`{command[0]}` did not finish within {timeout:.0f} seconds")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,10 @@ from delivery_events import call_event
 
 from poller.admin import serve_admin
 from poller.app import opened
+from poller.cli.letters import Course
+from poller.cli.steps import LONGEST, SHORTEST, Waits
 from poller.config import load
+from poller.kept import Which
 from poller.model import DeadEvent, Position
 from poller.operate import Work
 from poller.segment import unpack
@@ -90,8 +94,24 @@ async def test_retry_goes_on_until_the_end_and_waits_for_the_sink(daemon: Daemon
     assert done.stderr == b"poller: 70000 events wait for out: the retry goes on when they are fewer\n"
     asked = daemon.ledger.retries
     assert {(one.which.sink, one.which.source, one.which.reason) for one in asked} == {("x", "y", "z")}
-    assert [one.cursor and one.cursor.after.at for one in asked] == [None, 1, 2, 3]
-    assert [one.cursor.until for one in asked if one.cursor] == [9.0] * 3
+    assert [one.cursor and one.cursor.after.at for one in asked] == [None, *[1] * 8, 2, 3]
+    assert {one.cursor.until for one in asked if one.cursor} == {9.0}
+
+
+def test_a_sink_that_takes_what_it_has_got_is_given_the_next_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    course = Course([], Which())
+    waits = Waits(course)
+    assert waits.next() == 0
+    course.waiting = 5
+    waited = [waits.next() for _ in range(9)]
+    assert waited[0] == SHORTEST
+    assert all(later == min(2 * one, LONGEST) for one, later in pairwise(waited))
+    assert capsys.readouterr().err.count("\n") == 1, "said once, when it takes a while"
+    course.waiting = 0
+    assert waits.next() == 0
+    course.waiting = 5
+    assert waits.next() == SHORTEST
+    assert capsys.readouterr().err == ""
 
 
 async def test_what_breaks_off_says_what_was_done(daemon: Daemon) -> None:

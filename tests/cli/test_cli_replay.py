@@ -32,11 +32,14 @@ async def test_it_goes_on_until_the_end_and_waits_for_the_sink(daemon: Daemon) -
     assert "Sent on their way to out again, first seen from 2025-06-15 15:00:00Z until 2025-06-15 16:00:00Z: 6" in said
     assert "telephony.call.new  6" in said
     assert done.stderr.decode() == "poller: 70000 events wait for out: the replay goes on when they are fewer\n"
-    first, second, third = daemon.ledger.asked_again
+    first, *waited, third = daemon.ledger.asked_again
     assert (first.since, first.until) == (1_749_999_600.0, 1_750_003_200.0)
     assert first.types == ("telephony.call.new", "telephony.call.updated")
     assert first.cursor is None
-    assert [(mark.seq, mark.last) for asked in (second, third) for mark in asked.cursor or ()] == [(1, 9), (2, 9)]
+    assert [(mark.seq, mark.last) for asked in (*waited, third) for mark in asked.cursor or ()] == [
+        *[(1, 9)] * 8,
+        (2, 9),
+    ]
 
 
 @pytest.mark.anyio

@@ -1,5 +1,6 @@
 """The configuration: what is read, and that every fault is named with its path and line."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -11,6 +12,7 @@ from poller.config import Settings, load
 from poller.crosscheck import endpoints_of, source_id
 from poller.errors import ConfigError
 from poller.kinds import Kinds, kind_of
+from poller.yaml_file import read
 
 KINDS = Kinds(
     sources="config_kinds.sources",
@@ -276,6 +278,44 @@ def test_aliases_may_share_a_ladder(loaded: Loader) -> None:
     found = endpoints_of(loaded(text).sources["office"])
     assert found["calls"].ladder == found["recordings"].ladder
     assert [rung.back for rung in found["calls"].ladder] == [600, 86400]
+
+
+def test_what_is_wrong_behind_an_alias_stands_where_the_alias_does(loaded: Loader) -> None:
+    text = """
+    store: {kind: tray}
+    sources:
+      office: &one
+        kind: phones
+        base_url: https://pbx.example
+        username: me
+        password: {env: PASSWORD}
+        endpoints: &lists
+          calls: {intervall: 5s, page_size: 1, page_size: 2}
+      cellar: *one
+      attic:
+        kind: phones
+        base_url: https://pbx.example
+        username: me
+        password: {env: PASSWORD}
+        endpoints:
+          *lists
+    """
+    found = faults(loaded, text)
+    lines = [re.sub(r": is .*", "", fault) for fault in found if "intervall" in fault]
+    assert lines == [
+        f"sources.{name}.endpoints.calls.intervall (line {line})"
+        for name, line in (("office", 10), ("cellar", 11), ("attic", 18))
+    ]
+    twice = [fault for fault in found if "page_size" in fault]
+    assert len(twice) == 3
+    assert all("is given twice (lines 10 and 10)" in fault for fault in twice)
+
+
+def test_aliases_in_lists_have_lines_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "poller.yaml"
+    path.write_text("a: [1, &y {k: 2}]\nb:\n  - 5\n  - *y\n  - [*y]\n")
+    lines = read(path).lines
+    assert [lines["a", 1, "k"], lines["b", 1], lines["b", 1, "k"], lines["b", 2, 0, "k"]] == [1, 4, 4, 5]
 
 
 def test_relative_paths_count_from_the_file(loaded: Loader, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Rules between keys are tried as far as these are well, every bound is said, and files of certificates are read when the file is."""
 
+import shutil
+import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -435,3 +438,32 @@ def test_the_status_page_needs_a_token_that_cannot_be_guessed(tmp_path: Path) ->
     assert said.startswith("admin.token: is too short")
     assert faults(tmp_path, admin=listen | {"token": {"env": "LONG"}}, env=ENV | {"LONG": "sixteen--letters"}) == []
     assert faults(tmp_path) == []
+
+
+# --- the admin socket ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sign", ["a", "ż"])
+def test_a_socket_whose_path_is_too_long_is_found_before_anything_runs(sign: str) -> None:
+    """Judged by what the system says of it, in bytes, and with the folder of the file where it is relative."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # a short one: pytest names its own after the test
+    try:
+        for size in range(100, 112):
+            name = (sign * size)[: (size - len(str(folder)) - 1) // len(sign.encode())]
+            with socket.socket(socket.AF_UNIX) as there:
+                try:
+                    there.bind(str(folder / name))
+                except OSError:
+                    fits = False
+                else:
+                    fits = True
+                    (folder / name).unlink()
+            for given in (name, str(folder / name)):
+                found = faults(folder, admin={"socket": given})
+                assert (found == []) == fits, (size, found)
+                if not fits:
+                    (fault,) = found
+                    assert "admin.socket" in fault
+                    assert "choose a shorter one" in fault
+    finally:
+        shutil.rmtree(folder)

@@ -403,6 +403,19 @@ async def test_order_can_be_turned_on_and_off(each: EachLife) -> None:
     assert sorted(each.sink.taken) == ["k1", "k2", "k3"]
 
 
+async def test_who_waits_for_room_has_what_was_taken_written_at_once(each: EachLife) -> None:
+    delivery = await each.begin()
+    await each.commit("a")
+    began = each.clock.now()
+    await each.drive()
+    assert each.sink.taken == ["a"]
+    assert each.position != each.shard.held.last, "outcomes gather for a moment"
+    delivery.hurry()
+    await each.drive()
+    assert each.position == each.shard.held.last
+    assert each.clock.now() == began
+
+
 # --- many --------------------------------------------------------------------------------------------------------------
 
 

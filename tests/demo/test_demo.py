@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from poller.simulate.broker import missing
+from poller.simulate.broker import KAFKA, missing
 
 pytestmark = pytest.mark.timeout(1200)
 START = 300.0
@@ -197,6 +197,32 @@ def test_without_java_it_says_so_and_takes_a_file(demo: Start, tmp_path: Path) -
     refused = demo("--sink", "kafka", PATH=str(tmp_path))
     assert refused.ended() == 1
     assert refused.output.startswith("poller: A real Kafka broker needs Java")
+
+
+JAVA = """#!/bin/sh
+case "$*" in
+  *-version*) echo 'openjdk version "21.0.1"' >&2 ;;
+  *random-uuid*) echo uuid ;;
+  *StorageTool*) ;;
+  *) for line in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do echo "INFO line $line"; done
+     printf 'ERROR %0400d\\n\\n' 7; exit 3 ;;
+esac
+"""
+
+
+def test_a_broker_that_ends_while_it_starts_is_a_sentence_and_the_end_of_its_log(demo: Start, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    java = tmp_path / "bin" / "java"
+    java.write_text(JAVA)
+    java.chmod(0o755)
+    (tmp_path / "cache" / f"kafka-{KAFKA}").mkdir(parents=True)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    running = demo("--sink", "kafka", PATH=path, POLLER_CACHE=str(tmp_path / "cache"))
+    assert running.ended() == 1
+    begun, first, *log = running.output.splitlines()
+    assert begun == "starting Kafka"
+    assert first == "poller: the Kafka broker ended with exit code 3 while it started; it said last:"
+    assert log == [*(f"    INFO line {line}" for line in range(5, 16)), f"    ERROR {'0' * 154}…"]
 
 
 def test_what_is_kept_never_mixes_with_something_older(demo: Start, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from anyio import create_task_group, wait_all_tasks_blocked
 from delivery_events import call_event
+from each_life import EachLife, ScriptedSink
 from fake_clock import FakeClock
 from msgspec import structs
 from polling_app import app_of
@@ -22,8 +23,13 @@ from poller.kept import LetterHead, LetterPlace, Which
 from poller.letters import COMMIT, LISTED, RECORDS
 from poller.metrics import Metrics
 from poller.model import DeadEvent, DeadRecord, Event, Held, PageCommit, Position
+from poller.one_by_one.delivery import EachDelivery
+from poller.one_by_one.notes import MOST
+from poller.one_by_one.outlet import Outlet
+from poller.one_by_one.turns import Turns
 from poller.operate import Work
 from poller.operations import Again, DeadLetter, Listing, Retried, Tried
+from poller.options import SinkOptions
 from poller.shard import Shard
 from poller.sinks import ndjson
 from poller.stores.memory import Config, MemoryStore
@@ -207,7 +213,7 @@ class Office:
         self.shards = [Shard(self.store, number) for number in range(shards)]
         options = {name: ndjson.Config(kind="ndjson", path=Path("-"), **keys) for name in sinks}
         settings = Settings(store=Config(), sinks=options)
-        app = app_of(settings, self.store, self.clock, Metrics(), random.Random(1), self.shards)
+        self.app = app = app_of(settings, self.store, self.clock, Metrics(), random.Random(1), self.shards)
         app.sinks = {name: ndjson.build(name, one, shards=1) for name, one in options.items()}
         self.work = Work(app, running=running)
 
@@ -272,6 +278,37 @@ async def test_a_retry_waits_for_a_sink_that_has_too_much_to_do() -> None:
     await office.deliver()
     done = await office.work.retry(asked)
     assert done.results[0].id == f"crm-{len(waiting):05d}"
+
+
+class Hurried(EachDelivery):
+    """Counts how often it is told that somebody waits."""
+
+    times = 0
+    waits = 0
+
+    @property
+    def pending(self) -> int:
+        return self.waits
+
+    def hurry(self) -> None:
+        self.times += 1
+
+
+async def test_who_waits_for_room_lets_the_sink_write_what_it_has_taken_unless_much_waits() -> None:
+    each = EachLife()
+    office = await Office("crm", "erp", max_pending="1KiB").bury(letter_of(1), letter_of(2))
+    outlets = [Outlet(each.store, ScriptedSink(each.clock, name=name), SinkOptions(), each.clock, random.Random(1), each.metrics,
+                      Turns(each.clock.mono)) for name in ("crm", "erp")]  # fmt: skip
+    crm, erp = (Hurried(outlet) for outlet in outlets)
+    office.app.deliveries = [crm, erp]
+    asked = Again(ids=("crm-00001",))
+    assert (await office.work.retry(asked)).results
+    assert crm.times == 0
+    assert (await office.work.retry(Again())).waiting
+    assert (crm.times, erp.times) == (1, 0)
+    crm.waits = MOST + 1
+    assert (await office.work.retry(Again())).waiting
+    assert crm.times == 1, "it writes so many together anyway"
 
 
 async def test_a_sink_with_too_much_to_do_ends_a_step_before_its_letters() -> None:

@@ -1,5 +1,7 @@
 """Operations over one dead letter and one sink, for tests of the admin API and of the commands that use it."""
 
+from typing import TypeVar
+
 import anyio
 from msgspec import structs
 
@@ -35,6 +37,9 @@ DOWN = WebhookStatus(
 UP = WebhookStatus(sink="erp", url="https://erp.example:8443", state="up", failures=0)
 
 
+_Place = TypeVar("_Place")
+
+
 class Ledger:
     """Remembers what it was asked to forget."""
 
@@ -46,6 +51,12 @@ class Ledger:
         self.retries: list[Again] = []
         self.asked_thrice = anyio.Event()
         self.never_ends = False
+        self.waits = 8
+        """So many steps wait for the sink, when the second one is asked for."""
+
+    def _waits(self, here: _Place, there: _Place) -> _Place:
+        self.waits -= 1
+        return there if not self.waits else here
 
     async def status(self) -> Status:
         """One endpoint, one sink."""
@@ -103,7 +114,7 @@ class Ledger:
             raise PollerError("the store is full")
         after = Cursor(LetterPlace(step + 1, "x"), 9.0)
         if step == 1:
-            return Tried(cursor=after, total=4, waiting=70_000, sink="out")
+            return Tried(cursor=self._waits(cursor, after), total=4, waiting=70_000, sink="out")
         failure = Retried(id="bad", done=False, error="still no \x1b[31mJSON")
         results = [Retried(id=f"{step}-{number}", done=True) for number in range(2)] + [failure]
         return Tried(results=results if step < 3 else [], cursor=after, ended=step > 2, total=6 - step)
@@ -156,7 +167,9 @@ class Ledger:
         if asked.sink == "down" and seq:
             raise PollerError("the store is full")
         if seq == 1:
-            return Replayed(cursor=(Mark(2, 9),), ended=False, reached=asked.since + 60, waiting=70_000)
+            return Replayed(
+                cursor=(self._waits(Mark(1, 9), Mark(2, 9)),), ended=False, reached=asked.since + 60, waiting=70_000
+            )
         return Replayed(
             cursor=(Mark(seq + 1, 9),),
             ended=seq > 1,

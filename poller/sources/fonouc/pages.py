@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from poller.errors import Denied, EmptyAnswer, Incomplete, Malformed, Refused
-from poller.jsontext import Text, lines, read, records, words
+from poller.jsontext import Gathered, Text, lines, read, records, words
 from poller.model import Limits, Page, Request, Window
 from poller.sources.fonouc.config import ListOptions
 from poller.sources.fonouc.epochs import EARLIEST, GREGORIAN, LATEST
@@ -83,27 +83,19 @@ def page_request(
     return Request(method="GET", path=options.path, query=tuple(query), headers=headers)
 
 
-class PageReading:
+class PageReading(Gathered):
     """One answer of either list; the records are the raw objects of the list, all returned at the end."""
 
-    offset: int | None = None
-
     def __init__(self, name: str, options: ListOptions, window: Window, cursor: str | None) -> None:
+        super().__init__()
         self._name = name
         self._options = options
         self._window = window
         self._cursor = _cursor(cursor) if cursor else None
-        self._parts: list[bytes] = []
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps the bytes: whether a JSON answer is whole shows at its end."""
-        self._parts.append(data)
-        return []
 
     def close(self) -> Page:
         """The records and the cursor. An empty body may mean no records (BEHAVIOUR 3.1), but not behind a key."""
-        body = b"".join(self._parts)
-        self._parts.clear()
+        body = self._body()
         if not body.strip():
             if self._promised:
                 raise EmptyAnswer(

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from poller.errors import Denied, Incomplete, Malformed, PollerError, RateLimited, Refused, VendorFault
-from poller.jsontext import Text, lines, normal, read, records
+from poller.jsontext import Gathered, Text, lines, normal, read, records
 from poller.model import Limits, Page, Request, Window
 from poller.sources.thulium.times import DAY, MINUTE, bounds
 
@@ -66,26 +66,18 @@ def page_request(path: str, basic: tuple[str, str], zone: ZoneInfo, window: Wind
     return Request(method="GET", path=path, query=query, basic=basic, headers=(("Accept", "application/json"),))
 
 
-class PageReading:
+class PageReading(Gathered):
     """One answer of either list."""
 
-    offset: int | None = None
-
     def __init__(self, name: str, window: Window, cursor: str | None) -> None:
+        super().__init__()
         self._name = name
         self._window = window
         self._cursor = _cursor(cursor) if cursor else None
-        self._parts: list[bytes] = []
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Keeps the bytes: whether a JSON answer is whole shows at its end."""
-        self._parts.append(data)
-        return []
 
     def close(self) -> Page:
         """The rows, and whether they are all."""
-        body = b"".join(self._parts)
-        self._parts.clear()
+        body = self._body()
         (rows, count), folded = read(body, self._decode, self._name)
         found = records(rows, folded, body)
         suspicions = {

@@ -151,11 +151,11 @@ async def test_killed_in_a_transaction_and_moved(
                 live.backup(backup)
 
             file = str(tmp_path / "calls.state")
-            await killed_again_and_again(old, rnd, 350, "state", "export", file)
+            await killed_again_and_again(old, rnd, 220, "state", "export", file)
             refused = await to_thread.run_sync(lambda: poller(old, "run"))
             assert (refused.returncode, "was exported to" in refused.stderr) == (1, True)
 
-            await killed_again_and_again(new, rnd, 4_500, "state", "import", file)
+            await killed_again_and_again(new, rnd, 4_000, "state", "import", file)
             refused = await to_thread.run_sync(lambda: poller(old, "state", "export", "--undo"))
             assert (refused.returncode, "was imported, or that has begun" in refused.stderr) == (1, True)
             await each_shard_has_begun(broker, prefix)

@@ -1,4 +1,6 @@
-"""A replay and a retry of dead letters, asked of one of two real replicas: each event once for each time that somebody asks."""
+"""A replay and a retry of dead letters while two real replicas run, asked of one or beside them: each event once for each time
+that somebody asks.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -110,7 +112,7 @@ async def test_a_replay_and_a_retry_reach_the_shards_of_the_other_replica(
             once(found, before, times=1)
             assert not set(dead) & found.first.keys()
 
-            await poller(a, "dead-letters", "retry", "--sink", "kafka")
+            await poller(them.each[2], "dead-letters", "retry", "--sink", "kafka")  # where no daemon runs
             await delivered(a)
             found = await Read.everything(broker, prefix)
             assert [found.first[one] for one in dead] == [1] * SHARDS

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import anyio
 import pytest
-from e2e_daemon import Daemon, Trial, kafka_sink, simulation
-from e2e_replicas import LEASE, in_turns, replicas
+from e2e_daemon import Trial, kafka_sink, simulation
+from e2e_replicas import LEASE, in_turns, outages, replicas
 from postgres_proxy import proxy
 from postgres_server import Server
 
@@ -115,12 +115,6 @@ async def test_a_replica_that_is_cut_off_and_a_database_that_is_killed(
             assert them.owned() == {}
             print("polled by two for", them.polled_by_two(), "s")
             assert them.polled_by_two() < LEASE
-
-
-def outages(running: Daemon) -> list[object]:
-    """What was said of the store itself, since it was last well."""
-    said = [line["event"] for line in running.lines() if line.get("store") == "postgres"]
-    return said if said and said[-1] == "failing" else []
 
 
 def test_what_two_at_once_look_like_in_the_log_of_a_vendor() -> None:

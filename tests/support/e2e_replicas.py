@@ -80,6 +80,12 @@ class Replicas:
         return max(in_turns(log) for log in moved)
 
 
+def outages(running: Daemon) -> list[object]:
+    """What was said of the store itself, since it was last well."""
+    said = [line["event"] for line in running.lines() if line.get("store") == "postgres"]
+    return said if said and said[-1] == "failing" else []
+
+
 def in_turns(log: list[dict[str, Any]]) -> float:
     """Seconds, from a vendor's log. One change of hands is none: only where the one before asks again soon, both are at it."""
     changes = [after["real_time"] for before, after in pairwise(log) if before["host"] != after["host"]]

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psycopg
-from bench_store import DAYS, PAGE, ROUNDS, event, fill, keys
+from bench_store import DAYS, PAGE, ROUNDS, event, keys
+from psycopg.sql import SQL
 
 from poller.model import PageCommit, SeenKey
 from poller.segment import pack
@@ -43,6 +44,41 @@ async def measure(label: str, pages: list[list[SeenKey]], call: Call) -> None:
     )
 
 
+FILL = """
+WITH fresh AS (
+    INSERT INTO bench.seen
+    SELECT %(day)s, uuid_send(gen_random_uuid()), substr(uuid_send(gen_random_uuid()), 1, 8), 1 FROM generate_series(1, %(ids)s)
+    RETURNING day
+)
+INSERT INTO bench.seen_count (shard, day, rows) SELECT 0, day, count(*) FROM fresh GROUP BY day
+"""
+
+
+async def fill(dsn: str, rnd: random.Random, ids: int) -> list[list[SeenKey]]:
+    """Ids that the server makes by itself, in no order; some pages of known ones."""
+    pages = []
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        for day in range(20_000, 20_000 + DAYS):
+            await connection.execute(FILL, {"day": day, "ids": ids // DAYS})
+            share = min(100.0, 100 * 4 * PAGE * DAYS / ids)
+            sample = SQL("SELECT id, state FROM bench.seen WHERE day = {} AND (day & 63) = {} AND random() < {}")
+            some = await connection.execute(sample.format(day, day & 63, share / 100), binary=True)
+            known = [SeenKey(day, *row) for row in await some.fetchall()]
+            pages += [rnd.sample(known, min(PAGE, len(known))) for _ in range(ROUNDS // DAYS)]
+        await connection.execute("VACUUM (ANALYZE) bench.seen")
+    return pages
+
+
+async def bytes_of(dsn: str) -> int:
+    """What seen ids take, with their keys."""
+    sizes = (
+        "SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits WHERE inhparent = 'bench.seen'::regclass"
+    )
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        ((size,),) = await (await connection.execute(sizes)).fetchall()
+    return int(size)
+
+
 async def bench(dsn: str, ids: int) -> None:
     """One size."""
     rnd = random.Random(1)
@@ -50,8 +86,9 @@ async def bench(dsn: str, ids: int) -> None:
     store = await open_store(Config.model_validate(given, context={"literals": True}))
     try:
         held = await store.hold(0)
-        known = await fill(store, held, rnd, ids)
-        print(f"{ids} ids")
+        began = time.perf_counter()
+        known = await fill(dsn, rnd, ids)
+        print(f"{ids} ids, made in {time.perf_counter() - began:.0f} s", flush=True)
         await measure("known, any of 30 days", known, lambda page: store.look_up(0, page))
         await measure("known, three records", [page[:3] for page in known], lambda page: store.look_up(0, page))
         fresh = [keys(rnd, 20_000 + DAYS - 1, PAGE) for _ in range(ROUNDS)]
@@ -64,6 +101,7 @@ async def bench(dsn: str, ids: int) -> None:
             held = await store.commit_page(held, PageCommit(segment=segment, seen=seen))
 
         await measure("insert new with a segment (packed)", fresh, commit)
+        print(f"  {await bytes_of(dsn) / ids:.0f} bytes on the disk for each id")
         began = time.perf_counter()
         gone = await store.expire(log_before=0, seen_before_day=20_000 + DAYS // 2, limit=1 << 40)
         print(f"  {gone} ids expired in {time.perf_counter() - began:.2f} s")

@@ -1,12 +1,14 @@
 """1,000 endpoints polled every 60 s on one core, scraped meanwhile: how late polls start.
 
-    .venv/bin/python benchmarks/bench_schedule.py [--endpoints 1000] [--seconds 150]
+    .venv/bin/python benchmarks/bench_schedule.py [--endpoints 1000] [--seconds 150] [--replicas 3]
 
-Fails unless 99 % of the polls start within 1 s of their time. Prints CPU and resident memory of the daemon too.
+Fails unless 99 % of the polls start within 1 s of their time. Prints CPU and resident memory of the daemon too. With
+`--replicas` so many daemons share a PostgreSQL store, on all cores; `--replicas 1` is what to compare them with.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -15,9 +17,13 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from multiprocessing import Event, Process, Queue
 from multiprocessing.synchronize import Event as EventType
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
+from postgres_server import Server
 
 ANSWER = b'{"data":[],"page_size":0}'
 
@@ -43,8 +49,9 @@ def vendor(ports: "Queue[int]", stop: EventType) -> None:
     asyncio.run(serve())
 
 
-def configuration(folder: Path, ports: list[int], endpoints: int) -> Path:
+def configuration(folder: Path, ports: list[int], endpoints: int, store: dict[str, object]) -> Path:
     """Two endpoints a source; ten hosts, each with ten requests at a time."""
+    folder.mkdir()
     source = {
         "kind": "fonouc",
         "api_key": {"env": "BENCH_KEY"},
@@ -56,7 +63,7 @@ def configuration(folder: Path, ports: list[int], endpoints: int) -> Path:
         f"s{n}": {**source, "base_url": f"http://127.0.0.1:{ports[n % len(ports)]}"} for n in range(endpoints // 2)
     }
     settings = {
-        "store": {"kind": "sqlite", "path": str(folder / "poller.db")},
+        "store": store,
         "server": {"listen": "127.0.0.1:0"},
         "admin": {"socket": str(folder / "poller.sock")},
         "log": {"format": "json", "level": "info"},
@@ -86,45 +93,110 @@ def lateness(text: str) -> tuple[int, int, int]:
     return int(found["1.0"]), int(found["0.1"]), int(found["+Inf"])
 
 
+class Daemon:
+    """One replica and what was seen of it."""
+
+    def __init__(self, config: Path, *, core: int | None) -> None:
+        self.log = config.with_name("log")
+        pinned = ["taskset", "-c", str(core)] if core is not None else []
+        with self.log.open("w") as sink:
+            self.process = subprocess.Popen(
+                [*pinned, sys.executable, "-m", "poller", "run", "-c", str(config)],
+                env={**os.environ, "BENCH_KEY": "key"}, stderr=sink,
+            )  # fmt: skip
+        self.port = 0
+        self.start_up = 0.0
+        self.text = ""
+        self.slowest = 0.0
+
+    def scrape(self) -> None:
+        """As Prometheus would."""
+        self.port = self.port or metrics_port(self.log, time.monotonic() + 120)
+        began = time.monotonic()
+        self.text = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30).read().decode()
+        self.slowest = max(self.slowest, time.monotonic() - began)
+
+    def cpu(self) -> float:
+        """Seconds up to now."""
+        found = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        return sum(map(int, found)) / os.sysconf("SC_CLK_TCK")
+
+    def resident(self) -> int:
+        """MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024  # type: ignore[index]
+
+    def end(self) -> None:
+        """Cleanly."""
+        self.process.terminate()
+        self.process.wait(60)
+
+
 def main() -> None:
     """One run."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--endpoints", type=int, default=1_000)
     arguments.add_argument("--seconds", type=float, default=150)
+    arguments.add_argument("--replicas", type=int, default=0)
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder, stop, places = Path(name), Event(), Queue()
-        feeder = Process(target=vendor, args=(places, stop), daemon=True)
-        feeder.start()
-        config = configuration(folder, [places.get() for _ in range(10)], options.endpoints)
-        log = folder / "log"
-        with log.open("w") as sink:
-            command = [sys.executable, "-m", "poller", "run", "-c", str(config)]
-            if os.sched_getaffinity(0):
-                command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
-            daemon = subprocess.Popen(command, env={**os.environ, "BENCH_KEY": "key"}, stderr=sink)
-        try:
-            port = metrics_port(log, time.monotonic() + 60)
-            text, slowest, end = "", 0.0, time.monotonic() + options.seconds
-            while time.monotonic() < end:
-                time.sleep(10)
-                began = time.monotonic()
-                text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode()
-                slowest = max(slowest, time.monotonic() - began)
-            status = Path(f"/proc/{daemon.pid}/status").read_text()
-            ticks = sum(map(int, Path(f"/proc/{daemon.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
-        finally:
-            daemon.terminate()
-            daemon.wait(60)
-            stop.set()
-        within, tenth, polls = lateness(text)
-        resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024  # type: ignore[index]
-        print(f"polls {polls:,}: {within / polls:.2%} within 1 s, {tenth / polls:.2%} within 0.1 s of their time")
-        print(
-            f"slowest scrape {slowest:.2f} s; {ticks / os.sysconf('SC_CLK_TCK'):.0f} CPU s in {options.seconds:.0f} s; {resident} MB resident"
-        )
-        if within / polls < 0.99:
-            raise SystemExit(1)
+    with tempfile.TemporaryDirectory() as name, vendors() as ports, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        store: dict[str, object] = {"kind": "sqlite", "path": str(folder / "poller.db")}
+        if options.replicas:
+            server = Server(durable=True)
+            stack.callback(server.remove)
+            server.start()
+            (folder / "dsn").write_text(server.dsn())
+            store = {"kind": "postgres", "dsn": {"file": str(folder / "dsn")}}
+        core = None if options.replicas else min(os.sched_getaffinity(0))
+        daemons = []
+        for number in range(options.replicas or 1):
+            config = configuration(folder / f"replica{number}", ports, options.endpoints, store)
+            daemons.append(Daemon(config, core=core))
+            stack.callback(daemons[-1].end)
+        watch(daemons, options.seconds)
+        report(daemons, options.seconds)
+
+
+@contextlib.contextmanager
+def vendors() -> Iterator[list[int]]:
+    """Their ports."""
+    stop, places = Event(), Queue()
+    feeder = Process(target=vendor, args=(places, stop), daemon=True)
+    feeder.start()
+    try:
+        yield [places.get() for _ in range(10)]
+    finally:
+        stop.set()
+
+
+def watch(daemons: list[Daemon], seconds: float) -> None:
+    """Scrapes each every 10 s, from when it is up."""
+    for daemon in daemons:
+        daemon.scrape()
+        daemon.start_up = daemon.cpu()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(10)
+        for daemon in daemons:
+            daemon.scrape()
+
+
+def report(daemons: list[Daemon], seconds: float) -> None:
+    """Exits with 1 where polls are late."""
+    found = [lateness(daemon.text) for daemon in daemons]
+    within, tenth, polls = (sum(column) for column in zip(*found, strict=True))
+    shares = " + ".join(f"{one[2]:,}" for one in found)
+    print(f"polls {shares}: {within / polls:.2%} within 1 s, {tenth / polls:.2%} within 0.1 s of their time")
+    cpu = sum(daemon.cpu() - daemon.start_up for daemon in daemons)
+    resident = " + ".join(f"{daemon.resident()}" for daemon in daemons)
+    slowest = max(daemon.slowest for daemon in daemons)
+    print(
+        f"slowest scrape {slowest:.2f} s; {cpu:.1f} CPU s in {seconds:.0f} s from when all are up, "
+        f"{cpu / polls * 1e3:.2f} ms a poll; {resident} MB resident"
+    )
+    if within / polls < 0.99:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

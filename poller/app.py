@@ -12,6 +12,7 @@ from poller.app_parts import App
 from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.ending import SIGNALS
+from poller.errands import keep_doing
 from poller.errors import Lost
 from poller.hosts import Hosts
 from poller.housekeeping import Housekeeping
@@ -20,7 +21,9 @@ from poller.leases.alone import Alone, leasing_of
 from poller.leases.replica import Replica
 from poller.leases.visit import Visit, Visitor
 from poller.log import SharedOutage, get_logger, set_up
+from poller.marks import refuse_marked
 from poller.metrics import Metrics
+from poller.one_by_one.switch import keep_following
 from poller.one_by_one.turns import Turns
 from poller.operate import Work
 from poller.parts import one_by_one, opened_part
@@ -80,6 +83,8 @@ async def _opened(
     kind = load_store_kind(kind_of(settings.store))
     store = await (kind.open_read if looking else kind.open_store)(settings.store)
     stack.push_async_callback(store.close)
+    if not looking:
+        await refuse_marked(store)
     outage = SharedOutage(_log.bind(store=store.kind), clock)
     app = App(
         settings, store, clock, Metrics(), rnd or random.Random(),  # noqa: S311 jitter is no secret
@@ -143,8 +148,12 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
             until.start_soon(cancel_when, stopping, until.cancel_scope, name="stop")
             with anyio.move_on_after(OPENING):
                 await shifts.all_open(replica)
-            await outer.start(serve_admin, Work(app, running=True), app.settings.admin.socket, name="admin")
+            work = Work(app, running=True)
+            await outer.start(serve_admin, work, app.settings.admin.socket, name="admin")
             outer.start_soon(Housekeeping(app).run, name="housekeeping")
+            if not isinstance(app.leasing, Alone):
+                outer.start_soon(_follow_switches, app, name="switches")
+                outer.start_soon(keep_doing, app, work, name="errands")
             _log.info("listening", metrics_port=port, admin_socket=str(app.settings.admin.socket))
             await (shifts.all_rest(replica) if once else stopping.wait())
             until.cancel_scope.cancel()
@@ -152,6 +161,10 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
         replica.leave()
     await _say_stopped(app, shifts.worked)
     return 1 if once and (shifts.left or not shifts.drained) else 0
+
+
+async def _follow_switches(app: App) -> None:
+    await keep_following(app.store, lambda: [each.gate for each in app.each], app.clock, app.outage)
 
 
 async def _say_stopped(app: App, worked: set[int]) -> None:

@@ -69,6 +69,11 @@ class App(Struct):
         self.deliveries = [one for one in self.deliveries if one not in part.lanes]
 
     @property
+    def lanes(self) -> list[Delivery]:
+        """Those of its own shards to sinks that take whole segments."""
+        return [one for one in self.deliveries if isinstance(one, Delivery)]
+
+    @property
     def each(self) -> list[EachDelivery]:
         """The deliveries to sinks that take events one by one."""
         return [one for one in self.deliveries if isinstance(one, EachDelivery)]

@@ -56,10 +56,11 @@ class Delivery:
         task_status.started()
         try:
             while True:
+                generation = self.shard.generation
                 try:
                     await self._deliver()
                 except Outdated:
-                    await self._believe()
+                    await self._believe(generation)
                 except ForeignProgress:
                     raise
                 except SinkRefused as error:
@@ -72,6 +73,11 @@ class Delivery:
                     await self._close()
         finally:
             self._backlog.close()
+
+    @property
+    def settler(self) -> Settler:
+        """For who settles and delivers nothing."""
+        return self._settler
 
     @property
     def pending(self) -> int:
@@ -153,22 +159,23 @@ class Delivery:
 
     async def _fix_place(self) -> None:
         while True:
+            generation = self.shard.generation
             try:
                 if not self.shard.held.epoch:
-                    await self._believe()
+                    await self._believe(generation)
                 return await self._settler.begin()
             except Outdated:
-                await self._believe()
+                await self._believe(generation)
             except PollerError as error:
                 await self._failed(error)
 
-    async def _believe(self) -> None:
+    async def _believe(self, doubted: int) -> None:
         """The store is not as we believed: another history, or another writer."""
         try:
-            async with self.shard.lock:
-                await self.shard.believe()
-        except Lost:
-            return  # whoever lost it ends this
+            if await self.shard.believe_anew(doubted):
+                self._metrics.store_rollbacks.inc()
+        except Lost:  # whoever lost it is about to end this
+            await self._clock.sleep(_FIRST)
         except PollerError as error:
             await self._failed(error)
 

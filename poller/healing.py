@@ -108,7 +108,8 @@ class Healer:
         self.waiting = True
         self._shard.pause(REBUILDING)
         self._metrics.polling_paused[REBUILDING].set(1)
-        self._metrics.store_rollbacks.inc()
+        if self._shard.generation == 1:  # found at the start; later ones are counted where they are noticed
+            self._metrics.store_rollbacks.inc()
         if since is None and not whole:
             since = await self._since(stored)
         self._log.error(

@@ -11,10 +11,10 @@ from poller import checkpoint as checkpoints
 from poller.checkpoint import Checkpoint, Step
 from poller.clock import Clock
 from poller.config import Settings
-from poller.errors import PollerError
+from poller.errors import PollerError, StoreFault
 from poller.event import instant
 from poller.kept import Discarded
-from poller.log import Outage, get_logger
+from poller.log import Outage, SharedOutage, get_logger
 from poller.metrics import Metrics
 from poller.options import EndpointOptions, show_size
 from poller.protocols import Store
@@ -45,6 +45,7 @@ class Parts(Protocol):
     tracks: list[Track]
     clock: Clock
     metrics: Metrics
+    outage: SharedOutage
 
 
 class Housekeeping:
@@ -55,23 +56,31 @@ class Housekeeping:
         self._log = get_logger().bind(what=_NAME)
         self._outage = Outage(self._log, parts.clock)
 
+    @property
+    def in_charge(self) -> bool:
+        """Of the replicas that share the store one deletes: the one that works on the first shard."""
+        return self._parts.shards[0].ours
+
     async def run(self) -> None:
         """Gauges every few seconds, expiry every few minutes."""
-        clock, shard = self._parts.clock, self._parts.shards[0]
+        clock, store = self._parts.clock, self._parts.outage
         expired = clock.mono()
         while True:
             try:
                 self.show_tracks()
                 await self.show_store()
                 await self.limit_letters()
-                if clock.mono() - expired >= EXPIRE_EVERY:
+                if self.in_charge and clock.mono() - expired >= EXPIRE_EVERY:
                     await self.expire()
                     await self.expire_letters()
                     expired = clock.mono()
                 self._outage.ended()
-                shard.store_works(_NAME)
+                store.ended(_NAME)
             except PollerError as error:
-                self._outage.failed(error, quietly=shard.store_failed(_NAME, error))
+                fault = isinstance(error, StoreFault)
+                if fault:
+                    store.failed(_NAME, error)
+                self._outage.failed(error, quietly=fault)
             await clock.sleep(EVERY)
 
     def show_tracks(self) -> None:
@@ -106,7 +115,8 @@ class Housekeeping:
         before = parts.clock.now() - parts.settings.retention
         sinks = list(parts.settings.sinks)  # only what is configured holds the log back
         while (
-            await parts.store.expire(log_before=before, seen_before_day=day, limit=EXPIRE_ROWS, sinks=sinks)
+            self.in_charge
+            and await parts.store.expire(log_before=before, seen_before_day=day, limit=EXPIRE_ROWS, sinks=sinks)
             >= EXPIRE_ROWS
         ):
             await parts.clock.sleep(PAUSE)
@@ -120,7 +130,7 @@ class Housekeeping:
             held[total.sink] += total.bytes
         for name, options in parts.settings.sinks.items():
             limit = options.max_dead_letters
-            if limit is not None and held[name] > limit:
+            if limit is not None and held[name] > limit and self.in_charge:
                 held[name] -= await self._discard(name, limit)
             parts.metrics.dead_letter_bytes[name].set(held[name])
 
@@ -129,6 +139,8 @@ class Housekeeping:
         parts, gone = self._parts, Discarded()
         try:
             for _ in range(_ROUNDS):
+                if not self.in_charge:
+                    break
                 some = await parts.store.discard_letters(sink, keep=int(limit * _DOWN_TO), limit=LETTERS)
                 parts.metrics.dead_letters_discarded[sink].inc(some.letters)
                 gone = Discarded(gone.letters + some.letters, gone.bytes + some.bytes, some.until or gone.until)
@@ -149,7 +161,7 @@ class Housekeeping:
         parts, gone = self._parts, Counter[str]()
         before = parts.clock.now() - parts.settings.dead_letter_retention
         try:
-            while True:
+            while self.in_charge:
                 records, events = await parts.store.expire_letters(before=before, limit=LETTERS)
                 for what, count in (("record", records), ("event", events)):
                     gone[what] += count

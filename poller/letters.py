@@ -3,12 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
+from typing import Literal
 
 import anyio
 
 from poller import segment
 from poller.app_parts import App
+from poller.errands import Doing, Lot, LotTried, ask
 from poller.errors import Outdated, PollerError, StoreFault, Unknown
 from poller.identity import shard_of
 from poller.keep import Walk
@@ -126,37 +127,72 @@ class Letters:
         return heads, 0
 
     async def _try(self, heads: Sequence[LetterHead]) -> list[Retried]:
-        done: dict[str, str | None] = {}
-        events = [head for head in heads if head.what == "event"]
-        for number, group in groupby(sorted(events, key=lambda head: head.shard), lambda head: head.shard):
-            done |= await self._append_again(self._app.shards[number], list(group))
+        """By whoever works on their shards, each shard on its own."""
+        found: dict[tuple[int, Literal["record", "event"]], list[str]] = {}
         for head in heads:
-            if head.what == "record" and head.id not in done:
-                done[head.id] = await self._read_again(head.id)
-        return [Retried(id=head.id, done=done[head.id] is None, error=done[head.id]) for head in heads]
+            found.setdefault((self._shard(head).number, head.what), []).append(head.id)
+        lots = [(self._app.shards[shard], Lot(what, tuple(ids))) for (shard, what), ids in found.items()]
+        said: dict[str, Retried] = {}
+        async with anyio.create_task_group() as tasks:
+            for shard, lot in lots:
+                if not shard.ours:
+                    tasks.start_soon(self._try_elsewhere, shard.number, lot, said)
+        for shard, lot in lots:
+            if lot.ids[0] not in said:
+                said |= {one.id: one for one in await self.try_here(shard, lot)}
+        return [said[head.id] for head in heads]
 
-    async def _append_again(self, shard: Shard, heads: Sequence[LetterHead]) -> dict[str, str | None]:
+    def _shard(self, head: LetterHead) -> Shard:
+        if head.what == "event":
+            return self._app.shards[head.shard]
+        here = (track.setup.shard for track in self._app.tracks if track.key.source == head.source)
+        return next(here, None) or self._app.shards[shard_of(head.source, self._store.shards)]
+
+    async def _try_elsewhere(self, shard: int, lot: Lot, said: dict[str, Retried]) -> None:
+        try:
+            results = (await ask(self._app, shard, lot, LotTried)).results
+        except PollerError as error:  # what was done for other shards is done, and has to be told
+            results = tuple(_tried(letter, str(error)) for letter in lot.ids)
+        said |= {one.id: one for one in results}
+
+    async def try_here(self, shard: Shard, lot: Lot, doing: Doing | None = None) -> tuple[Retried, ...]:
+        """Dead letters of a shard of this process. `doing`: for another one, which is answered. Raises StoreFault, Outdated."""
+        if lot.what == "event":
+            return await self._append_again(shard, lot.ids, doing)
+        results = tuple([_tried(letter, await self._read_again(letter)) for letter in lot.ids])
+        if doing is not None:
+            await doing.answer(LotTried(results))
+        return results
+
+    async def _append_again(self, shard: Shard, ids: Sequence[str], doing: Doing | None) -> tuple[Retried, ...]:
         """The log gets the events again, each for its one sink, so that they go through the sink's own protocol."""
-        said: dict[str, str | None] = {
-            head.id: f"sink {head.sink} is not configured: nothing could deliver the event"
-            for head in heads
-            if head.sink not in self._app.sinks
-        }
         shard.check()
         async with self._appending:  # two that retry the same letters append them once
             # Before the shard's lock: polling does not wait for megabytes to be read.
-            found = await self._store.letters([head.id for head in heads if head.id not in said])
-            letters = [one for one in found if isinstance(one, DeadEvent)]
-            if letters:
-                async with shard.lock:
-                    last = shard.held.last
-                    copies = [_again(letter, seq) for seq, letter in enumerate(letters, last.seq + 1)]
-                    packed = segment.pack(copies, last, self._app.clock.now())
-                    commit = PageCommit(segment=packed, closes=tuple(letter.id for letter in letters))
-                    shard.held = await shard.store.commit_page(shard.held, commit)
+            found = {one.id: one for one in await self._store.letters(ids) if isinstance(one, DeadEvent)}
+            letters = [one for one in found.values() if one.sink in self._app.sinks]
+            results = tuple(_tried(letter, self._obstacle(found.get(letter))) for letter in ids)
+            async with shard.lock:
+                page = self._page(shard, letters)
+                if doing is not None:
+                    await doing.commit(shard, page, LotTried(results))
+                elif letters:
+                    shard.held = await shard.store.commit_page(shard.held, page)
         shard.tell()
-        gone = dict.fromkeys((head.id for head in heads), _GONE)
-        return gone | said | dict.fromkeys((letter.id for letter in letters), None)
+        return results
+
+    def _page(self, shard: Shard, letters: Sequence[DeadEvent]) -> PageCommit:
+        last = shard.held.last
+        copies = [_again(letter, seq) for seq, letter in enumerate(letters, last.seq + 1)]
+        packed = segment.pack(copies, last, self._app.clock.now()) if copies else None
+        return PageCommit(segment=packed, closes=tuple(letter.id for letter in letters))
+
+    def _obstacle(self, letter: DeadEvent | None) -> str | None:
+        if letter is None:
+            return _GONE
+        if letter.sink not in self._app.sinks:
+            return f"sink {letter.sink} is not configured: nothing could deliver the event"
+        return None
 
     async def _read_again(self, letter: str) -> str | None:
         """Keys, seen and commit, as if the vendor had just shown it; a sentence where it is still not understood."""
@@ -194,6 +230,10 @@ class Letters:
                 f"{letter.source} has no endpoint {letter.endpoint} in the configuration: add it to retry its records"
             )
         return next((track for track in tracks if track.key.ask == letter.ask), tracks[0])
+
+
+def _tried(letter: str, error: str | None) -> Retried:
+    return Retried(id=letter, done=error is None, error=error)
 
 
 _GONE = "it is gone: it was retried or deleted meanwhile"

@@ -273,12 +273,14 @@ class Position(Struct, frozen=True):
 class Progress(Struct, frozen=True):
     """What a sink says was published under one identity.
 
-    `at`: when it was written. `moved`: the identity under which the work went on from there; None where it did not.
+    `at`: when it was written. `moved`: the identity under which the work went on from there; None where it did not. `shards`: how
+    many the store has of whoever wrote it; 0: not known.
     """
 
     position: Position
     at: float
     moved: str | None = None
+    shards: int = 0
 
 
 class Held(Struct, frozen=True):

@@ -7,12 +7,14 @@ import msgspec
 from poller import __version__, elsewhere, housekeeping, segment, standing
 from poller.app_parts import App
 from poller.crosscheck import source_id
+from poller.errands import Doing, Slice, Wanted
 from poller.errors import PollerError, Unknown
 from poller.health import meta_name
 from poller.identity import Identity, day_of, shard_of
 from poller.kinds import kind_of
 from poller.letters import Letters
 from poller.model import DAY
+from poller.one_by_one.switch import switch_name
 from poller.operations import (
     Again,
     DeadLetter,
@@ -27,6 +29,7 @@ from poller.operations import (
     WebhookStatus,
 )
 from poller.replay_step import Step
+from poller.shard import Shard
 from poller.track import Track, claims
 
 
@@ -116,6 +119,13 @@ class Work:
         """One step, which keeps nothing: a daemon that is killed has done a part, and whoever asks knows which."""
         return await Step(self._app, asked, running=self._running).run()
 
+    async def do(self, wanted: Wanted, shard: Shard, doing: Doing) -> None:
+        """For another process, what only the one can do that works on the shard."""
+        if isinstance(wanted, Slice):
+            await Step(self._app, wanted.asked, running=self._running).do(shard, wanted.mark, doing)
+        else:
+            await self._letters.try_here(shard, wanted, doing)
+
     # --- recordings ----------------------------------------------------------------------------------------------------
 
     async def recording(self, source: str, recording_id: str) -> dict[str, object] | None:
@@ -146,7 +156,8 @@ class Work:
             )
         if not await self._app.store.forget_sink(name):
             raise Unknown(f"the store knows no sink {name}")
-        await self._app.store.put_meta(meta_name(name), None)  # one of this name that comes later is another one
+        for fact in (meta_name, switch_name):  # one of this name that comes later is another one
+            await self._app.store.put_meta(fact(name), None)
 
     async def forget_source(self, source: str) -> None:
         """Only of a source that is not configured any more; its ids may expire then."""

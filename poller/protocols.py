@@ -4,7 +4,7 @@ Endpoints do no I/O, know no clock and write no log: bytes in, records and value
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -214,6 +214,15 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class Widening(Protocol):
+    """What a sink offers whose room for progress is made for a number of shards."""
+
+    async def widen(self) -> None:
+        """Makes room for more of them. Raises SinkFault or SinkRefused."""
+        ...
+
+
 # --- stores ----------------------------------------------------------------------------------------------------------
 
 
@@ -354,6 +363,10 @@ class Store(Protocol):
         """Removes a source's checkpoints (so that its seen days may expire); False where there are none."""
         ...
 
+    async def empty(self, held: Sequence[Held]) -> None:
+        """Takes out everything but those facts, of all shards, in one transaction. `held`: each of them; epochs stay."""
+        ...
+
     async def get_meta(self, name: str) -> str | None:
         """A small fact kept under a name (transactional id and progress topic of a sink, identity versions)."""
         ...
@@ -364,4 +377,13 @@ class Store(Protocol):
 
     async def facts(self) -> Facts:
         """Figures; must not be slow on a large store (counts may be estimates)."""
+        ...
+
+
+@runtime_checkable
+class SeenList(Protocol):
+    """What a store offers that can be exported."""
+
+    async def seen_after(self, after: SeenKey | None, limit: int) -> list[SeenKey]:
+        """What is known, in the order of the keys (day, id, state), behind `after`, at most `limit`."""
         ...

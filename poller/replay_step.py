@@ -7,8 +7,11 @@ moved meanwhile, so a margin is read on both sides.
 from collections import Counter
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from poller import segment
 from poller.app_parts import App
+from poller.errands import Doing, Slice, Sliced, ask
 from poller.errors import PollerError, Unknown
 from poller.model import Event, PageCommit, Segment
 from poller.operations import Mark, Replay, Replayed
@@ -51,8 +54,8 @@ class Step:
         types: dict[str, int] = {}
         if not waiting:
             number = min(heads, key=lambda shard: heads[shard].at)
-            types, seq = await self._slice(number, marks[number])
-            marks = (*marks[:number], Mark(seq, marks[number].last), *marks[number + 1 :])
+            sliced = await self._slice(self._app.shards[number], marks[number])
+            types, marks = sliced.types, (*marks[:number], sliced.mark, *marks[number + 1 :])
             heads = await self._heads(marks)
         reached = min((head.at for head in heads.values()), default=self._asked.until)
         return Replayed(
@@ -83,9 +86,7 @@ class Step:
                 raise PollerError(
                     f"sink {self._asked.sink} has never run, so it has no place in the log yet: start the daemon first"
                 )
-            mark = self._asked.cursor[shard.number] if self._asked.cursor is not None else Mark(0, 0)
-            if shard.held.epoch and mark.seq > shard.held.last.seq:
-                raise PollerError("the store was exchanged while the replay ran, and no longer has what it was reading")
+            _check_mark(shard, self._asked.cursor[shard.number] if self._asked.cursor is not None else Mark(0, 0))
 
     async def _too_many(self) -> int:
         """How many events wait for the sink, where that is so many that more have to wait; 0: there is room."""
@@ -153,15 +154,32 @@ class Step:
                 heads[shard.number] = head
         return heads
 
-    async def _slice(self, number: int, mark: Mark) -> tuple[dict[str, int], int]:
-        """How many events of each type were found in the next slice of a shard, and where the slice ends."""
+    async def _slice(self, shard: Shard, mark: Mark) -> Sliced:
+        """The next slice of a shard, by whoever works on it; anybody may count."""
+        if not shard.ours and not self._asked.dry_run:
+            return await ask(self._app, shard.number, Slice(structs.replace(self._asked, cursor=None), mark), Sliced)
+        sliced, events = await self._read(shard, mark)
+        if not self._asked.dry_run:
+            await self._append(shard, events)
+        return sliced
+
+    async def do(self, shard: Shard, mark: Mark, doing: Doing) -> None:
+        """The next slice of a shard of this process, for another one: one commit, whatever it holds."""
+        self._check()
+        _check_mark(shard, mark)
+        sliced, events = await self._read(shard, Mark(mark.seq, min(mark.last, shard.held.last.seq)))
+        async with shard.lock:
+            await doing.commit(shard, self._page(shard, events), sliced)
+        shard.tell()
+
+    async def _read(self, shard: Shard, mark: Mark) -> tuple[Sliced, list[Event]]:
         limit = self._limit()
         most = _READ if limit is None else min(_READ, limit // PART)
-        found = [one for one in await self._store.segments_after(number, mark.seq, most) if one.first <= mark.last]
+        segments = await self._store.segments_after(shard.number, mark.seq, most)
+        found = [one for one in segments if one.first <= mark.last]
         events = [event for one in found if self._asked.since <= one.at < self._asked.until for event in self._of(one)]
-        if not self._asked.dry_run:
-            await self._append(self._app.shards[number], events)
-        return dict(Counter(event.type for event in events)), found[-1].last
+        end = found[-1].last if found else max(mark.seq, mark.last)
+        return Sliced(dict(Counter(event.type for event in events)), Mark(end, mark.last)), events
 
     def _of(self, one: Segment) -> list[Event]:
         asked = self._asked
@@ -173,11 +191,16 @@ class Step:
         shard.check()
         for begin in range(0, len(events), _COMMIT):
             async with shard.lock:
-                last = shard.held.last
-                copies = [
-                    again(event, seq, self._asked.sink)
-                    for seq, event in enumerate(events[begin : begin + _COMMIT], last.seq + 1)
-                ]
-                commit = PageCommit(segment=segment.pack(copies, last, self._app.clock.now()))
-                shard.held = await shard.store.commit_page(shard.held, commit)
+                page = self._page(shard, events[begin : begin + _COMMIT])
+                shard.held = await shard.store.commit_page(shard.held, page)
             shard.tell()
+
+    def _page(self, shard: Shard, events: Sequence[Event]) -> PageCommit:
+        last = shard.held.last
+        copies = [again(event, seq, self._asked.sink) for seq, event in enumerate(events, last.seq + 1)]
+        return PageCommit(segment=segment.pack(copies, last, self._app.clock.now()) if copies else None)
+
+
+def _check_mark(shard: Shard, mark: Mark) -> None:
+    if shard.held.epoch and mark.seq > shard.held.last.seq:
+        raise PollerError("the store was exchanged while the replay ran, and no longer has what it was reading")

@@ -63,12 +63,10 @@ async def _failed(track: Track, error: PollerError) -> None:
         return  # said where it was lost; nothing is polled here any more
     track.outage.failed(error, quietly=shard.store_failed(_POLLS, error))
     if isinstance(error, Outdated):
-        async with shard.lock:
-            if shard.generation == track.generation:
-                # Where that fails too, the belief stays, the next commit is refused, and it is tried again.
-                with suppress(PollerError):
-                    await shard.believe()
-                    track.setup.metrics.store_rollbacks.inc()
+        # Where that fails too, the belief stays, the next commit is refused, and it is tried again.
+        with suppress(PollerError):
+            if await shard.believe_anew(track.generation):
+                track.setup.metrics.store_rollbacks.inc()
 
 
 def wait_after(track: Track, error: PollerError) -> float:

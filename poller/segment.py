@@ -11,9 +11,9 @@ _decode = msgspec.msgpack.Decoder(list[Event]).decode
 _compress = zstandard.ZstdCompressor(level=1, write_content_size=True)
 _decompress = zstandard.ZstdDecompressor()
 
-RECENT = 4
-"""Segments whose events are kept as they were packed: most are delivered right after their commit, and the first sink need not
-unpack them. Found by the packed bytes themselves, so they can be nothing else.
+RECENT = 8
+"""Segments whose events are kept as they were packed: most are delivered right after their commit, about as many at once, and the
+first sink need not unpack them. Found by the packed bytes themselves, so they can be nothing else.
 """
 _recent: dict[bytes, list[Event]] = {}
 

@@ -115,10 +115,21 @@ class Settler:
         return last, found[last]
 
     async def _fenced(self, identity: str) -> Progress | None:
-        """Its progress, to which nobody adds any more."""
+        """Its progress, to which nobody adds any more. Raises ForeignProgress."""
         lane = await self._sink.lane(self._shard.number, identity)
         await lane.close()
+        self._check_shards(identity, lane.progress)
         return lane.progress
+
+    def _check_shards(self, identity: str, progress: Progress | None) -> None:
+        """With another number of them, sources lie elsewhere: what shows in a shard's progress is not all that was published."""
+        there, here = progress.shards if progress is not None else 0, self._store.shards
+        if there not in {0, here}:
+            raise ForeignProgress(
+                f"sink {self._sink.name}: the progress of {identity!r} was written for a store of {there} shards, and this one "
+                f"has {here}: go on with that store (`poller state export` and `import` move one to another), or give this "
+                "installation a transactional_id_prefix of its own"
+            )
 
     async def _peeked(self, identity: str) -> Progress | None:
         return await self._sink.peek(self._shard.number, identity)
@@ -143,6 +154,7 @@ class Settler:
         await self._confirm(stored)
         lane = await self._sink.lane(self._shard.number, identity)
         try:
+            self._check_shards(identity, lane.progress)
             await self._confirm(stored)
         except BaseException:  # as above
             await lane.close()

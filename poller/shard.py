@@ -80,6 +80,20 @@ class Shard:
         self.generation += 1
         self.tell()
 
+    async def believe_anew(self, doubted: int) -> bool:
+        """After Outdated: unless somebody has done so since the generation that is doubted. Raises Lost, StoreFault.
+
+        Returns whether the store was not as it had been left. A commit of which nobody heard is no such thing.
+        """
+        async with self.lock:
+            if self.generation != doubted:
+                return False
+            before = self.held
+            await self.believe()
+        left, found = before.last, self.held.last
+        elsewhere = self.held.epoch != before.epoch + 1  # to believe takes one
+        return doubted > 0 and (elsewhere or found.seq < left.seq or (found.seq == left.seq and found != left))
+
     @property
     def ours(self) -> bool:
         """Whether anything may be done for it now."""

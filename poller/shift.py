@@ -4,7 +4,8 @@ The way out opens first, so that no event is committed that a sink must not miss
 """
 
 import math
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -30,8 +31,8 @@ DRAIN_PATIENCE = 60.0
 """`run --once`: seconds without a delivery after which what is left is left."""
 CLOSING = 5.0
 """Seconds of the grace that are kept for closing."""
-HAND_OVER = 1.0
-"""Seconds for what is under way where another replica goes on with the rest."""
+HAND_OVER = 0.7
+"""Seconds for what is under way where another replica goes on with the rest: with its look once a second it has it in under two."""
 _FIRST, _LIMIT = 0.25, 15.0
 
 _log = get_logger()
@@ -95,23 +96,31 @@ class Shifts:
         """None: it is to be given up before it was open. A store that is away is waited for."""
         shard = Shard(self._app.store, owned.number, self._app.outage, owned)
         part: Part | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(cancel_when, owned.ending, tasks.cancel_scope, name="give up")
-            attempts = 0
-            while part is None:
-                try:
-                    async with shard.lock:
-                        await shard.believe()
-                    part = await stack.enter_async_context(opened_part(self._app, shard))
-                    shard.store_works("opening")
-                except Lost:
-                    return None
-                except StoreFault as error:
-                    attempts += 1
-                    shard.store_failed("opening", error)
-                    await self._app.clock.sleep(delay(attempts, first=_FIRST, limit=_LIMIT, rnd=self._app.rnd))
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(cancel_when, owned.ending, tasks.cancel_scope, name="give up")
+                with suppress(Lost):
+                    part = await self._open_at_last(shard, stack)
+                tasks.cancel_scope.cancel()
+        finally:
+            if part is None:
+                shard.given_up()
         return part
+
+    async def _open_at_last(self, shard: Shard, stack: AsyncExitStack) -> Part:
+        attempts = 0
+        while True:
+            try:
+                async with shard.lock:
+                    await shard.believe()
+                part = await stack.enter_async_context(opened_part(self._app, shard))
+            except StoreFault as error:
+                attempts += 1
+                shard.store_failed("opening", error)
+                await self._app.clock.sleep(delay(attempts, first=_FIRST, limit=_LIMIT, rnd=self._app.rnd))
+            else:
+                shard.store_works("opening")
+                return part
 
     async def _both_lines(self, part: Part, owned: Owned) -> None:
         try:
@@ -125,8 +134,13 @@ class Shifts:
                 out.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):  # each is bounded
-                for each in self._app.each:
-                    await each.drop(owned.number, lost=not owned.ours())
+                await self._drop(owned)
+
+    async def _drop(self, owned: Owned) -> None:
+        """All together: whoever is to go on with the shard waits for the slowest, not for their sum."""
+        async with anyio.create_task_group() as drops:
+            for each in self._app.each:
+                drops.start_soon(partial(each.drop, owned.number, lost=not owned.ours()))
 
     async def _way_in(self, part: Part, owned: Owned) -> None:
         async with anyio.create_task_group() as polls:

@@ -122,6 +122,8 @@ async def switch(app: App, name: str, why: str | None, *, running: bool) -> Swit
     """Enables a webhook, or disables it by hand for the reason `why`. Raises Unknown, PollerError, StoreFault."""
     delivery = _webhook(app, name)
     _check_known(app, running=running)
+    if running and not any(shard.ours for shard in app.shards):
+        await delivery.gate.load()  # else it is read with the first shard
     if running and not delivery.begun:
         raise PollerError(
             f"the daemon has not read yet how {name} stands: ask again in a moment; its log says what holds it up"

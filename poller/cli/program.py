@@ -8,7 +8,7 @@ import typer
 import yaml
 
 from poller import __version__, commands
-from poller.cli import daemon, webhook_state
+from poller.cli import daemon, state, webhook_state
 from poller.cli.check import check
 from poller.cli.demo import demo_command
 from poller.cli.letters import dead_letters
@@ -46,6 +46,7 @@ app.add_typer(dead_letters, name="dead-letters")
 webhook_state.register(webhook)
 app.add_typer(webhook, name="webhook")
 daemon.register(app)
+state.register(daemon.state)
 
 
 def main() -> None:

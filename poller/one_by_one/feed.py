@@ -12,7 +12,7 @@ from msgspec import structs
 
 from poller.backlog import letter_of
 from poller.each import Answered, Attempt
-from poller.errors import Outdated, PollerError
+from poller.errors import Lost, Outdated, PollerError
 from poller.health import ABORTED
 from poller.kept import Place, Retry
 from poller.model import Event
@@ -254,11 +254,14 @@ class Feed:
     async def _attempt(
         self, part: Part, line: Line, retry: Retry, began: float, probe: bool, committed: float | None
     ) -> None:
-        """Cancelled at any time: what is not answered is tried again in the next life."""
+        """Cancelled at any time: what is not answered is tried again in the next life, or by whoever has the shard then."""
         attempt = Attempt(number=retry.attempts + 1, at=began, first=retry.first or began)
         mono, answer = self._clock.mono(), None
         try:
+            part.shard.check()
             answer = await self._sink.attempt(retry.event, attempt)
+        except Lost:  # noticed here first: a process that was stopped wakes anywhere
+            line.over.set()
         except Exception as defect:  # of one sink: it must not end the others
             part.route.log.exception("defect", event_id=retry.event.id)
             answer = _defective(defect)
@@ -266,6 +269,8 @@ class Feed:
             line.running -= 1
             self._gate.end(len(retry.event.body), probe=probe and answer is None)
             line.looked = -1
+        if answer is None:
+            return
         self._metrics.delivery_seconds.labels(self._sink.name).observe(self._clock.mono() - mono)
         self._follow_clock(line)
         self._settle(part, line, retry, attempt, answer)

@@ -10,9 +10,11 @@ import anyio
 from poller.clock import Clock
 from poller.each import Answered
 from poller.health import Condition, Health, State, disabled, enabled, from_json, meta_name, to_json
+from poller.one_by_one import switch as switches
 from poller.one_by_one.bell import Bell
 from poller.one_by_one.outlet import Outlet
 from poller.one_by_one.seldom import Seldom
+from poller.one_by_one.switch import Switch
 from poller.options import show_duration
 from poller.protocols import Store
 
@@ -81,6 +83,8 @@ class Gate:
             _ = self._metrics.sink_changes[self.name, state]
         self._saved: Condition | None = None
         self._saving = anyio.Lock()
+        self._switch: Switch | None = None
+        """As the store has it, so far as is known here."""
         self._seldom: dict[State, Seldom] = {"slowed": Seldom(outlet.clock), "down": Seldom(outlet.clock)}
         self._unsaid = False
         """The log does not say yet how it stands: it said the same a moment ago."""
@@ -100,12 +104,12 @@ class Gate:
         `anew`: the store may have been exchanged.
         """
         if self._saved is not None:
+            await self.follow()
             if anew:
                 self._saved = Condition()
-                await self._save(ours=True)
-            else:
-                await self._follow()
+                await self._save()
             return
+        switch = await switches.read(self._store, self.name)
         text = await self._store.get_meta(meta_name(self.name))
         if self.loaded:  # meanwhile, for another shard
             return
@@ -116,6 +120,8 @@ class Gate:
                 "what is kept of the sink's health cannot be read", error=str(error), detail="taken as up"
             )
             self._saved = Condition()
+        self._switch = switch or Switch(off=self._saved.state == "disabled")
+        self._saved = self._switch.found_with(self._saved)
         self.health.condition = self._saved
         if self._saved.state != "up":
             self._away = self._saved.since
@@ -125,40 +131,33 @@ class Gate:
     async def save(self) -> None:
         """Writes what has changed since it was read. Raises StoreFault."""
         if self.loaded:
-            await self._save(ours=False)
+            await self._save()
 
-    async def _save(self, *, ours: bool) -> None:
-        """`ours`: whatever another replica has written meanwhile."""
+    async def _save(self) -> None:
         async with self._saving:  # of two writes on two connections, the earlier one could come later
-            if self.health.condition is self._saved or (not ours and self._switched(await self._kept(), off=True)):
+            if self.health.condition is self._saved:
                 return
+            await self.follow()
             condition = self.health.condition
+            if self._switch is not None and self._switch.off != (condition.state == "disabled"):
+                self._switch = await switches.flip(self._store, self.name, condition, condition.since)
             await self._store.put_meta(meta_name(self.name), to_json(condition))
             self._saved = condition
 
-    async def _follow(self) -> None:
-        """Another replica may have switched the sink off or on since this one read how it stands."""
-        async with self._saving:
-            if self.health.condition is self._saved:
-                kept = await self._kept()
-                if self.health.condition is self._saved:
-                    self._switched(kept, off=False)
-
-    async def _kept(self) -> Condition | None:
-        text = await self._store.get_meta(meta_name(self.name))
-        try:
-            return from_json(text) if text is not None else None
-        except ValueError:
-            return None
-
-    def _switched(self, kept: Condition | None, *, off: bool) -> bool:
-        """Whether it was switched elsewhere, which then holds here too. `off`: only that counts."""
-        known = (self._saved or Condition()).state == "disabled"
-        if kept is None or (kept.state == "disabled") == known or (off and known):
-            return False
-        self._saved = kept
-        self._stands(kept)
-        return True
+    async def follow(self) -> None:
+        """Does what was switched elsewhere. A store that was restored is told what it has forgotten. Raises StoreFault."""
+        known = self._switch
+        if known is None:
+            return  # it is read before the first attempt
+        found = await switches.read(self._store, self.name)
+        if known is not self._switch or found == known:
+            return
+        if found is None or found.number < known.number:
+            if known.number:
+                await switches.write(self._store, self.name, known)
+            return
+        self._switch = found
+        self._turn(found.applied(self.health.condition))
 
     # --- attempts ----------------------------------------------------------------------------------------------------------
 
@@ -214,7 +213,7 @@ class Gate:
     # --- commands ----------------------------------------------------------------------------------------------------------
 
     async def disable(self, why: str) -> Condition:
-        """Nothing is tried from now on, also after a restart. Raises StoreFault where that could not be kept."""
+        """Nothing is tried from now on, also after a restart and by other replicas. Raises StoreFault where that could not be kept."""
         return await self._command(disabled(self.health.condition, why, self._clock.now()))
 
     async def enable(self) -> Condition:
@@ -222,11 +221,14 @@ class Gate:
         return await self._command(enabled(self.health.condition, self._clock.now()))
 
     async def _command(self, condition: Condition) -> Condition:
-        self._stands(condition)
-        await self._save(ours=True)
+        changed = condition is not self.health.condition
+        self._turn(condition)
+        if changed:  # also of one that is down here alone: the others are to look, too
+            self._switch = await switches.flip(self._store, self.name, condition, self._clock.now())
+        await self._save()
         return condition
 
-    def _stands(self, condition: Condition) -> None:
+    def _turn(self, condition: Condition) -> None:
         before, self.health.condition = self.health.condition, condition
         if before.state != condition.state:
             self._changed(before, condition.since, None)
@@ -275,15 +277,19 @@ _WHAT_NOW: dict[State, str] = {
 
 async def condition_of(store: Store, sink: str) -> Condition:
     """How a sink was doing when it was last written, for looking without a daemon; one that cannot be read counts as up."""
+    switch = await switches.read(store, sink)
     try:
-        return from_json(await store.get_meta(meta_name(sink)))
+        condition = from_json(await store.get_meta(meta_name(sink)))
     except ValueError:
-        return Condition()
+        condition = Condition()
+    return condition if switch is None else switch.found_with(condition)
 
 
 async def switch(store: Store, sink: str, *, why: str | None, now: float) -> Condition:
     """Enables a sink, or disables it for the reason `why`, where no daemon runs. Returns how it stands afterwards."""
     before = await condition_of(store, sink)
     condition = enabled(before, now) if why is None else disabled(before, why, now)
+    if condition is not before:
+        await switches.flip(store, sink, condition, now)
     await store.put_meta(meta_name(sink), to_json(condition))
     return condition

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import TaskStatus
 
-from poller.errors import Outdated, PollerError
+from poller.errors import Lost, Outdated, PollerError
 from poller.kept import Attempted
 from poller.model import Event, Position
 from poller.one_by_one.ahead import Ahead
@@ -158,6 +158,7 @@ class Part:
         name, number = self._sink.name, self.shard.number
         found = await self._store.position(name, number), await self._store.done(name, number)
         if found not in {line.written, (batch.position, tuple(batch.done))}:
+            self.route.metrics.store_rollbacks.inc()  # of which the shard itself may know nothing
             raise Outdated("what is kept of the deliveries is not what was written last: the store was restored")
 
     async def _close(self, line: Line) -> None:
@@ -181,6 +182,8 @@ class Part:
                 await fix_place(self.route)
                 await self._gate.load(anew=void is not None)
                 line = await self._read()
+            except Lost:  # whoever dropped the shard is about to end this
+                await self._clock.sleep(_FIRST)
             except Outdated:
                 void = self.shard.generation
             except PollerError as error:
@@ -190,9 +193,10 @@ class Part:
                 return line
 
     async def _believe(self, void: int | None) -> None:
-        async with self.shard.lock:
-            if not self.shard.held.epoch or void == self.shard.generation:
-                await self.shard.believe()
+        if self.shard.held.epoch and void is None:
+            return
+        if await self.shard.believe_anew(self.shard.generation if void is None else void):
+            self.route.metrics.store_rollbacks.inc()
 
     async def _read(self) -> Line:
         name, number, generation = self._sink.name, self.shard.number, self.shard.generation

@@ -6,6 +6,7 @@ from poller.each import EachSink
 from poller.health import meta_name
 from poller.kept import Attempted
 from poller.model import Position
+from poller.one_by_one.switch import switch_name
 from poller.place import first_place
 from poller.route import Route
 
@@ -40,8 +41,9 @@ async def _take_over(route: Route[EachSink], old: str, position: Position) -> No
     """A crash in between finds the mark, and all of it is done again: nothing was sent under the new name before."""
     shard, name = route.shard, route.sink.name
     store, number = shard.store, shard.number
-    if await store.get_meta(meta_name(name)) is None:
-        await store.put_meta(meta_name(name), await store.get_meta(meta_name(old)))
+    for fact in (meta_name, switch_name):
+        if await store.get_meta(fact(name)) is None:
+            await store.put_meta(fact(name), await store.get_meta(fact(old)))
     done = await store.done(old, number)
     seqs = [place.seq for place in await store.places(old, number)]
     for begin in range(0, max(len(seqs), 1), _AT_ONCE):

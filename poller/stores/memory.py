@@ -146,6 +146,13 @@ class MemoryStore:
         """All, or one source's."""
         return {key: value for key, value in self._now.checkpoints.items() if source in (None, key.source)}
 
+    async def seen_after(self, after: SeenKey | None, limit: int) -> list[SeenKey]:
+        """By day, id and state."""
+        rows = sorted(
+            (day, id_, state) for day, ids in self._now.seen.items() for id_, states in ids.items() for state in states
+        )
+        return [SeenKey(*row) for row in rows if after is None or row > (after.day, after.id, after.state)][:limit]
+
     async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
         """`max_bytes` counts the bodies before compression."""
         found: list[Segment] = []
@@ -326,6 +333,13 @@ class MemoryStore:
         for key in keys:
             del self._now.checkpoints[key]
         return bool(keys)
+
+    async def empty(self, held: Sequence[Held]) -> None:
+        """Epochs and facts stay."""
+        for one in held:
+            self._check(one)
+        now, self._now = self._now, _Contents()
+        self._now.epochs, self._now.meta = now.epochs, now.meta
 
     async def get_meta(self, name: str) -> str | None:
         """None where there is none."""

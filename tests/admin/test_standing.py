@@ -10,9 +10,10 @@ from poller.app import opened
 from poller.config import load
 from poller.errors import PollerError
 from poller.health import Condition
-from poller.one_by_one.gate import switch
+from poller.one_by_one.gate import condition_of, switch
 from poller.operate import Work
 from poller.room import Waits
+from poller.shard import Nobody, Shard
 from poller.standing import _next_try
 
 NOW = 1_000.0
@@ -79,3 +80,13 @@ async def test_without_a_daemon_a_store_in_memory_knows_nothing_of_webhooks(tmp_
         ):
             with pytest.raises(PollerError, match="no daemon runs, and the store is of kind memory"):
                 await question
+
+
+@pytest.mark.anyio
+async def test_a_replica_that_works_on_no_shard_switches_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "poller.yaml").write_text(CONFIG)
+    async with opened(load(tmp_path / "poller.yaml", {"KEY": HMAC})) as app:
+        app.shards = [Shard(app.store, shard.number, owner=Nobody(shard.number)) for shard in app.shards]
+        daemon = Work(app, running=True)
+        assert (await daemon.disable_webhook("crm", "they move")).before == "up"
+        assert (await condition_of(app.store, "crm")).why == "disabled by hand: they move"

@@ -157,6 +157,23 @@ async def test_other_states_are_found_under_neighbouring_days(store: Store, day:
     assert looked == {0: Sighting(DAY0, 2)}
 
 
+async def test_an_id_with_many_states_is_known_in_each_and_in_no_other(store: Store) -> None:
+    held = await store.hold(0)
+    seen = [(key(1, state=1), 0), (key(1, state=2), 0), (key(1, state=3), 0), (key(2), 0)]
+    await store.commit_page(held, PageCommit(seen=seen))
+    looked = await store.look_up(
+        0, [key(1, state=2), key(1, state=9), key(2), key(3), key(1, state=1), key(1, state=3)]
+    )
+    assert looked == {1: Sighting(DAY0, 3), 3: Sighting(DAY0, 0)}
+
+
+async def test_any_number_of_keys_is_looked_up(store: Store) -> None:
+    held = await store.hold(0)
+    await store.commit_page(held, PageCommit(seen=[(key(number), 0) for number in range(0, 9_000, 2)]))
+    looked = await store.look_up(0, [key(number) for number in range(9_000)])
+    assert looked == {number: Sighting(DAY0, 0) for number in range(1, 9_000, 2)}
+
+
 @pytest.mark.parametrize("day", [-2, 2])
 async def test_two_days_away_is_another_thing(store: Store, day: int) -> None:
     held = await store.hold(0)
@@ -637,3 +654,27 @@ async def test_an_emptied_store_is_noticed(harness: Any) -> None:
     assert (await store.hold(0)).last == Position()
     assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
     await harness.close()
+
+
+async def test_emptying_leaves_the_epoch_and_facts(store: Store) -> None:
+    held = await store.hold(0)
+    full = page(held, [1, 2], checkpoints={CheckpointKey("mor", "user_calls", ""): b"c"}, dead=[dead_record(1)])
+    held = await store.commit_page(held, full)
+    outcome = Attempted(position=Position(), later=[retry(1)], dead=[dead_event(2)], done=(2,))
+    await store.attempted(held, "hook", outcome)
+    await store.put_meta("a", "b")
+    with pytest.raises(Outdated):
+        await store.empty([structs.replace(held, last=Position())])
+    assert len(await store.segments_after(0, 0, 1 << 20)) == 1
+    await store.empty([held])
+    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    assert await store.segments_after(0, 0, 1 << 20) == []
+    assert (await store.checkpoints(), await store.positions(), await store.retrying()) == ({}, {}, {})
+    assert await store.done("hook", 0) == ()
+    assert (await dead_records(store), await dead_events(store), await store.letter_totals()) == ([], [], [])
+    facts = await store.facts()
+    assert (facts.seen_ids, facts.dead_records, facts.dead_events) == (0, 0, 0)
+    assert await store.get_meta("a") == "b"
+    empty = structs.replace(held, last=Position())
+    assert (await store.commit_page(empty, page(empty, [1]))).last.seq == 1
+    assert (await store.facts()).seen_ids == 1

@@ -2,9 +2,12 @@
 
 from collections import Counter
 
+import anyio
 import pytest
+from delivery_model import Lease
 from each_life import TAKEN, EachLife, later, never
 from stores_content import dead_events
+from structlog.testing import capture_logs
 
 from poller.each import Answered
 from poller.health import from_json, meta_name
@@ -123,6 +126,51 @@ async def test_a_shard_that_is_lost_is_neither_tried_nor_written_any_more(three:
     assert [call for _, call, _ in three.sink.asked[before[2] :]] == ["0.more"]
     assert set(delivery.positions) == {0, 2}
     assert delivery.pending == 0
+
+
+async def test_who_wakes_after_the_end_of_its_lease_tries_nothing_more(three: EachLife) -> None:
+    lease = Lease(three.store, 1)
+    three.more[0] = Shard(three.store, 1, owner=lease)
+    three.pace(rate=10.0)
+    delivery = await three.begin()
+    await filled(three, 40)
+    await three.pass_time(1)
+    lease.lasts = False
+    before = len([call for call in three.sink.taken if shard_of(call) == 1])
+    assert 0 < before < 40
+    await three.until(lambda: len([call for call in three.sink.taken if shard_of(call) != 1]) == 80)
+    await three.pass_time(10)
+    assert len([call for call in three.sink.taken if shard_of(call) == 1]) == before
+    lease.lasts = True
+    await three.until(lambda: delivery.pending == 0)
+    assert set(three.sink.taken) == {f"{shard}.{number}" for shard in range(3) for number in range(40)}
+    assert delivery.gate.running == 0
+
+
+async def test_a_shard_that_another_has_taken_is_waited_for_without_a_word(three: EachLife) -> None:
+    """Until whoever dropped it ends this, or it is this replica's again."""
+    lease, answered = Lease(three.store, 1), anyio.Event()
+
+    async def slowly() -> Answered:
+        await answered.wait()
+        return TAKEN
+
+    three.more[0] = Shard(three.store, 1, owner=lease)
+    three.sink.answer = lambda event, _attempt: slowly if shard_of(event.subject) == 1 else TAKEN
+    delivery = await three.begin()
+    await filled(three, 2)
+    await three.pass_time(1)
+    lease.lasts = False
+    await three.store.hold(1)
+    answered.set()
+    asked = lease.asked
+    with capture_logs() as said:
+        await three.pass_time(10)
+    assert 0 < lease.asked - asked <= 60
+    assert not said
+    lease.lasts = True
+    await three.until(lambda: delivery.pending == 0)
+    assert sorted(set(three.sink.taken)) == ["0.0", "0.1", "1.0", "1.1", "2.0", "2.1"]
 
 
 async def test_what_is_answered_for_a_shard_that_is_handed_over_is_written_first(three: EachLife) -> None:

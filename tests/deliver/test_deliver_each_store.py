@@ -120,6 +120,19 @@ async def test_an_emptied_store_is_begun_anew(each: EachLife) -> None:
     assert len(each.sink.ids["a"]) == 1
 
 
+async def test_a_store_that_was_set_back_is_counted_by_the_delivery_that_meets_it(each: EachLife) -> None:
+    delivery = await each.begin()
+    await each.commit("a")
+    copy = MemoryStore()
+    copy.restore(each.store)
+    await each.commit("b")
+    each.store.restore(copy)
+    await each.until(lambda: each.metrics.store_rollbacks[()].value == 1)
+    await each.commit("b")
+    await each.until(lambda: delivery.pending == 0)
+    assert set(each.sink.taken) == {"a", "b"}
+
+
 async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each: EachLife) -> None:
     """A standby that lagged: epoch and log are as they were, what was kept to be tried again is gone."""
     held = anyio.Event()
@@ -141,6 +154,7 @@ async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each:
     held.set()
     await each.until(lambda: delivery.pending == 0)
     assert set(each.sink.taken) == {"a", "b"}
+    assert each.metrics.store_rollbacks[()].value == 1
 
 
 async def test_a_probe_that_is_given_up_is_followed_by_another(each: EachLife) -> None:

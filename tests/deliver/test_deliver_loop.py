@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from delivery_events import call_event, seen_key
-from delivery_model import quiet
+from delivery_model import Lease, quiet
 from stores_content import dead_events
 from structlog.testing import capture_logs
 
@@ -15,6 +15,7 @@ from poller.errors import Fenced, ForeignProgress, SinkFault, SinkRefused, Store
 from poller.model import CheckpointKey, PageCommit, Position, Progress
 from poller.route import Rewound
 from poller.segment import pack, unpack
+from poller.shard import Shard
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +42,24 @@ async def test_it_settles_again_where_somebody_else_read_the_store_anew(life: An
     await life.drive()
     assert life.published == ["a", "b"]
     assert life.sink.lanes == lanes + 1
+
+
+async def test_a_lane_whose_shard_is_lost_waits_to_be_ended(life: Any) -> None:
+    """It asks now and then, without a word, and goes on where the shard is this replica's again."""
+    lease = Lease(life.store, 0)
+    life.shard = Shard(life.store, 0, owner=lease)
+    await life.commit("a")
+    await life.begin()
+    lease.lasts, before = False, lease.asked
+    await life.commit("b")
+    with capture_logs() as said:
+        await life.clock.advance(5)
+    assert 0 < lease.asked - before <= 12
+    assert not said
+    lease.lasts = True
+    await life.drive()
+    assert life.published == ["a", "b"]
+    assert life.metrics.store_rollbacks[()].value == 0
 
 
 async def test_after_many_events_the_next_ones_gather_for_a_moment(life: Any) -> None:

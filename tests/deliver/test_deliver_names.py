@@ -162,3 +162,18 @@ async def test_two_that_live_under_two_names_end_each_other_and_publish_nothing_
         await one.begin(restart=True)  # as whoever watches over it does
     await other.end()
     assert life.published == calls
+
+
+async def test_progress_for_another_number_of_shards_ends_the_program(life: Any) -> None:
+    """What other shards published does not show in it."""
+    await lives(life, "a", "first")
+    found = life.topics.progress[identity("a")]
+    life.topics.progress[identity("a")] = Progress(found.position, life.clock.now(), shards=16)
+    life.sink.prefix = "a"
+    await life.begin(restart=True)
+    await life.poll("second")
+    await life.drive()
+    assert life.task.done(), "it works on"
+    with pytest.raises(ForeignProgress, match="written for a store of 16 shards, and this one has 1"):
+        await life.task
+    assert life.published == ["first"]

@@ -1,12 +1,15 @@
-"""Replicas share the work: killed, stopped, and replaced one after the other, on a real database and a real broker."""
+"""Replicas share the work: killed, stopped, cut off, and replaced one after the other, on a real database and a real broker."""
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
-from e2e_daemon import SLOW, Trial, kafka_sink, simulation
-from e2e_replicas import LEASE, in_turns, replicas
+from e2e_daemon import Trial, kafka_sink, simulation
+from e2e_replicas import LEASE, in_turns, outages, replicas
+from postgres_proxy import proxy
 from postgres_server import Server
 
 from poller.simulate.broker import Broker
@@ -54,8 +57,10 @@ async def test_replicas_that_come_go_die_and_sleep(
 
             for one in (a, b, c):
                 others = [other for other in (a, b, c) if other is not one]
-                assert await one.stop() == 0
-                assert await them.until_shared(*others, seconds=2) < 2 * SLOW
+                os.kill(one.pid, signal.SIGTERM)
+                print("handed over after", await them.until_shared(*others, seconds=2), "s")
+                assert await one.ended(15) == 0
+                trial.daemon = others[0]
                 await trial.advance(10)
                 one.start()
                 await them.until_shared(a, b, c)
@@ -64,6 +69,50 @@ async def test_replicas_that_come_go_die_and_sleep(
                 assert await one.stop() == 0
                 assert "Traceback" not in one.log.read_text(encoding="utf-8")
             assert them.owned() == {}, "what is released is free at once"
+            print("polled by two for", them.polled_by_two(), "s")
+            assert them.polled_by_two() < LEASE
+
+
+async def test_a_replica_that_is_cut_off_and_a_database_that_is_killed(
+    broker: Broker, prefix: str, tmp_path: Path, postgres_server: Server
+) -> None:
+    sinks = {"kafka": kafka_sink(broker.bootstrap, prefix)}
+    async with simulators(simulation()) as sims, proxy(postgres_server.port) as between:
+        name = prefix.replace("-", "_")
+        with replicas(tmp_path, sims, sinks, postgres_server, name, {"r2": between.port}) as them:
+            a, b, c = them.each
+            trial = Trial(a, broker.bootstrap, prefix)
+            for one in (a, b, c):
+                one.start()
+            await them.until_shared(a, b, c)
+            await trial.advance(20)
+
+            between.frozen = True  # nothing comes through, and nobody is told
+            await them.until_shared(a, b, seconds=LEASE + 3)
+            await trial.advance(20)
+            between.cut()
+            between.frozen = False
+            await them.until_shared(a, b, c)
+            assert c.said("shards are dropped"), "it let go by itself"
+            await trial.advance(20)
+
+            await anyio.to_thread.run_sync(postgres_server.stop)
+            try:
+                sims.world.clock.move(5)
+                for one in (a, b, c):
+                    await one.until(partial(outages, one), 30, "a word about the store")
+            finally:
+                await anyio.to_thread.run_sync(postgres_server.start)
+            await them.until_shared(a, b, c)
+            await trial.advance(30)
+            for one, others in ((a, (b, c)), (b, (c,)), (c, ())):  # so that each source changes hands
+                assert await one.stop() == 0
+                if others:
+                    await them.until_shared(*others)
+                    trial.daemon = others[0]
+                    await trial.advance(10)
+                assert "Traceback" not in one.log.read_text(encoding="utf-8")
+            assert them.owned() == {}
             print("polled by two for", them.polled_by_two(), "s")
             assert them.polled_by_two() < LEASE
 

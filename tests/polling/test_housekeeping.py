@@ -19,6 +19,7 @@ from poller.errors import BadAnswer, StoreFull
 from poller.housekeeping import LETTERS, PAUSE, Housekeeping
 from poller.model import DAY, Ask, CheckpointKey, DeadEvent, DeadRecord, Event, Keys, PageCommit, Position
 from poller.segment import end
+from poller.shard import Nobody, Shard
 from poller.sinks import ndjson
 from poller.stores.memory import Config
 from poller.track import Track
@@ -39,6 +40,17 @@ def keeping(rig: Rig, *tracks: Track, sinks: tuple[str, ...] = (), **keys: Any) 
 
 def claims(rig: Rig) -> tuple[float | None, float | None]:
     return rig.metrics.read_until[NAME, "phones.calls"].value, rig.metrics.complete_until[NAME, "phones.calls"].value
+
+
+async def test_of_those_that_share_a_store_one_deletes(rig: Rig) -> None:
+    await bury(rig, "crm", 4, age=2 * 365 * DAY)
+    other = keeping(rig, sinks=("crm",), max_dead_letters="1KiB")
+    other._parts.shards[0] = Shard(rig.store, 0, owner=Nobody(0))
+    await other.limit_letters()
+    await other.expire_letters()
+    assert len(await dead_events(rig.store)) == 4
+    await keeping(rig, sinks=("crm",)).expire_letters()
+    assert not await dead_events(rig.store)
 
 
 async def test_an_endpoint_claims_the_least_of_what_it_asks(rig: Rig) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 from fake_clock import FakeClock
 
-from poller.errors import Fenced, SinkFault
-from poller.model import DeadEvent, Position, Progress, Segment
+from poller.errors import Fenced, Lost, SinkFault
+from poller.model import DeadEvent, Held, Position, Progress, Segment
 from poller.outgoing import for_sink
 from poller.protocols import Published, Sent
 from poller.segment import end, unpack
+from poller.stores.memory import MemoryStore
 
 
 class Crashed(BaseException):
@@ -216,3 +217,22 @@ def wake_next(clock: FakeClock) -> None:
     clock.wall += max(0.0, due - clock.time)
     clock.time = max(due, clock.time)
     event.set()
+
+
+class Lease:
+    """By which a shard is worked on that somebody else may have by now."""
+
+    def __init__(self, store: MemoryStore, number: int) -> None:
+        self._store = store
+        self._number = number
+        self.lasts = True
+        self.asked = 0
+
+    def ours(self) -> bool:
+        return self.lasts
+
+    async def take(self) -> Held:
+        self.asked += 1
+        if not self.lasts:
+            raise Lost(f"shard {self._number} is another replica's now")
+        return await self._store.hold(self._number)

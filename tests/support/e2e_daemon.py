@@ -108,6 +108,8 @@ class Daemon:
         self.log = folder / "daemon.log"
         self.sims = sims
         self.process: subprocess.Popen[bytes] | None = None
+        self.program: Path | None = None
+        """The folder of another version's package, to be run instead of this one's: what lies in the working folder comes first."""
         self.settings: dict[str, Any] = {
             "store": {"kind": "sqlite", "path": str(self.store)},
             "shutdown_grace": "60s",
@@ -126,15 +128,17 @@ class Daemon:
     @property
     def environment(self) -> dict[str, str]:
         """The secrets of the simulated vendors."""
-        return {**os.environ, **self.sims.environment()}
+        program = {"PYTHONPATH": str(self.program)} if self.program is not None else {}
+        return {**os.environ, **self.sims.environment(), **program}
 
     def start(self, command: Sequence[str] = RUN) -> None:
         """Starts the process; its log is appended to the earlier ones'."""
         assert self.process is None
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, str(self.config)], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+                [*command, str(self.config)], env=self.environment, cwd=self.program,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
 
     @property
     def pid(self) -> int:

@@ -194,11 +194,12 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder(MetaPathFinder):
-    def __init__(self, hits: Hits) -> None:
+    def __init__(self, hits: Hits, modules: Sequence[str]) -> None:
         self._hits = hits
+        self._modules = modules
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002 the library's
-        if fullname not in ALL:
+        if fullname not in self._modules:
             return None
         sys.meta_path.remove(self)
         try:
@@ -212,7 +213,7 @@ class _Finder(MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, spec.origin, loader=loader)
 
 
-def install(hit: Hit) -> None:
+def install(hit: Hit, modules: Sequence[str] = ALL) -> None:
     """Before the chosen modules are imported for the first time."""
-    assert not set(ALL) & set(sys.modules), "too late: already imported"
-    sys.meta_path.insert(0, _Finder(Hits(hit)))
+    assert not set(modules) & set(sys.modules), "too late: already imported"
+    sys.meta_path.insert(0, _Finder(Hits(hit), modules))

@@ -37,7 +37,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "a poll is the first that meets a store that was set back (in a crash it is either that or a delivery)",
         "tests/polling/test_polling_commit.py::test_a_restored_store_is_believed_anew_and_read_again[memory]",
-        ("poller.schedule._failed: shard.believe",),
+        ("poller.schedule._failed: shard.believe_anew",),
     ),
     Elsewhere(
         "and the delivery is told by it",
@@ -53,6 +53,16 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "the store fails while it is read anew",
         _FAULTS + "test_a_store_that_fails_while_it_is_read_anew_is_tried_again",
         ("poller.deliver.Delivery._believe: self._failed",),
+    ),
+    Elsewhere(
+        "the shard may be another replica's by now",
+        _LOOP + "test_a_lane_whose_shard_is_lost_waits_to_be_ended",
+        ("poller.deliver.Delivery._believe: self._clock.sleep",),
+    ),
+    Elsewhere(
+        "the same where events go one by one",
+        _EACH_SHARDS + "test_a_shard_that_another_has_taken_is_waited_for_without_a_word",
+        ("poller.one_by_one.part.Part._begin: self._clock.sleep",),
     ),
     Elsewhere(
         "the store could not be read before the delivery began",
@@ -182,7 +192,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "another replica has switched a webhook",
         _EACH_SHARDS + "test_a_sink_that_another_replica_switched_is_so_here_when_a_shard_is_taken",
-        ("poller.one_by_one.gate.Gate.load: self._follow", "poller.one_by_one.gate.Gate._follow"),
+        ("poller.one_by_one.gate.Gate.load: self.follow",),
     ),
     Elsewhere(
         "a webhook is disabled by hand",
@@ -197,6 +207,21 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "a webhook is enabled",
         _EACH + "test_one_that_wants_no_more_calls_is_disabled_over_restarts_until_it_is_enabled",
         ("poller.one_by_one.delivery.EachDelivery.enable", "poller.one_by_one.gate.Gate.enable"),
+    ),
+    Elsewhere(
+        "a webhook is switched by another replica",
+        "tests/deliver/test_deliver_each_switch.py::test_what_one_is_told_the_other_does_within_two_seconds",
+        ("poller.one_by_one.gate.Gate.follow: switches.read",),
+    ),
+    Elsewhere(
+        "a restored store is told what it forgot of a webhook's switch",
+        "tests/deliver/test_deliver_each_switch.py::test_a_store_that_was_restored_is_told_what_it_forgot_and_does_not_switch",
+        ("poller.one_by_one.gate.Gate.follow: switches.write",),
+    ),
+    Elsewhere(
+        "a webhook says that it wants no more calls",
+        _EACH + "test_one_that_wants_no_more_calls_is_disabled_over_restarts_until_it_is_enabled",
+        ("poller.one_by_one.gate.Gate._save: switches.flip",),
     ),
     Elsewhere(
         "a webhook is disabled or enabled without a daemon",

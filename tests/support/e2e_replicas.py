@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 from e2e_daemon import Daemon, source
 from postgres_server import Server
@@ -25,15 +25,21 @@ _STEADY = 2.5
 class Replicas:
     """`each[0]` to `each[2]`, none of them started."""
 
-    def __init__(self, folder: Path, sims: Simulators, sinks: Mapping[str, Any], server: Server, database: str) -> None:
+    def __init__(
+        self, folder: Path, sims: Simulators, sinks: Mapping[str, Any], server: Server, database: str,
+        ports: Mapping[str, int],
+    ) -> None:  # fmt: skip
+        """`ports`: of proxies before the database, for those that do not ask it directly (`r0` to `r2`)."""
         self._server = server
+        self._ports = ports
         self._database = database
         self._sims = sims
         self.each = [self._daemon(folder / f"r{number}", host, sinks) for number, host in enumerate(_HOSTS)]
 
     def _daemon(self, folder: Path, host: str, sinks: Mapping[str, Any]) -> Daemon:
         folder.mkdir()
-        (folder / "dsn").write_text(self._server.dsn(self._database), encoding="utf-8")
+        dsn = self._server.dsn(self._database, port=self._ports.get(folder.name, 0))
+        (folder / "dsn").write_text(dsn, encoding="utf-8")
         sources = {vendor: source(self._sims, vendor) for vendor in self._sims.config.vendors}
         for one in sources.values():
             one["base_url"] = one["base_url"].replace(_HOSTS[0], host)
@@ -43,12 +49,15 @@ class Replicas:
         daemon.write()
         return daemon
 
+    def sql(self, statement: LiteralString) -> list[tuple[Any, ...]]:
+        """Asked of their database."""
+        return self._server.sql(statement, self._database)
+
     def owned(self) -> dict[int, int]:
         """How many shards each process (by its id) owns now."""
-        rows = self._server.sql(
+        rows = self.sql(
             "SELECT split_part(reverse(split_part(reverse(owner), '-', 2)), '-', 1)::integer, count(*) "
-            "FROM poller.lease WHERE until > clock_timestamp() GROUP BY 1",
-            self._database,
+            "FROM poller.lease WHERE until > clock_timestamp() GROUP BY 1"
         )
         return {int(pid): int(count) for pid, count in rows}
 
@@ -71,6 +80,12 @@ class Replicas:
         return max(in_turns(log) for log in moved)
 
 
+def outages(running: Daemon) -> list[object]:
+    """What was said of the store itself, since it was last well."""
+    said = [line["event"] for line in running.lines() if line.get("store") == "postgres"]
+    return said if said and said[-1] == "failing" else []
+
+
 def in_turns(log: list[dict[str, Any]]) -> float:
     """Seconds, from a vendor's log. One change of hands is none: only where the one before asks again soon, both are at it."""
     changes = [after["real_time"] for before, after in pairwise(log) if before["host"] != after["host"]]
@@ -86,11 +101,17 @@ def in_turns(log: list[dict[str, Any]]) -> float:
 
 @contextmanager
 def replicas(
-    folder: Path, sims: Simulators, sinks: Mapping[str, Any], server: Server, database: str
+    folder: Path,
+    sims: Simulators,
+    sinks: Mapping[str, Any],
+    server: Server,
+    database: str,
+    ports: Mapping[str, int] | None = None,
+    template: str | None = None,
 ) -> Iterator[Replicas]:
-    """Leaves no process and no database behind."""
-    server.clone(server.template, database)
-    found = Replicas(folder, sims, sinks, server, database)
+    """Leaves no process and no database behind. `template`: what the database begins as; the schema of today without rows."""
+    server.clone(template or server.template, database)
+    found = Replicas(folder, sims, sinks, server, database, ports or {})
     try:
         yield found
     finally:

@@ -24,7 +24,11 @@ class Proxy:
         self._lose = (what, trip)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            theirs, ours = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # the server is down, which whoever asks is to find out
+            writer.close()
+            return
         self._writers |= {writer, ours}
         try:
             async with asyncio.TaskGroup() as group:

@@ -31,9 +31,13 @@ class KafkaLane:
         identity: Identity | None,
         open_producer: Open,
         reading: Reading,
+        *,
+        shards: int = 0,
     ) -> None:
+        """`shards`: of the store, as its progress says it."""
         self._sink = sink
         self._shard = shard
+        self._shards = shards
         self._config = config
         self._identity = identity
         self._open = open_producer
@@ -105,13 +109,13 @@ class KafkaLane:
         if self._identity is None:
             await producer.send(batches)
             return
-        progress = Progress(position, time.time(), moved)
+        progress = Progress(position, time.time(), moved, self._shards)
         noted = []
         # A progress topic that is no longer there, or has nothing of ours, is left as it is.
         if self.progress is not None or self._identity.topic == self._config.progress_topic:
             noted.append(self._record(self._identity, progress))
         if moved is not None:
-            noted.append(self._record(Identity.of(moved), Progress(position, progress.at)))
+            noted.append(self._record(Identity.of(moved), Progress(position, progress.at, shards=self._shards)))
         await producer.begin()
         await producer.send([*batches, *noted])
         await producer.commit()

@@ -135,15 +135,17 @@ class _Progress(msgspec.Struct, omit_defaults=True):
     chain: str
     at: float
     moved: Identity | None = None
+    shards: int = 0
 
 
 _decode = msgspec.json.Decoder(_Progress).decode
 
 
 def pack_progress(progress: Progress) -> bytes:
-    """`{seq, chain, at}`: the last segment that the transaction holds, and when; `moved: {id, topic}`: where to go on."""
+    """`{seq, chain, at, shards}`: the last segment that the transaction holds, and when; `moved: {id, topic}`: where to go on."""
     moved = Identity.of(progress.moved) if progress.moved is not None else None
-    return msgspec.json.encode(_Progress(progress.position.seq, progress.position.chain.hex(), progress.at, moved))
+    place = progress.position
+    return msgspec.json.encode(_Progress(place.seq, place.chain.hex(), progress.at, moved, progress.shards))
 
 
 def unpack_progress(value: bytes | None) -> Progress | None:
@@ -151,7 +153,7 @@ def unpack_progress(value: bytes | None) -> Progress | None:
     try:
         found = _decode(value or b"")
         moved = str(found.moved) if found.moved is not None else None
-        return Progress(Position(found.seq, bytes.fromhex(found.chain)), found.at, moved)
+        return Progress(Position(found.seq, bytes.fromhex(found.chain)), found.at, moved, found.shards)
     except (msgspec.DecodeError, ValueError):
         return None
 

@@ -8,7 +8,7 @@ from poller.sinks.kafka.lane import KafkaLane
 from poller.sinks.kafka.producer import Producer
 from poller.sinks.kafka.reading import Reading
 from poller.sinks.kafka.records import Identity
-from poller.sinks.kafka.topics import Limits, prepare
+from poller.sinks.kafka.topics import Limits, prepare, widen
 
 _RESERVE = 0.9
 """Of the largest batch that a topic takes: what compression and framing may add to records that cannot be compressed."""
@@ -56,9 +56,14 @@ class KafkaSink:
             await producer.start()
             return producer, limits
 
-        lane = KafkaLane(self.name, shard, self.config, own, open_producer, self._reading())
+        lane = KafkaLane(self.name, shard, self.config, own, open_producer, self._reading(), shards=self.shards)
         await lane.start()
         return lane
+
+    async def widen(self) -> None:
+        """Where a store with more shards takes over: a partition of the progress topic for each."""
+        if self.keeps_progress:
+            await widen(self.config, self._connect(), self.shards)
 
     async def close(self) -> None:
         """Nothing is kept between lanes."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import anyio
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError
@@ -57,6 +57,25 @@ async def prepare(config: Config, connection: Mapping[str, Any], shards: int, ev
             await admin.close()
     largest = min(int(settings.get(topic, {}).get("max.message.bytes") or _LARGEST) for topic in event_topics)
     return Limits({topic: partitions[topic] for topic in event_topics}, largest)
+
+
+async def widen(config: Config, connection: Mapping[str, Any], shards: int) -> None:
+    """Gives a progress topic that was made for fewer shards as many partitions. Raises SinkRefused or SinkFault."""
+    topic = config.progress_topic
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await _start(admin, config, connection)
+        found = (await _existing(admin, config, [topic])).get(topic, shards)
+        if found >= shards:
+            return
+        if not config.create_topics:
+            raise SinkRefused(_few(topic, found, shards))
+        with mapped("adding partitions", config.request_timeout):
+            await admin.create_partitions({topic: NewPartitions(shards)})
+        await _widened(admin, config, shards)
+    finally:
+        with anyio.move_on_after(3, shield=True):
+            await admin.close()
 
 
 async def is_there(config: Config, connection: Mapping[str, Any], topic: str) -> bool:
@@ -138,6 +157,17 @@ async def _appeared(admin: AIOKafkaAdminClient, config: Config, wanted: Sequence
     raise SinkFault("Kafka: new topics did not become known to the brokers in time")
 
 
+async def _widened(admin: AIOKafkaAdminClient, config: Config, shards: int) -> None:
+    """As above."""
+    topic = config.progress_topic
+    with anyio.move_on_after(config.request_timeout):
+        while True:
+            if (await _existing(admin, config, [topic])).get(topic, 0) >= shards:
+                return
+            await anyio.sleep(0.1)
+    raise SinkFault(f"Kafka: the new partitions of topic {topic} did not become known to the brokers in time")
+
+
 async def _settings(admin: AIOKafkaAdminClient, config: Config, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     """By topic. Where reading the settings of a topic is forbidden, it is absent."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
@@ -164,7 +194,8 @@ def _check_progress(topic: str, partitions: Mapping[str, int], settings: Mapping
             "deletes old records would lose what was delivered; change it, or name another progress_topic"
         )
     if partitions[topic] < shards:
-        raise SinkRefused(
-            f"the progress topic {topic} has {partitions[topic]} partitions for {shards} shards: add partitions, "
-            "or name another progress_topic"
-        )
+        raise SinkRefused(_few(topic, partitions[topic], shards))
+
+
+def _few(topic: str, found: int, shards: int) -> str:
+    return f"the progress topic {topic} has {found} partitions for {shards} shards: add partitions, or name another progress_topic"

@@ -37,13 +37,13 @@ _FIRST, _LAST = GREGORIAN + EARLIEST, GREGORIAN + LATEST
 _IDS = frozenset({"call_id", "callid", "id", "msg_id", "media_recording_id"})
 
 
-class _Key(Struct, gc=False):
+class _Usual(Struct, gc=False):
+    """What identifies nearly every leg. In the order of the vendor's answers, which is found fastest; nothing else is decoded."""
+
     call_id: Text = ""
     timestamp: Text = ""
     caller_id_number: Text = ""
     callee_id_number: Text = ""
-    from_: Text = field(name="from", default="")
-    to: Text = ""
     billing_seconds: Text = ""
     duration_seconds: Text = ""
     ringing_seconds: Text = ""
@@ -51,26 +51,41 @@ class _Key(Struct, gc=False):
     media_recording_id: Text = ""
     agent: Text = ""
     agent_name: Text = ""
-    # only where the usual fields are missing
-    callid: Text = ""
+
+
+class _Cdr(Struct, gc=False):
+    """All that is read of a leg, in the same order."""
+
     id: Text = ""
-    msg_id: Text = ""
+    call_id: Text = ""
     datetime: Text = ""
-    interaction_id: Text = ""
-
-
-class _Cdr(_Key, gc=False):
+    timestamp: Text = ""
     caller_id_name: Text = ""
+    caller_id_number: Text = ""
     callee_id_name: Text = ""
+    callee_id_number: Text = ""
+    to: Text = ""
+    from_: Text = field(name="from", default="")
+    billing_seconds: Text = ""
+    duration_seconds: Text = ""
+    ringing_seconds: Text = ""
+    hangup_cause: Text = ""
+    media_recording_id: Text = ""
     recording_filename: Text = ""
     direction: Text = ""
-    call_direction: Text = ""
-    disposition: Text = ""
+    interaction_id: Text = ""
+    agent: Text = ""
+    agent_name: Text = ""
     queue_name: Text = ""
     queue: Text = ""
+    # only where the usual fields are missing
+    callid: Text = ""
+    msg_id: Text = ""
+    call_direction: Text = ""
+    disposition: Text = ""
 
 
-_key = msgspec.json.Decoder(_Key).decode
+_usual = msgspec.json.Decoder(_Usual).decode
 _cdr = msgspec.json.Decoder(_Cdr).decode
 
 
@@ -98,29 +113,24 @@ class Cdrs:
     def keys(self, record: bytes, offset: int | None) -> Keys:
         """The leg's call_id, and the state of cause, numbers, durations, agent and recording id."""
         try:
-            leg = _key(record)
+            leg = _usual(record)
         except (ValueError, RecursionError):
-            leg = fields(record, _key, _Key, _IDS)
-        caller = leg.caller_id_number or _user(leg.from_)
-        callee = leg.callee_id_number or _user(leg.to)
+            return _careful(record)
+        call_id, caller, callee, began = leg.call_id, leg.caller_id_number, leg.callee_id_number, _stamp(leg.timestamp)
+        if call_id.__class__ is not str or not (call_id and caller and callee and began):
+            return _careful(record)
         state = (
             f"{leg.hangup_cause}\x1f{caller}\x1f{callee}\x1f{leg.billing_seconds}\x1f{leg.duration_seconds}\x1f"
             f"{leg.ringing_seconds}\x1f{leg.agent or leg.agent_name}\x1f{leg.media_recording_id}"
         )
-        if "None" in state or "." in state:  # a null or a number with a fraction: the careful way
+        if "None" in state or "." in state:  # a null or a number with a fraction
             state = _state(leg, caller, callee)
-        call_id = leg.call_id
-        if call_id.__class__ is not str or not call_id:
-            call_id = _call_id(leg)
-        return Keys(call_id, int(_began(leg)) // _DAY, state)
+        return Keys(call_id, began // _DAY, state)
 
     def normalise(self, record: bytes, offset: int | None) -> Normal:
         """The leg as a call; a recording id becomes a mention."""
-        try:
-            leg = _cdr(record)
-        except (ValueError, RecursionError):
-            leg = fields(record, _cdr, _Cdr, _IDS)
-        call_id = leg.call_id if leg.call_id.__class__ is str and leg.call_id else _call_id(leg)
+        leg = _leg(record)
+        call_id = _call_id(leg)
         began = _began(leg)
         started = utc(began)
         duration, billed = number(leg.duration_seconds), number(leg.billing_seconds)
@@ -170,20 +180,40 @@ def _mention(data: CallData, recording: str, filename: str | None, began: float)
     )
 
 
-def _state(leg: _Key, caller: Text, callee: Text) -> str:
+def _leg(record: bytes) -> _Cdr:
+    try:
+        return _cdr(record)
+    except (ValueError, RecursionError):
+        return fields(record, _cdr, _Cdr, _IDS)
+
+
+def _careful(record: bytes) -> Keys:
+    """The keys of any leg that can be understood."""
+    leg = _leg(record)
+    caller = leg.caller_id_number or _user(leg.from_)
+    callee = leg.callee_id_number or _user(leg.to)
+    return Keys(_call_id(leg), int(_began(leg)) // _DAY, _state(leg, caller, callee))
+
+
+def _state(leg: _Usual | _Cdr, caller: Text, callee: Text) -> str:
     declared = (leg.hangup_cause, caller, callee, leg.billing_seconds, leg.duration_seconds, leg.ringing_seconds)
     return "\x1f".join(map(plain, (*declared, leg.agent or leg.agent_name, leg.media_recording_id)))
 
 
-def _began(leg: _Key) -> float:
-    """The start: Gregorian or Unix seconds, or what else shows it. Raises BadRecord."""
+def _stamp(value: Text) -> int | None:
+    """Unix seconds of Gregorian or Unix seconds; None for anything else."""
     try:
-        stamp = int(leg.timestamp)  # type: ignore[arg-type]
+        stamp = int(value)  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError):
-        stamp = 0
+        return None
     if _FIRST <= stamp < _LAST:
         return stamp - GREGORIAN
-    if EARLIEST <= stamp < LATEST:
+    return stamp if EARLIEST <= stamp < LATEST else None
+
+
+def _began(leg: _Cdr) -> float:
+    """The start, by what shows it. Raises BadRecord."""
+    if (stamp := _stamp(leg.timestamp)) is not None:
         return stamp
     found = epoch(leg.timestamp) or epoch(leg.datetime) or epoch(plain(leg.interaction_id).partition("-")[0])
     if found is None:
@@ -191,8 +221,10 @@ def _began(leg: _Key) -> float:
     return found
 
 
-def _call_id(leg: _Key) -> str:
-    """The id of a record without a call_id in text: a number, another spelling, the CDR's id without its month."""
+def _call_id(leg: _Cdr) -> str:
+    """The leg's id; without a call_id: another spelling, the CDR's id without its month."""
+    if leg.call_id.__class__ is str and leg.call_id:
+        return leg.call_id
     found = plain(leg.call_id) or plain(leg.callid) or re.sub(r"^\d{6}-", "", plain(leg.id)) or plain(leg.msg_id)
     if not found:
         raise BadRecord("a record without call_id, id or msg_id")

@@ -76,30 +76,46 @@ class Database:
         epoch, seq, chain, self._holders[shard] = row
         return Held(shard, epoch, Position(seq, chain))
 
-    async def write(self, held: Held, build: Callable[[], Sequence[Statement]], *, room: bool = False) -> None:
+    async def confirm(self, connection: Connection, held: Held) -> None:
+        """Locks the shard's row within a transaction. Raises Outdated where the shard is not as believed."""
+        rows = await fetch(connection, "read_shard", {"shard": held.shard})
+        compare(held, self._holders.get(held.shard), rows[0] if rows else None)
+
+    async def write(
+        self,
+        held: Held,
+        build: Callable[[], Sequence[Statement]],
+        *,
+        room: bool = False,
+        where: Statement | None = None,
+    ) -> bool:
         """One transaction for a shard in two round trips: compare under the row's lock, then everything and the commit.
 
-        `room`: raises StoreFull at the configured limit.
+        `room`: raises StoreFull at the configured limit. `where`: finds a row, else nothing is written and False comes back.
         """
 
-        async def work(session: Session) -> None:
+        async def work(session: Session) -> bool:
             connection = session.connection
             async with connection.pipeline():
                 await connection.execute("BEGIN")
                 shard = await connection.execute(SQL["read_shard"], {"shard": held.shard}, binary=True)
                 limited = room and self.config.max_bytes is not None
                 kept = await connection.execute(SQL["kept_bytes"], binary=True) if limited else None
+                found = await connection.execute(SQL[where[0]], where[1]) if where is not None else None
             compare(held, self._holders.get(held.shard), await shard.fetchone())
             if kept is not None:
                 self._check_room(await kept.fetchone())
+            if found is not None and await found.fetchone() is None:
+                return False  # the connection is closed, and the transaction with it
             statements = build()
             async with connection.pipeline():
                 for name, bound in statements:
                     await connection.execute(SQL[name], bound)
                 session.committing = True
                 await connection.execute("COMMIT")
+            return True
 
-        await self.call(work)
+        return await self.call(work)
 
     def _check_room(self, row: Row | None) -> None:
         limit = self.config.max_bytes

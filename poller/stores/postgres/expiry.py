@@ -1,11 +1,12 @@
 """What is no longer needed goes, in transactions so small that commits do not wait for them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import psycopg
 from psycopg.sql import SQL as Text  # noqa: N811 `SQL` are our statements
-from psycopg.sql import Identifier
+from psycopg.sql import Identifier, Literal
 
+from poller.model import Held
 from poller.stores.postgres.database import Database, fetch
 from poller.stores.postgres.pool import Session
 from poller.stores.postgres.queries import SQL
@@ -15,6 +16,7 @@ _SEEN_AT_A_TIME = 20_000
 WHOLE = 20_000
 """A part of `seen` with at least so many rows, all expired, is emptied at once, even where that is more than was asked for."""
 _PARTS = 64
+_HOLDING = ("seen_count", "segment", "checkpoint", "position", "retry", "dead_record", "dead_event")
 _LOCK_WAIT = "500ms"
 """Whoever needs the part waits behind us as long as we wait for it."""
 
@@ -65,7 +67,39 @@ async def _expire_day(database: Database, day: int, before: int, limit: int) -> 
     if (rows >= WHOLE or rows <= limit) and await _empty_part(database, bound, day % _PARTS):
         return int(rows)
     ((went,),) = await database.rows("expire_seen", **bound)
+    if went < limit or went >= rows:
+        await _fold(database, bound)
     return int(went)
+
+
+async def _fold(database: Database, bound: dict[str, object]) -> None:
+    """The counts of days that have gone, in a part that is never emptied whole since it holds younger days as well."""
+
+    async def work(session: Session) -> None:
+        async with session.transaction() as connection:
+            left = sum(rows for (rows,) in await fetch(connection, "forget_counts", bound))
+            if left:  # of a day that is not quite gone
+                await fetch(connection, "count_rest", {"day": bound["day"], "rows": left})
+
+    await database.call(work)
+
+
+async def empty(database: Database, held: Sequence[Held]) -> None:
+    """The parts of `seen` at once, the rest row by row; one transaction."""
+    parts = Text(", ").join(Identifier(f"seen_{part}") for part in range(_PARTS))
+
+    async def work(session: Session) -> None:
+        async with session.transaction() as connection:
+            limit = Literal(f"{database.timing.migration:.0f}s")
+            await connection.execute(Text("SET LOCAL statement_timeout = {}").format(limit))
+            for one in sorted(held, key=lambda one: one.shard):
+                await database.confirm(connection, one)
+            await connection.execute(Text("TRUNCATE {}").format(parts))
+            for table in _HOLDING:
+                await connection.execute(SQL[f"empty_{table}"])
+            await connection.execute(SQL["empty_shard"])
+
+    await database.call(work, deadline=database.timing.migration)
 
 
 async def _empty_part(database: Database, bound: dict[str, object], part: int) -> bool:

@@ -246,7 +246,7 @@ WHERE (day & 63) = (%(day)s::integer & 63) AND day < %(before)s;
 SELECT max(day) FROM seen WHERE (day & 63) = (%(day)s::integer & 63);
 
 -- name: forget_counts
-DELETE FROM seen_count WHERE (day & 63) = (%(day)s::integer & 63) AND day < %(before)s;
+DELETE FROM seen_count WHERE (day & 63) = (%(day)s::integer & 63) AND day < %(before)s RETURNING rows;
 
 -- name: expire_seen
 -- The first of a day, in the order of the key. How many went.
@@ -261,6 +261,12 @@ WITH gone AS (
     ON CONFLICT (shard, day) DO UPDATE SET rows = seen_count.rows + excluded.rows
 )
 SELECT count(*) FROM gone;
+
+-- name: count_rest
+-- What is left of expired days that were counted row by row.
+INSERT INTO seen_count (shard, day, rows) VALUES (-1, %(day)s, %(rows)s)
+ON CONFLICT (shard, day) DO UPDATE SET rows = seen_count.rows + excluded.rows
+RETURNING 1;
 
 -- name: forget_positions
 DELETE FROM position WHERE sink = %(sink)s RETURNING 1;
@@ -333,6 +339,34 @@ SELECT shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float
 UNION ALL SELECT NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
 ORDER BY 1, 2;
 
+-- name: ask_errand
+-- What somebody asked who has died goes by the way.
+WITH gone AS (
+    DELETE FROM errand WHERE id IN (
+        SELECT id FROM errand WHERE until < clock_timestamp() - interval '1 hour' FOR UPDATE SKIP LOCKED
+    )
+)
+INSERT INTO errand (id, shard, until, asked)
+VALUES (%(id)s::uuid, %(shard)s, clock_timestamp() + make_interval(secs => %(seconds)s), %(asked)b)
+ON CONFLICT DO NOTHING RETURNING 1;
+
+-- name: errands
+SELECT id::text, shard, asked FROM errand
+WHERE shard = ANY (%(shards)t::integer[]) AND answer IS NULL AND until > clock_timestamp() ORDER BY until, id LIMIT 100;
+
+-- name: errand_stands
+-- From here to the end of the transaction nobody takes it back.
+SELECT FROM errand WHERE id = %(id)s::uuid AND answer IS NULL AND until > clock_timestamp() FOR UPDATE;
+
+-- name: answer_errand
+UPDATE errand SET answer = %(answer)b WHERE id = %(id)s::uuid AND answer IS NULL RETURNING 1;
+
+-- name: errand_answer
+SELECT answer FROM errand WHERE id = %(id)s::uuid;
+
+-- name: withdraw_errand
+DELETE FROM errand WHERE id = %(id)s::uuid RETURNING answer;
+
 -- name: create_store
 INSERT INTO store (shards) VALUES (%(shards)s) ON CONFLICT DO NOTHING RETURNING 1;
 
@@ -341,3 +375,27 @@ SELECT shards FROM store;
 
 -- name: read_only
 SELECT current_setting('transaction_read_only') = 'on';
+
+-- name: empty_seen_count
+DELETE FROM seen_count;
+
+-- name: empty_segment
+DELETE FROM segment;
+
+-- name: empty_checkpoint
+DELETE FROM checkpoint;
+
+-- name: empty_position
+DELETE FROM position;
+
+-- name: empty_retry
+DELETE FROM retry;
+
+-- name: empty_dead_record
+DELETE FROM dead_record;
+
+-- name: empty_dead_event
+DELETE FROM dead_event;
+
+-- name: empty_shard
+UPDATE shard SET seq = 0, chain = '', log_bytes = 0;

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import anyio
 
+from poller.errand import Errand
 from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which
 from poller.leasing import Leases
 from poller.model import (
@@ -21,7 +22,7 @@ from poller.model import (
     Sighting,
 )
 from poller.protocols import Facts
-from poller.stores.postgres import expiry, leases, letters, reads, writes
+from poller.stores.postgres import errands, expiry, leases, letters, reads, writes
 from poller.stores.postgres.database import Database, Statement, fetch
 from poller.stores.postgres.faults import Gone
 from poller.stores.postgres.pool import Session
@@ -78,6 +79,38 @@ class PostgresStore:
         """By shard and by name."""
         return await self._anew(lambda: leases.leases(self._beside))
 
+    async def ask(self, errand: Errand, seconds: float) -> None:
+        """One row."""
+        await self._anew(lambda: errands.ask(self._database, errand, seconds))
+
+    async def errands(self, shards: Collection[int]) -> list[Errand]:
+        """A hundred at most. Leases have connections that these reads never hold up."""
+        return await self._anew(lambda: errands.asked(self._database, shards))
+
+    async def commit_errand(self, held: Held, page: PageCommit, errand: str, answer: bytes) -> Held | None:
+        """Two round trips, as `commit_page`."""
+        last, said = held.last, errands.answered(errand, answer)
+
+        def build() -> Sequence[Statement]:
+            nonlocal last
+            last, statements = writes.commit_page(held, page)
+            return [*statements, said]
+
+        done = await self._database.write(held, build, room=True, where=errands.stands(errand))
+        return Held(held.shard, held.epoch, last) if done else None
+
+    async def answer(self, errand: str, answer: bytes) -> None:
+        """Without a commit of its own."""
+        await errands.answer(self._database, errand, answer)
+
+    async def answer_to(self, errand: str) -> bytes | None:
+        """None: there is none yet."""
+        return await errands.answer_to(self._database, errand)
+
+    async def withdraw(self, errand: str) -> bytes | None:
+        """Waits for the commit that answers it just now."""
+        return await errands.withdraw(self._database, errand)
+
     async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:  # noqa: ARG002 ids name their source, so one table serves
         """One round trip."""
         return await reads.look_up(self._database, keys)
@@ -129,6 +162,10 @@ class PostgresStore:
     async def forget_source(self, source: str) -> bool:
         """Removes its checkpoints."""
         return bool(await self._database.rows("forget_checkpoints", source=source))
+
+    async def empty(self, held: Sequence[Held]) -> None:
+        """Waits for whoever reads, and they wait for it."""
+        await expiry.empty(self._database, held)
 
     async def put_meta(self, name: str, value: str | None) -> None:
         """None removes it."""

@@ -63,6 +63,7 @@ class Database:
                 _check_schema(self.writer, path)
             else:
                 _prepare(self.writer, path)
+            self.writer.executescript(SQL["numbers"])
             self.reader = connect(path, "ro")
             # Reads once: only a connection that has the log open keeps the other one from folding it when that closes.
             self.reader.execute(SQL["counters"]).fetchall()

@@ -13,6 +13,9 @@ from poller.stores.sqlite import letters, ranges
 from poller.stores.sqlite.queries import SQL
 
 _decode = msgspec.msgpack.Decoder(Event).decode
+_AT_ONCE = 4_096
+"""Keys that one statement looks for: as many as it has numbers for."""
+_FIRST_DAY = -(1 << 62)
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -22,13 +25,16 @@ def look_up(connection: sqlite3.Connection, keys: Sequence[SeenKey]) -> dict[int
     for index, key in enumerate(keys):
         days.setdefault(key.day, []).append(index)
     found: dict[int, Sighting] = {}
-    for day, indexes in days.items():
-        packed = b"".join([keys[index].id + keys[index].state for index in indexes])
-        bound = {"day": day, "keys": packed, "count": len(indexes)}
-        unknown = connection.execute(SQL["unknown"], bound).fetchall()
-        if unknown:
-            here = [indexes[place] for place, under_this_day in unknown if under_this_day]
-            found.update(_sightings(connection, day, [indexes[place] for place, _ in unknown], here, keys))
+    for day, all_indexes in days.items():
+        for at in range(0, len(all_indexes), _AT_ONCE):
+            indexes = all_indexes[at : at + _AT_ONCE]
+            packed = b"".join([keys[index].id + keys[index].state for index in indexes])
+            bound = {"day": day, "keys": packed, "count": len(indexes)}
+            # By place: one that the day knows in several other states comes several times.
+            unknown = dict(connection.execute(SQL["unknown"], bound))
+            if unknown:
+                here = [indexes[place] for place, under_this_day in unknown.items() if under_this_day]
+                found.update(_sightings(connection, day, [indexes[place] for place in unknown], here, keys))
     return found
 
 
@@ -66,6 +72,12 @@ def sighting(day: int, states: dict[int, set[bytes]]) -> Sighting:
         return Sighting(day, 0)
     nearest = min(states, key=lambda where: (abs(where - day), where))
     return Sighting(nearest, len(set().union(*states.values())))
+
+
+def seen_after(connection: sqlite3.Connection, after: SeenKey | None, limit: int) -> list[SeenKey]:
+    """In the order of the primary key."""
+    begin = (_FIRST_DAY, b"", b"") if after is None else (after.day, after.id, after.state)
+    return [SeenKey(*row) for row in connection.execute(SQL["seen_list"], (*begin, limit))]
 
 
 def segments_after(connection: sqlite3.Connection, shard: int, seq: int, max_bytes: int) -> list[Segment]:

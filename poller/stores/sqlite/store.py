@@ -130,6 +130,10 @@ class SqliteStore:
         """Removes its checkpoints."""
         return await self._write(lambda database: writes.forget_source(database, source))
 
+    async def empty(self, held: Sequence[Held]) -> None:
+        """One transaction."""
+        await self._write(lambda database: writes.empty(database, held))
+
     async def put_meta(self, name: str, value: str | None) -> None:
         """None removes it."""
         await self._write(lambda database: writes.put_meta(database, name, value))
@@ -141,6 +145,10 @@ class SqliteStore:
     async def checkpoints(self, source: str | None = None) -> dict[CheckpointKey, bytes]:
         """All, or one source's."""
         return await self._read(lambda database: reads.checkpoints(database.reader, source))
+
+    async def seen_after(self, after: SeenKey | None, limit: int) -> list[SeenKey]:
+        """By day, id and state."""
+        return await self._read(lambda database: reads.seen_after(database.reader, after, limit))
 
     async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
         """`max_bytes` counts the bodies before compression."""

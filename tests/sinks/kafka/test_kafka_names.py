@@ -70,7 +70,7 @@ async def test_a_store_from_before_changes_of_names_publishes_nothing_twice(brok
 
     mine, others = f"{prefix}.kafka.0", f"{prefix}-other.kafka.0"
     here, there = await progress(broker, first.progress_topic), await progress(broker, other_topic.progress_topic)
-    assert set(here[mine]) == {"seq", "chain", "at"}, "the one in use"
+    assert set(here[mine]) == {"seq", "chain", "at", "shards"}, "the one in use"
     assert there[mine]["moved"] == {"id": others, "topic": first.progress_topic}
     assert here[others]["moved"] == {"id": mine, "topic": first.progress_topic}
     assert here[others]["seq"] < here[mine]["seq"]

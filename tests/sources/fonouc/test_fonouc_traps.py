@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from source_case import load_module, read
 
 from poller.errors import BadRecord, Denied, EmptyAnswer, Incomplete, NotTheApi, PollerError, Refused, Truncated
 from poller.model import Ask, Page, Window
 from poller.protocols import Endpoint
-from poller.sources.fonouc import build
+from poller.sources.fonouc import build, cdrs
 from poller.sources.fonouc.epochs import epoch
 
 cases = load_module(Path(__file__).parent / "fonouc_cases.py")
@@ -164,6 +166,41 @@ def test_trap_06_a_key_given_twice_counts_with_its_last_value() -> None:
     assert CDRS.keys(twice, None) == CDRS.keys(one(hangup_cause="USER_BUSY"), None)
     assert normalised(twice).hangup_cause == "USER_BUSY"
     assert bytes(normalised(twice).vendor) == twice
+
+
+IDENTIFYING = (
+    "call_id", "timestamp", "caller_id_number", "callee_id_number", "billing_seconds", "duration_seconds", "ringing_seconds",
+    "hangup_cause", "media_recording_id", "agent", "agent_name", "callid", "id", "msg_id", "datetime", "interaction_id", "from", "to",
+)  # fmt: skip
+TEXTS = [
+    "",
+    " ",
+    "x",
+    "a.b",
+    "None",
+    "7",
+    "1709251800",
+    "63876470291",
+    "12@acme.example",
+    "2024-02-29 23:58:11 +0000 UTC",
+]
+OTHERS: list[object] = [None, 0, 7, 7.0, 7.5, 1709251800, 63876470291.0, -1, 10**400, True, [], {"a": 1}]
+VALUES = st.sampled_from([*TEXTS, *OTHERS])
+
+
+@given(st.dictionaries(st.sampled_from(IDENTIFYING), VALUES), st.permutations(IDENTIFYING))
+def test_trap_06_whatever_a_leg_shows_the_fast_way_and_the_careful_one_agree(
+    fields: dict[str, Any], order: list[str]
+) -> None:
+    shown = cases.cdr(1, **fields)
+    record = bytes(cases.encode({name: shown[name] for name in sorted(shown, key=[*order, *shown].index)}))
+    try:
+        expected = cdrs._careful(record)
+    except BadRecord:
+        with pytest.raises(BadRecord):
+            CDRS.keys(record, None)
+    else:
+        assert CDRS.keys(record, None) == expected
 
 
 def test_trap_01_error_documents_are_errors() -> None:

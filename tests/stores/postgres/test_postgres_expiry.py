@@ -63,6 +63,39 @@ async def test_a_younger_day_in_the_same_part_stays(
     assert (await store.facts()).seen_ids == 2
 
 
+@pytest.mark.parametrize("count", [5, WHOLE])
+async def test_counts_of_days_that_have_gone_do_not_gather_in_a_part_with_younger_ones(
+    store: PostgresStore, postgres_server: Server, database: str, count: int
+) -> None:
+    """As with ids that are kept for longer than the ring has days."""
+    for turn in range(3):
+        await remember(store, DAY0 + 64 * turn, count)
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 128, limit=3 * WHOLE) == 2 * count
+    assert postgres_server.sql("SELECT day, sum(rows) FROM poller.seen_count GROUP BY day", database) == [
+        (DAY0 + 128, count)
+    ]
+    await remember(store, DAY0 + 64, 7)
+    assert (await store.facts()).seen_ids == count + 7
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 128, limit=5) == 5
+    assert (await store.facts()).seen_ids == count + 2
+    assert await store.expire(log_before=0, seen_before_day=DAY0 + 128, limit=5) == 2
+    assert len(postgres_server.sql("SELECT day FROM poller.seen_count", database)) == 1
+
+
+async def test_a_row_that_comes_while_its_day_is_folded_is_counted(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    await remember(store, DAY0, 5)
+    await remember(store, DAY0 + 64, 5)
+    async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as other:
+        await other.execute(
+            "INSERT INTO poller.seen_count VALUES (7, %s, 2)", (DAY0,)
+        )  # a commit of another shard that is not done yet
+        assert await store.expire(log_before=0, seen_before_day=DAY0 + 64, limit=50) == 5
+        await other.commit()
+    assert (await store.facts()).seen_ids == 7
+
+
 async def test_several_expired_days_of_one_part_go_together(store: PostgresStore) -> None:
     await remember(store, DAY0, WHOLE)
     await remember(store, DAY0 - 64, 5)

@@ -1,0 +1,112 @@
+"""One shard's life in this process: what it leaves behind where it never opened, and how fast it is handed over."""
+
+import random
+from typing import cast
+
+import anyio
+import pytest
+import structlog
+from delivery_model import Lease
+from fake_clock import FakeClock
+from polling_app import app_of
+from structlog.testing import capture_logs
+
+from poller.config import Settings
+from poller.errors import StoreFault
+from poller.leases.replica import Owned
+from poller.log import SharedOutage
+from poller.metrics import Metrics
+from poller.model import Held
+from poller.one_by_one.delivery import EachDelivery
+from poller.shard import Nobody, Shard
+from poller.shift import Shifts
+from poller.stores.memory import Config, MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+
+class Share(Lease):
+    """Of this process, until it ends."""
+
+    def __init__(self, store: MemoryStore, number: int) -> None:
+        super().__init__(store, number)
+        self.number = number
+        self.ending = anyio.Event()
+        self.away = False
+
+    async def take(self) -> Held:
+        if self.away:
+            raise StoreFault("the database does not answer")
+        return await super().take()
+
+
+class Rig:
+    """An app without sources over a store in memory. `shifts.work` is what a replica calls."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = MemoryStore()
+        settings = Settings(store=Config(), sinks={})
+        shards = [Shard(self.store, 0, owner=Nobody(0))]
+        self.app = app_of(settings, self.store, self.clock, Metrics(), random.Random(1), shards)
+        self.app.outage = SharedOutage(structlog.get_logger().bind(store="memory"), self.clock)
+        self.shifts = Shifts(self.app, anyio.Event(), once=False, alone=False)
+        self.share = Share(self.store, 0)
+
+    async def work(self) -> None:
+        await self.shifts.work(cast("Owned", self.share))
+
+
+async def test_a_shard_that_is_given_up_before_it_was_open_keeps_no_outage_open() -> None:
+    rig = Rig()
+    rig.share.away = True
+    with anyio.fail_after(60), capture_logs() as said:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rig.work)
+            await rig.clock.advance(3)
+            rig.app.outage.failed("renewing leases", StoreFault("the database does not answer"))
+            rig.share.ending.set()
+        rig.app.outage.ended("renewing leases")
+    assert [line["event"] for line in said] == ["failing", "works again"]
+
+
+class Slow(EachDelivery):
+    """Of a sink that is closed when all of them are being closed."""
+
+    def __init__(self, others: list["Slow"]) -> None:
+        self._others = others
+        self._parts = {}
+        self.added = anyio.Event()
+        self.closing = anyio.Event()
+        others.append(self)
+
+    async def add(self, shard: Shard) -> None:
+        assert shard.number == 0
+        self.added.set()
+
+    async def caught_up(self, patience: float = 0.0) -> None:
+        assert patience == 0.0
+
+    async def drop(self, number: int, *, lost: bool) -> None:
+        assert (number, lost) == (0, False)
+        self.closing.set()
+        for other in self._others:
+            await other.closing.wait()
+
+    @property
+    def pending(self) -> int:
+        return 0
+
+
+async def test_a_shard_is_closed_for_all_sinks_at_once() -> None:
+    """One after the other, whoever is to go on with it would wait for each."""
+    rig, sinks = Rig(), list[Slow]()
+    rig.app.deliveries = [Slow(sinks), Slow(sinks), Slow(sinks)]
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rig.work)
+            for sink in sinks:
+                await sink.added.wait()
+            rig.share.ending.set()
+    assert all(sink.closing.is_set() for sink in sinks)
+    assert not rig.app.shards[0].ours

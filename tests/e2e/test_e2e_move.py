@@ -18,6 +18,7 @@ from cli_command import command
 from e2e_daemon import Daemon, Trial, kafka_sink, simulation
 from e2e_each import Inbox
 from e2e_lives import lives_of
+from kafka_broker import read_all
 from moving_runner import RUNNER
 from postgres_server import Server
 from webhook_receiver import receiver
@@ -110,6 +111,21 @@ def same_but_for_numbers(bodies: set[bytes]) -> bool:
     return len(found) == 1
 
 
+async def each_shard_has_begun(broker: Broker, prefix: str) -> None:
+    """In its own partition of the progress topic, under its own transactional id, above every number of the old store."""
+    last: dict[str, tuple[int, Any]] = {}
+    begins: dict[str, Any] = {}
+    for record in await read_all(broker.bootstrap, [f"{prefix}.progress"]):
+        key, value = record.key.decode(), json.loads(record.value)
+        last[key] = record.partition, value
+        if value["shards"] == SHARDS:
+            begins.setdefault(key, value["seq"])
+    assert {key: place for key, (place, _) in last.items()} == {f"{prefix}.kafka.{n}": n for n in range(SHARDS)}
+    assert all(value["shards"] == SHARDS for _, value in last.values())
+    assert len(set(begins.values())) == 1, "all begin at one number"
+    assert len({value["chain"] for _, value in last.values()}) == SHARDS, "and at places that no other log has"
+
+
 @pytest.mark.parametrize("edge", [f"{COMMIT} before", f"{COMMIT} after"])
 async def test_killed_in_a_transaction_and_moved(
     broker: Broker, prefix: str, tmp_path: Path, postgres_server: Server, edge: str, monkeypatch: pytest.MonkeyPatch
@@ -135,13 +151,14 @@ async def test_killed_in_a_transaction_and_moved(
                 live.backup(backup)
 
             file = str(tmp_path / "calls.state")
-            await killed_again_and_again(old, rnd, 350, "state", "export", file)
+            await killed_again_and_again(old, rnd, 220, "state", "export", file)
             refused = await to_thread.run_sync(lambda: poller(old, "run"))
             assert (refused.returncode, "was exported to" in refused.stderr) == (1, True)
 
-            await killed_again_and_again(new, rnd, 4_500, "state", "import", file)
+            await killed_again_and_again(new, rnd, 4_000, "state", "import", file)
             refused = await to_thread.run_sync(lambda: poller(old, "state", "export", "--undo"))
             assert (refused.returncode, "was imported, or that has begun" in refused.stderr) == (1, True)
+            await each_shard_has_begun(broker, prefix)
             inbox.mode = "takes"
             trial.daemon = new
             new.start()

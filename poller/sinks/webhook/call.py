@@ -157,6 +157,6 @@ async def _beginning(response: httpcore.Response) -> bytes:
 
 
 def _shown(error: BaseException, redact: Redactor) -> str:
-    """A library's error on one line. It may quote what the other side sent."""
-    text = str(error).encode() or type(error).__name__.encode()
+    """A library's error on one line. It may quote what the other side sent. One without words is a connection that ended by force."""
+    text = str(error).encode() or b"the connection broke"
     return redact(printable(text, len(text)))[:200]

@@ -67,7 +67,7 @@ class Stream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 the library's own signature
         """The next bytes; empty at the end. Raises ReadError where there were too many."""
         if self._left <= 0:
-            raise httpcore.ReadError("more than is read")
+            raise httpcore.ReadError("what it sends does not come to an end")
         if self._out:
             data, self._out = b"".join(self._out), []
             await self._inner.write(data, timeout)

@@ -60,14 +60,16 @@ async def test_connections_are_kept_and_no_more_than_are_needed() -> None:
     assert len(peer.got) == 11
 
 
-@pytest.mark.parametrize("how", [closes, resets])
-async def test_no_answer_is_unreachable(how: object) -> None:
+@pytest.mark.parametrize(("how", "words"), [(closes, "disconnected"), (resets, "the connection broke")])
+async def test_no_answer_is_unreachable(how: object, words: str) -> None:
     async with receiver(how) as peer:  # type: ignore[arg-type]  # one of the two
         sink = hook(peer.url())
         answered = await attempt(sink)
         await sink.close()
     assert (answered.outcome, answered.reason) == ("later", "unreachable")
-    assert f"no answer from http://127.0.0.1:{peer.port}" in answered.error
+    assert answered.error.startswith(f"no answer from http://127.0.0.1:{peer.port}: ")
+    assert words in answered.error
+    assert "Error" not in answered.error
     assert len(peer.got) == 1  # nothing is sent again on a connection that was new
 
 

@@ -83,9 +83,8 @@ def test_a_daemon_s_role_needs_no_right_to_make_tables(
         postgres_server.sql("DELETE FROM poller.migration WHERE number > 1", database)
         done = poller("migrate", DSN=dsn)
         assert done.returncode == 1
-        assert (
-            "lacks 0002_leases, and this role could not make it: run `poller migrate` once with a role" in done.stderr
-        )
+        assert "lacks 0002_leases" in done.stderr
+        assert "and this role could not make it: run `poller migrate` once with a role" in done.stderr
     finally:
         name = Identifier(f"role_{database}")
         postgres_server.sql(SQL("DROP OWNED BY {}").format(name), database)

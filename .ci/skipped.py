@@ -15,7 +15,10 @@ def judge(report: Path) -> tuple[int, list[str]]:
         said = {each.get("name"): each.get("value") for each in case.iter("property")}
         needs = (
             "yes"
-            if "yes" in {said.get(name) for name in ("kafka", "postgres", "node", "go", "helm", "prometheus", "image", "browser")}
+            if "yes"
+            in {
+                said.get(name) for name in ("kafka", "postgres", "node", "go", "helm", "prometheus", "image", "browser")
+            }
             else said.get("kafka")
         )
         skip = case.find("skipped")

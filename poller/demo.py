@@ -210,11 +210,7 @@ class _Run:
         self._picture.phase = "starting Kafka"
         broker = Broker(self._wanted.broker)
         stack.push_async_callback(_in_thread, broker.stop)
-        try:
-            await _in_thread(broker.start)
-        except PollerError:
-            if not self._phases.signalled:  # Ctrl-C reaches the tools that prepare it, too
-                raise
+        await _in_thread(broker.start)
         return broker
 
     def _simulation(self) -> Simulation:

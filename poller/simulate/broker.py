@@ -35,7 +35,7 @@ def missing() -> str | None:
     """A sentence about what this machine lacks to run a broker; None where nothing is missing."""
     if shutil.which("java") is None:
         return "A real Kafka broker needs Java 17 or newer, and there is no `java` on the PATH."
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, timeout=60, check=False).stderr  # noqa: S607 the PATH decides which Java
+    said = _finished(["java", "-version"], 60).stderr
     found = re.search(r'version "(\d+)', said)
     if found is None or int(found[1]) < 17:
         return f"A real Kafka broker needs Java 17 or newer; this is {said.splitlines()[0] if said else 'unreadable'}."
@@ -235,9 +235,16 @@ def _maven(libs: Path) -> None:
         out.rename(libs)
 
 
+def _finished(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """In a session of its own: Ctrl-C is for the demo, and a tool that dies of it first would look like one that failed."""
+    return subprocess.run(  # noqa: S603 our own arguments
+        command, capture_output=True, text=True, timeout=timeout, check=False, start_new_session=True
+    )
+
+
 def _run(command: list[str], timeout: float) -> str:
     with suppress(subprocess.TimeoutExpired):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)  # noqa: S603 our own arguments
+        done = _finished(command, timeout)
         if done.returncode == 0:
             return done.stdout
         raise BrokerFault(

@@ -4,6 +4,7 @@ What is asked is bounded and small; the bytes of events never travel, since whoe
 """
 
 import uuid
+from contextlib import suppress
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import anyio
@@ -122,7 +123,11 @@ async def ask(app: App, shard: int, wanted: Wanted, kind: type[A]) -> A:
         answer = await _answer(app, store, errand.id)
     finally:
         with anyio.CancelScope(shield=True):
-            answer = await _withdrawn(store, errand.id) or answer
+            try:
+                answer = await _withdrawn(store, errand.id) or answer
+            except PollerError:
+                if answer is None:  # one that came counts: else what is done would be asked for again
+                    raise
     if answer is None:
         raise PollerError(
             f"no replica has done it for shard {shard} within {PATIENCE:.0f} s, and none will: `poller status` shows who works "
@@ -196,8 +201,9 @@ async def _do(app: App, store: Errands, errand: Errand, doer: Doer) -> None:
     except (Lost, Withdrawn):
         return
     except Outdated:
-        if await shard.believe_anew(generation):
-            app.metrics.store_rollbacks.inc()
+        with suppress(Lost):  # whoever notices that ends the shard; the store is well
+            if await shard.believe_anew(generation):
+                app.metrics.store_rollbacks.inc()
     except StoreFull as error:
         await doing.answer(Refused(str(error)))
     except StoreFault:

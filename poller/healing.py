@@ -127,6 +127,8 @@ class Healer:
             await self._absorb()
             healing = await self._healing(stored, progress, checkpoints)
             self._shard.held = await self._store.heal(self._shard.held, healing)
+            if checkpoints:  # a poll that is under way would write its own over these
+                self._shard.void()
         self._shard.tell()
         again = healing.last.seq - healing.position.seq
         self._log.error("the store is healed", sent_again_as_missing=again, continues_after=healing.position.seq)

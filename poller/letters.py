@@ -129,7 +129,7 @@ class Letters:
     async def _try(self, heads: Sequence[LetterHead]) -> list[Retried]:
         """By whoever works on their shards, each shard on its own."""
         found: dict[tuple[int, Literal["record", "event"]], list[str]] = {}
-        for head in heads:
+        for head in {one.id: one for one in heads}.values():  # one that is named twice would be gone at the second time
             found.setdefault((self._shard(head).number, head.what), []).append(head.id)
         lots = [(self._app.shards[shard], Lot(what, tuple(ids))) for (shard, what), ids in found.items()]
         said: dict[str, Retried] = {}

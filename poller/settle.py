@@ -202,7 +202,6 @@ class Settler:
         )
         await lane.note(position)
         if rewound is not None:
-            # Whoever holds a checkpoint in memory reads it anew, because this makes the shard be believed anew.
             raise Outdated("the checkpoints were set back")
         return position
 

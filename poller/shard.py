@@ -68,7 +68,7 @@ class Shard:
         self.lock = anyio.Lock()
         self.held = Held(number, 0, Position())
         self.generation = 0
-        """Counts how often the belief was read anew: what was derived from an earlier one is void."""
+        """Counts how often the belief was read anew, or what hangs on it became void: nothing of an earlier one is written."""
         self.changed = anyio.Event()
         self.paused: set[str] = set()
         self._resumed = anyio.Event()
@@ -79,6 +79,10 @@ class Shard:
         self.held = await self._owner.take()
         self.generation += 1
         self.tell()
+
+    def void(self) -> None:
+        """What was read of the store before is void, although the belief is not. Call it under `lock`."""
+        self.generation += 1
 
     async def believe_anew(self, doubted: int) -> bool:
         """After Outdated: unless somebody has done so since the generation that is doubted. Raises Lost, StoreFault.

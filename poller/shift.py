@@ -15,13 +15,13 @@ from poller import schedule
 from poller.app_parts import AnyDelivery, App, Part
 from poller.backoff import delay
 from poller.errors import BadAnswer, Lost, PollerError, StoreFault
-from poller.leases.replica import Owned, Replica
+from poller.leases.replica import LOOK, Owned, Replica
 from poller.log import get_logger
 from poller.one_by_one.delivery import EachDelivery
 from poller.parts import opened_part
 from poller.shard import Shard
 from poller.track import Track
-from poller.until import cancel_when
+from poller.until import cancel_when, pause
 
 ONCE_TRIES = 3
 """`run --once`: how often a failed poll is tried again."""
@@ -82,15 +82,16 @@ class Shifts:
 
     async def all_open(self, replica: Replica) -> None:
         """Until its first share is open."""
-        await replica.looked.wait()
-        while not replica.owned.keys() <= self._open:
-            await self._changed.wait()
+        await self._until(replica, self._open)
 
     async def all_rest(self, replica: Replica) -> None:
         """`once`: until each of its shards is done."""
+        await self._until(replica, self._resting)
+
+    async def _until(self, replica: Replica, where: set[int]) -> None:
         await replica.looked.wait()
-        while not replica.owned.keys() <= self._resting:
-            await self._changed.wait()
+        while not replica.owned.keys() <= where:
+            await pause(self._app.clock, self._changed, LOOK)  # of a shard that is lost nobody says anything here
 
     async def _opened(self, owned: Owned, stack: AsyncExitStack) -> Part | None:
         """None: it is to be given up before it was open. A store that is away is waited for."""

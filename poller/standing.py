@@ -122,8 +122,9 @@ async def switch(app: App, name: str, why: str | None, *, running: bool) -> Swit
     """Enables a webhook, or disables it by hand for the reason `why`. Raises Unknown, PollerError, StoreFault."""
     delivery = _webhook(app, name)
     _check_known(app, running=running)
-    if running and not any(shard.ours for shard in app.shards):
-        await delivery.gate.load()  # else it is read with the first shard
+    if running and (delivery.begun or not any(shard.ours for shard in app.shards)):
+        # What another replica was told a moment ago comes before; and where nobody works on a shard, nobody has read it yet.
+        await delivery.gate.load()
     if running and not delivery.begun:
         raise PollerError(
             f"the daemon has not read yet how {name} stands: ask again in a moment; its log says what holds it up"

@@ -90,3 +90,22 @@ async def test_a_replica_that_works_on_no_shard_switches_all_the_same(tmp_path: 
         daemon = Work(app, running=True)
         assert (await daemon.disable_webhook("crm", "they move")).before == "up"
         assert (await condition_of(app.store, "crm")).why == "disabled by hand: they move"
+
+
+@pytest.mark.anyio
+async def test_what_another_replica_was_told_a_moment_ago_is_not_overlooked(tmp_path: Path) -> None:
+    """Else a command would change nothing where it is asked, and what was told before would come after it."""
+    (tmp_path / "poller.yaml").write_text(CONFIG)
+    async with opened(load(tmp_path / "poller.yaml", {"KEY": HMAC})) as app:
+        (delivery,) = app.each
+        await delivery.gate.load()
+        daemon = Work(app, running=True)
+        await switch(app.store, "crm", why="elsewhere", now=NOW)
+        done = await daemon.enable_webhook("crm")
+        await delivery.gate.follow()
+        assert (done.before, done.state, delivery.health.state) == ("disabled", "down", "down")
+        await daemon.disable_webhook("crm", "")
+        await switch(app.store, "crm", why=None, now=NOW)
+        assert (await daemon.disable_webhook("crm", "they move")).state == "disabled"
+        await delivery.gate.follow()
+        assert delivery.health.state == "disabled"

@@ -15,6 +15,7 @@ from poller.errors import Fenced, ForeignProgress, SinkFault, SinkRefused, Store
 from poller.model import CheckpointKey, PageCommit, Position, Progress
 from poller.route import Rewound
 from poller.segment import pack, unpack
+from poller.settle import WATCH
 from poller.shard import Shard
 
 pytestmark = pytest.mark.anyio
@@ -256,6 +257,38 @@ async def test_emptied_store_reads_back_and_begins_again(life: Any) -> None:
     await life.commit("c")
     await life.drive()
     assert life.published == ["a", "b", "c"]
+
+
+async def test_a_checkpoint_that_was_read_before_it_was_set_back_is_void_at_once(life: Any) -> None:
+    """A poll that is under way would write its own over it; also where somebody believed the shard anew while it was settled."""
+    await life.commit("a", "b")
+    await life.begin()
+    life.store.restore(type(life.store)())
+    wait, lane, noted = life.clock.sleep, life.sink.lane, list[bool]()
+    read = [0]
+
+    async def sleep(seconds: float) -> None:
+        await wait(seconds)
+        if seconds == WATCH:
+            await life.shard.believe_anew(life.shard.generation)
+            read[0] = life.shard.generation
+
+    async def taken(shard: int, identity: str = "") -> Any:
+        made = await lane(shard, identity)
+        note = made.note
+
+        async def noting(position: Position) -> None:
+            noted.append(life.shard.generation > read[0])
+            await note(position)
+
+        made.note = noting
+        return made
+
+    life.clock.sleep, life.sink.lane = sleep, taken
+    await life.begin(restart=True, rewind=lambda at: Rewound(at - 1000, {CheckpointKey("fono-1", "cdrs"): b"again"}))
+    assert read[0] > 1
+    assert noted == [True]
+    assert not life.shard.paused
 
 
 async def test_rolled_back_store_sends_what_is_missing_under_new_numbers(life: Any) -> None:

@@ -1,6 +1,7 @@
 """One shard's life in this process: what it leaves behind where it never opened, and how fast it is handed over."""
 
 import random
+from types import SimpleNamespace
 from typing import cast
 
 import anyio
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 
 from poller.config import Settings
 from poller.errors import StoreFault
-from poller.leases.replica import Owned
+from poller.leases.replica import Owned, Replica
 from poller.log import SharedOutage
 from poller.metrics import Metrics
 from poller.model import Held
@@ -110,3 +111,28 @@ async def test_a_shard_is_closed_for_all_sinks_at_once() -> None:
             rig.share.ending.set()
     assert all(sink.closing.is_set() for sink in sinks)
     assert not rig.app.shards[0].ours
+
+
+async def test_once_does_not_wait_for_a_shard_that_was_lost_to_another() -> None:
+    rig = Rig()
+    rig.shifts = Shifts(rig.app, anyio.Event(), once=True, alone=False)
+    owned: dict[int, object] = {0: rig.share, 1: object()}
+    looked = anyio.Event()
+    looked.set()
+    replica = cast("Replica", SimpleNamespace(looked=looked, owned=owned))
+    rested = anyio.Event()
+
+    async def rest() -> None:
+        await rig.shifts.all_rest(replica)
+        rested.set()
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rest)
+            tasks.start_soon(rig.work)
+            await rig.clock.advance(3)
+            assert not rested.is_set()
+            del owned[1]
+            await rig.clock.advance(3)
+            assert rested.is_set()
+            rig.share.ending.set()

@@ -212,6 +212,29 @@ async def test_a_store_that_fails_under_an_errand_is_no_end_of_it(two: Two) -> N
     assert [line["event"] for line in said if line["log_level"] != "debug"] == ["failing", "works again"]
 
 
+async def test_an_answer_that_came_counts_although_it_cannot_be_taken_from_the_store(two: Two) -> None:
+    """Else what was done would be asked for again, and sent twice."""
+
+    async def away(errand: str) -> bytes | None:
+        raise StoreFault(f"the database does not answer about {errand}")
+
+    two.store.withdraw = away  # type: ignore[method-assign]
+    async with two.working(two.first, two.second):
+        await two.replay()
+    assert await two.copies() == ALL
+
+
+async def test_an_owner_that_has_lost_the_shard_says_nothing_about_the_store(two: Two) -> None:
+    lease, shard = two.second.lease[1], two.second.app.shards[1]
+    shard.held = Held(1, shard.held.epoch - 1, shard.held.last)
+    lease.given = False
+    with capture_logs() as said:
+        async with two.working(two.first, two.second):
+            with pytest.raises(PollerError, match="no replica has done it for shard 1"):
+                await two.replay()
+    assert [line["event"] for line in said if line["log_level"] != "debug"] == []
+
+
 async def test_an_owner_whose_store_was_set_back_believes_it_anew_and_goes_on(two: Two) -> None:
     shard = two.second.app.shards[2]
     shard.held = Held(2, shard.held.epoch - 1, shard.held.last)

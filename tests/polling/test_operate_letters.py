@@ -85,6 +85,15 @@ async def test_a_record_is_published_once_its_parser_was_mended(rig: Rig) -> Non
         await tried(work, letter.id)
 
 
+async def test_a_record_that_is_named_twice_is_tried_once(rig: Rig) -> None:
+    listed = Listed()
+    await bury(rig, listed, BROKEN)
+    listed.mended = True
+    work = working(rig, listed)
+    (letter,) = await shown(work)
+    assert [(one.id, one.done) for one in await tried(work, letter.id, letter.id[:8])] == [(letter.id, True)] * 2
+
+
 async def test_a_record_that_was_published_meanwhile_is_closed_and_not_published_again(rig: Rig) -> None:
     listed = Listed()
     await bury(rig, listed, BROKEN, BROKEN + b" ")

@@ -226,6 +226,8 @@ class Lease:
         self._store = store
         self._number = number
         self.lasts = True
+        self.given = True
+        """Whether the store gives it again; who has lost it may learn that only there."""
         self.asked = 0
 
     def ours(self) -> bool:
@@ -233,6 +235,6 @@ class Lease:
 
     async def take(self) -> Held:
         self.asked += 1
-        if not self.lasts:
+        if not (self.lasts and self.given):
             raise Lost(f"shard {self._number} is another replica's now")
         return await self._store.hold(self._number)

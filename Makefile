@@ -20,6 +20,8 @@ help:
 	echo "make lint       lint, formatting, types, import contracts"
 	echo "make bench      the benchmarks"
 	echo "make docs       generates docs/configuration.md, docs/events.md, the schemas, the dashboards and the chart's schema, README and golden renders"
+	echo "make image-locks  pins what the image installs as requirements.lock has it; needs uv"
+	echo "make clean      removes .venv and the caches in this folder"
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

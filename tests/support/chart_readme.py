@@ -15,14 +15,16 @@ INTRO = """\
 
 How is poller installed with Helm, what can be set, and what has to be there before?
 
-Kubernetes 1.28 or newer; Helm 3.17 or newer, Helm 4 included. This page is made from `values.yaml` (`make docs`).
+Kubernetes 1.28 or newer; Helm 3.17 or newer, Helm 4 included. No image is published yet: build it from the `Dockerfile`
+(docs/operating.md), push it to a registry of yours, and set `image.repository`. This page is made from `values.yaml` (`make docs`).
 
 ## One pod
 
 One pod with SQLite on a volume is the usual set-up: a StatefulSet. Secrets are never values: make one, and refer to it.
 
 ```sh
-kubectl create secret generic poller --from-literal=kafka=… --from-literal=thulium=…
+kubectl create secret generic poller --from-literal=kafka=… --from-literal=crm=… --from-literal=mor=…
+kubectl create secret generic poller-thulium --from-literal=password=…
 helm install calls ./helm/poller -f values.yaml
 helm test calls
 ```
@@ -51,8 +53,38 @@ migration:
 ```
 
 The job runs before anything else of the chart is there, its NetworkPolicy and account included: where all egress is denied, allow that of
-pods with `app.kubernetes.io/component: migration`. Going from SQLite to PostgreSQL begins with an empty store, which is brought in line with
-what Kafka has (docs/guarantees.md).
+pods with `app.kubernetes.io/component: migration`.
+
+**From one pod to several** the store moves (docs/state.md). Stop the pod (`kubectl scale statefulset/calls-poller --replicas=0`). In a pod of the
+same image, with its claim `store-calls-poller-0` at `/var/lib/poller` and the Secrets of both configurations, run `poller state export` with the old
+configuration and `poller state import` with the new one; then `helm upgrade` with the new values. Without the move a daemon on the empty
+PostgreSQL store ends, since Kafka has the progress of another one; where there is no Kafka sink, everything is new to it.
+
+## Status page
+
+A page for the browser says which phone system is behind and why (docs/operating.md). It is reached through the cluster's own log-in:
+
+```yaml
+config:
+  admin: {{listen: 127.0.0.1:9465, token: {{env: POLLER_ADMIN_TOKEN}}}}
+secrets:
+  env:
+    POLLER_ADMIN_TOKEN: {{name: poller, key: token}}
+```
+
+```sh
+kubectl port-forward statefulset/calls-poller 9465        # deployment/… with several pods; then http://127.0.0.1:9465/
+```
+
+## Metrics, alerts, dashboards
+
+With the Prometheus operator and Grafana's sidecar (`dashboards.operator`: Grafana's operator); what each alert means: docs/runbook.md.
+
+```yaml
+podMonitor: {{enabled: true}}
+prometheusRule: {{enabled: true}}
+dashboards: {{enabled: true}}
+```
 
 ## Secrets from elsewhere
 

@@ -194,8 +194,11 @@ def _check_progress(topic: str, partitions: Mapping[str, int], settings: Mapping
             "deletes old records would lose what was delivered; change it, or name another progress_topic"
         )
     if partitions[topic] < shards:
-        raise SinkRefused(_few(topic, partitions[topic], shards))
+        raise SinkRefused(
+            f"{_few(topic, partitions[topic], shards)}. Where another store used it before, move that one here instead of beginning "
+            "anew: `poller state export` and `import`"
+        )
 
 
 def _few(topic: str, found: int, shards: int) -> str:
-    return f"the progress topic {topic} has {found} partitions for {shards} shards: add partitions, or name another progress_topic"
+    return f"the progress topic {topic} has {found} partitions for {shards} shards: add partitions"

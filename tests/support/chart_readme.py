@@ -51,8 +51,10 @@ migration:
 ```
 
 The job runs before anything else of the chart is there, its NetworkPolicy and account included: where all egress is denied, allow that of
-pods with `app.kubernetes.io/component: migration`. Going from SQLite to PostgreSQL begins with an empty store, which is brought in line with
-what Kafka has (docs/guarantees.md).
+pods with `app.kubernetes.io/component: migration`.
+
+Going from SQLite to PostgreSQL, the store is moved (docs/state.md): with `replicas: 0`, a pod of the same image that mounts the claim
+`store-NAME-0` runs `poller state export` and `import`, with the file on the claim. An empty store beside the old progress in Kafka is refused.
 
 ## Secrets from elsewhere
 

@@ -123,14 +123,16 @@ async def test_a_letter_of_any_bytes_is_shown() -> None:
 def test_a_long_body_is_not_laid_out() -> None:
     rows = [{"number": number} for number in range(100_000)]
     assert text(json.dumps(rows).encode(), numbers=True).startswith('[{"number": 0}, {')
-    assert text(json.dumps(rows[:9]).encode(), numbers=True).startswith('[\n  {\n')
+    assert text(json.dumps(rows[:9]).encode(), numbers=True).startswith("[\n  {\n")
 
 
 async def test_a_form_that_breaks_off_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
     async with served(Figures()) as url:
         place = url.removeprefix("http://")
         async with await anyio.connect_tcp("127.0.0.1", int(place.split(":")[1])) as stream:
-            await stream.send(f"POST /login HTTP/1.1\r\nHost: {place}\r\nOrigin: {url}\r\nContent-Length: 99\r\n\r\nto".encode())
+            await stream.send(
+                f"POST /login HTTP/1.1\r\nHost: {place}\r\nOrigin: {url}\r\nContent-Length: 99\r\n\r\nto".encode()
+            )
         async with client(url, known=False) as browser:  # one wrong token after the other: it has been dealt with
             await browser.post("/login", data={"token": "guess"}, headers={"origin": url})
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

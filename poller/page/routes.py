@@ -18,7 +18,7 @@ from starlette.routing import Route
 from poller.clock import Clock
 from poller.errors import PollerError, Unknown
 from poller.kept import LetterPlace
-from poller.masking import masked
+from poller.masking import masked, quoted
 from poller.operations import Again, Listing, Operations
 from poller.page.access import COOKIE, LASTS, Access, from_here
 from poller.page.shown import FOLDER, STATIC, environment, text
@@ -76,7 +76,7 @@ class Pages:
                 return await page(request)
             except PollerError as error:
                 code = HTTPStatus.NOT_FOUND if isinstance(error, Unknown) else HTTPStatus.CONFLICT
-                return await self._said("That did not work", [str(error)], code)
+                return await self._said("That did not work", [quoted(str(error))], code)
 
         return guarded
 
@@ -132,7 +132,7 @@ class Pages:
     async def retry(self, request: Request) -> Response:
         """One dead letter is tried again."""
         tried = await self._operations.retry(Again(ids=((await _form(request)).get("id", ""),)))
-        lines = [f"{one.id[:12]}: {'tried again' if one.done else one.error or 'not done'}" for one in tried.results]
+        lines = [f"{one.id[:12]}: {'tried again' if one.done else quoted(one.error or 'not done')}" for one in tried.results]
         if tried.waiting:
             lines = [f"{tried.waiting} events wait for {tried.sink} already: try again when it has taken them."]
         return await self._said("Retry", lines or ["There is no such dead letter any more."], back="/dead-letters")

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from poller.masking import masked
+from poller.masking import masked, quoted
 from poller.options import show_size
 
 FOLDER = Path(__file__).parent
@@ -52,5 +52,6 @@ def environment() -> Environment:
         loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    made.filters["quoted"] = quoted
     made.globals |= {"when": when, "size": show_size}
     return made

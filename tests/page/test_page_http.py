@@ -111,6 +111,15 @@ async def test_numbers_are_masked_until_asked_for() -> None:
     assert "+48 601 234 567" in shown
 
 
+@pytest.mark.parametrize("said", ["no agent for +48 601 234 567", "48601234567 is unknown", "601-234-567"])
+async def test_numbers_that_others_quote_are_masked(said: str) -> None:
+    figures = Figures(down=True, failed=f"503 from pbx.example:8443 at 2026-01-02 03:04:05: {said}")
+    async with served(figures) as url, client(url) as browser:
+        page = (await browser.get("/")).text
+    assert "234" not in page
+    assert page.count("503 from pbx.example:8443 at 2026-01-02 03:04:05") == 2 * figures.sources
+
+
 async def test_a_letter_of_any_bytes_is_shown() -> None:
     figures = Figures()
     async with served(figures) as url, client(url) as browser:

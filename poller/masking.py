@@ -61,6 +61,11 @@ def masked(text: str) -> str:
     return _PARTY.sub(lambda match: _stars(match[0]), text)
 
 
+def quoted(text: str) -> str:
+    """A sentence that quotes what others said: only what looks like a telephone number, so that ports, codes and instants stay."""
+    return _NUMBERS.sub(_found, text)
+
+
 def mask(envelope: dict[str, Raw], data: dict[str, Raw]) -> None:
     """Masks the texts of an event's attributes and of its `data`, which has no `vendor` any more."""
     parties = {side: _decode(data[side]) for side in _PARTIES if side in data}

@@ -112,5 +112,7 @@ def _forget_claims(app: App, part: Part) -> None:
             gauge[name, endpoint].set(None)
         app.metrics.open_gaps[name, endpoint].set(0)
         app.metrics.overdue_rungs[name, endpoint].set(0)
+    for name in {track.setup.name for track in part.tracks}:
+        app.metrics.clock_skew[name].set(None)
     for lane in part.lanes:
         app.metrics.forget_pending(lane.sink.name, part.shard.number)

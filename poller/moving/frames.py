@@ -157,18 +157,25 @@ def writing(path: Path) -> Iterator[Writer]:
         with suppress(OSError):  # whoever finds no file after a crash of the machine exports again
             _sync_folder(path.parent)
     except OSError as error:
-        raise StoreRefused(
-            f"the export {path} cannot be written: {error.strerror}: check its folder and the room on its disk"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             half.unlink(missing_ok=True)  # it was not finished: a full disk gets its room back
 
 
+def _unwritable(path: Path, error: OSError) -> StoreRefused:
+    return StoreRefused(
+        f"the export {path} cannot be written: {error.strerror}: check its folder and the room on its disk"
+    )
+
+
 def check_name(path: Path, mark: Mark | None) -> None:
     """Raises StoreRefused where the file is there already and is no export of the store, which `mark` names."""
-    if not path.exists():
-        return
+    try:
+        if not path.exists():
+            return
+    except OSError as error:  # a name that is too long, a folder that is not ours
+        raise _unwritable(path, error) from error
     try:
         header = next(read(path))
     except StoreRefused:

@@ -47,5 +47,8 @@ def from_here(headers: Mapping[str, str]) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    origin = headers.get("origin")
-    return origin is not None and bool(headers.get("host")) and urlsplit(origin).netloc == headers["host"]
+    try:
+        place = urlsplit(headers.get("origin", "")).netloc
+    except ValueError:  # such as `http://[`
+        return False
+    return bool(place) and place == headers.get("host")

@@ -1,6 +1,7 @@
 """The pages: what is asked, who may ask, what comes back. Everything but the log-in asks for the token."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -10,14 +11,14 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from poller.clock import Clock
 from poller.errors import PollerError, Unknown
 from poller.kept import LetterPlace
-from poller.masking import masked
+from poller.masking import masked, quoted
 from poller.operations import Again, Listing, Operations
 from poller.page.access import COOKIE, LASTS, Access, from_here
 from poller.page.shown import FOLDER, STATIC, environment, text
@@ -30,6 +31,8 @@ LETTERS = 100
 """Of one page."""
 _FORM = 16 << 10
 """Bytes of a form."""
+_READING = 10.0
+"""Seconds for reading one."""
 _WRONG = 1.0
 """Seconds that a wrong token costs; one at a time."""
 HEADERS = {
@@ -73,7 +76,7 @@ class Pages:
                 return await page(request)
             except PollerError as error:
                 code = HTTPStatus.NOT_FOUND if isinstance(error, Unknown) else HTTPStatus.CONFLICT
-                return await self._said("That did not work", [str(error)], code)
+                return await self._said("That did not work", [quoted(str(error))], code)
 
         return guarded
 
@@ -129,7 +132,9 @@ class Pages:
     async def retry(self, request: Request) -> Response:
         """One dead letter is tried again."""
         tried = await self._operations.retry(Again(ids=((await _form(request)).get("id", ""),)))
-        lines = [f"{one.id[:12]}: {'tried again' if one.done else one.error or 'not done'}" for one in tried.results]
+        lines = [
+            f"{one.id[:12]}: {'tried again' if one.done else quoted(one.error or 'not done')}" for one in tried.results
+        ]
         if tried.waiting:
             lines = [f"{tried.waiting} events wait for {tried.sink} already: try again when it has taken them."]
         return await self._said("Retry", lines or ["There is no such dead letter any more."], back="/dead-letters")
@@ -155,20 +160,23 @@ class Pages:
         """Rendered off the event loop."""
         values = {"now": self._clock.now(), "inside": template != "login.html", **values}
         written = await anyio.to_thread.run_sync(partial(self._templates.get_template(template).render, values))
-        return Response(written, code, media_type="text/html")
+        # Half a surrogate pair, which a vendor's JSON may hold, is shown as it was written.
+        return Response(written.encode("utf-8", "backslashreplace"), code, media_type="text/html")
 
     async def _said(self, title: str, lines: list[str], code: int = 200, back: str = "/") -> Response:
         return await self._page("said.html", code, title=title, lines=lines, back=back)
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """Its fields; nothing of one that is too long."""
+    """Its fields; nothing of one that is too long, or does not come to its end."""
     read = bytearray()
-    async for part in request.stream():
-        read += part
-        if len(read) > _FORM:
-            return {}
-    return dict(parse_qsl(read.decode("utf-8", "replace"), keep_blank_values=True))
+    with anyio.move_on_after(_READING), suppress(ClientDisconnect):
+        async for part in request.stream():
+            read += part
+            if len(read) > _FORM:
+                return {}
+        return dict(parse_qsl(read.decode("utf-8", "replace"), keep_blank_values=True))
+    return {}
 
 
 def page_app(operations: Operations, token: str, clock: Clock) -> Starlette:

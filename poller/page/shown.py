@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from poller.masking import masked
+from poller.masking import masked, quoted
 from poller.options import show_size
 
 FOLDER = Path(__file__).parent
@@ -17,6 +17,8 @@ STATIC: Mapping[str, str] = {"page.css": "text/css", "page.js": "text/javascript
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _LONGEST = 20_000
 """Characters of a body that are shown."""
+_LAID_OUT = 64 << 10
+"""Bytes up to which it is laid out: of a longer one a part is shown anyway, and ten megabytes hold the event loop for seconds."""
 
 
 def span(seconds: float) -> str:
@@ -36,9 +38,10 @@ def when(at: float | None, now: float) -> str | Markup:
 
 def text(body: bytes, *, numbers: bool) -> str:
     """A record or an event, laid out where it is JSON; numbers masked unless asked for."""
-    found = body.decode("utf-8", "replace")
+    found = body[: 4 * _LONGEST].decode("utf-8", "replace")  # a character has no more than four bytes
     with suppress(ValueError, RecursionError):
-        found = json.dumps(json.loads(found), indent=2, ensure_ascii=False)
+        if len(body) <= _LAID_OUT:
+            found = json.dumps(json.loads(found), indent=2, ensure_ascii=False)
     cut = found[:_LONGEST] + ("…" if len(found) > _LONGEST else "")
     return cut if numbers else masked(cut)
 
@@ -49,5 +52,6 @@ def environment() -> Environment:
         loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    made.filters["quoted"] = quoted
     made.globals |= {"when": when, "size": show_size}
     return made

@@ -143,6 +143,12 @@ def test_egress_leads_to_the_ports_that_the_configuration_names() -> None:
     assert [rule["port"] for rule in egress[1]["ports"]] == [443, 5432]
 
 
+def test_a_broker_without_a_port_has_the_usual_one() -> None:
+    brokers = "config.sinks.k.bootstrap_servers={kafka-1,[fd00::2],kafka-3:9094}"
+    egress = policy("daemon", "--set", f"config.sinks.k.kind=kafka,{brokers}")["egress"]
+    assert [rule["port"] for rule in egress[1]["ports"]] == [443, 9092, 9094]
+
+
 BROKEN = {
     "a key that does not exist": (["replica=2"], "replica"),
     "a key of the configuration that does not exist": (["config.sauces.a=1"], "sauces"),

@@ -1,6 +1,7 @@
 """One shard's life in this process: what it leaves behind where it never opened, and how fast it is handed over."""
 
 import random
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,7 +13,8 @@ from fake_clock import FakeClock
 from polling_app import app_of
 from structlog.testing import capture_logs
 
-from poller.config import Settings
+from poller.app import opened
+from poller.config import Settings, load
 from poller.errors import StoreFault
 from poller.leases.replica import Owned, Replica
 from poller.log import SharedOutage
@@ -69,6 +71,24 @@ async def test_a_shard_that_is_given_up_before_it_was_open_keeps_no_outage_open(
             rig.share.ending.set()
         rig.app.outage.ended("renewing leases")
     assert [line["event"] for line in said] == ["failing", "works again"]
+
+
+CONFIG = """
+store: {kind: memory}
+sinks: {}
+sources:
+  pbx: {kind: thulium, base_url: "http://127.0.0.1:9/api", username: u, password: {env: KEY}, endpoints: {connections: {}}}
+"""
+
+
+async def test_what_a_shard_that_is_given_up_showed_is_for_others_to_show(tmp_path: Path) -> None:
+    (tmp_path / "poller.yaml").write_text(CONFIG, encoding="utf-8")
+    async with opened(load(tmp_path / "poller.yaml", {"KEY": "hunter2"})) as app:
+        figures = [app.metrics.clock_skew["pbx"]]
+        figures += [gauge["pbx", "thulium.connections"] for gauge in (app.metrics.overdue_rungs, app.metrics.open_gaps)]
+        for one in figures:
+            one.set(120)
+    assert [one.value for one in figures] == [None, 0, 0]
 
 
 class Slow(EachDelivery):

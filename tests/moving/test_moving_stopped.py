@@ -139,6 +139,12 @@ async def test_a_folder_that_is_not_there(old: Settings, folder: Path) -> None:
     await daemon_may_open(old)
 
 
+async def test_a_name_that_is_too_long(old: Settings, folder: Path) -> None:
+    with pytest.raises(StoreRefused, match="cannot be written: File name too long"):
+        await leave.export(old, folder / ("a" * 300))
+    await daemon_may_open(old)
+
+
 async def test_a_file_that_is_something_else_is_not_overwritten(old: Settings, folder: Path) -> None:
     store = folder / "old.db"
     for path in (folder / "old.yaml", store, folder):

@@ -98,7 +98,9 @@ CASES = [
     Case("PollerStoreAway", {AWAY: "0x3 1x3 0x60", FULL: "0x60"}, "10m", None),
     Case("PollerStoreAway", {AWAY: "1x60", FULL: "1x60"}, "10m", None),  # has an alert of its own
     Case("PollerStoreRolledBack", {ROLLBACKS: "0x5 1x60"}, "10m", {"job": "p"}),
-    Case("PollerStoreRolledBack", {ROLLBACKS: "1x60"}, "10m", None),
+    Case("PollerStoreRolledBack", {ROLLBACKS: "_x5 1x200"}, "10m", {"job": "p"}),  # found when the pod started
+    Case("PollerStoreRolledBack", {ROLLBACKS: "0x200"}, "10m", None),
+    Case("PollerStoreRolledBack", {ROLLBACKS: "1x200"}, "90m", None),
     Case("PollerStoreNearLimit", {BYTES: "90x60", LIMIT: "100x60"}, "16m", {"job": "p"}, ("90%",)),
     Case("PollerStoreNearLimit", {BYTES: "80x60", LIMIT: "100x60"}, "16m", None),
     Case("PollerStoreNearLimit", {BYTES: "900x60"}, "16m", None),  # without store.max_bytes

@@ -28,6 +28,7 @@ async def test_as_people_use_it(tmp_path: Path) -> None:
     assert said["wide"] == []
     assert said["complaints"] == []
     assert said["before"] == "1 of 7 lists is not up to date: pbx-0003."
+    assert said["meanwhile"] == ["No answer · poller", said["before"]]
     assert said["after"].startswith("7 of 7 lists are not up to date")
     assert said["same"], "it was put in place, not loaded anew"
     assert said["pressed"] == "Enabled"

@@ -1,12 +1,15 @@
 """Who may see the status page and who may press its buttons, asked over HTTP."""
 
+import json
 import time
 
+import anyio
 import httpx
 import pytest
 from page_made import EVIL, TOKEN, Figures, served
 
 from poller.page.access import COOKIE, LASTS, Access, from_here
+from poller.page.shown import text
 
 pytestmark = pytest.mark.anyio
 
@@ -108,6 +111,42 @@ async def test_numbers_are_masked_until_asked_for() -> None:
     assert "+48 601 234 567" in shown
 
 
+@pytest.mark.parametrize("said", ["no agent for +48 601 234 567", "48601234567 is unknown", "601-234-567"])
+async def test_numbers_that_others_quote_are_masked(said: str) -> None:
+    figures = Figures(down=True, failed=f"503 from pbx.example:8443 at 2026-01-02 03:04:05: {said}")
+    async with served(figures) as url, client(url) as browser:
+        page = (await browser.get("/")).text
+    assert "234" not in page
+    assert page.count("503 from pbx.example:8443 at 2026-01-02 03:04:05") == 2 * figures.sources
+
+
+async def test_a_letter_of_any_bytes_is_shown() -> None:
+    figures = Figures()
+    async with served(figures) as url, client(url) as browser:
+        for figures.body, seen in ((b'["\\ud800"]', "\\ud800"), (b"\xff\x00", "\ufffd"), (b"[" * 200_000, "[[[")):
+            answer = await browser.get("/dead-letters/a/b?numbers=shown")
+            assert (answer.status_code, seen in answer.text) == (200, True)
+            assert len(answer.text) < 50_000
+
+
+def test_a_long_body_is_not_laid_out() -> None:
+    rows = [{"number": number} for number in range(100_000)]
+    assert text(json.dumps(rows).encode(), numbers=True).startswith('[{"number": 0}, {')
+    assert text(json.dumps(rows[:9]).encode(), numbers=True).startswith("[\n  {\n")
+
+
+async def test_a_form_that_breaks_off_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(Figures()) as url:
+        place = url.removeprefix("http://")
+        async with await anyio.connect_tcp("127.0.0.1", int(place.split(":")[1])) as stream:
+            await stream.send(
+                f"POST /login HTTP/1.1\r\nHost: {place}\r\nOrigin: {url}\r\nContent-Length: 99\r\n\r\nto".encode()
+            )
+        async with client(url, known=False) as browser:  # one wrong token after the other: it has been dealt with
+            await browser.post("/login", data={"token": "guess"}, headers={"origin": url})
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_thousand_phone_systems_take_a_moment() -> None:
     """The least of several, since other work of the machine only adds to it."""
     async with served(Figures(1_000)) as url, client(url) as browser:
@@ -139,3 +178,4 @@ def test_where_a_form_comes_from() -> None:
     assert not from_here({"origin": "http://a:2", "host": "a:1"})
     assert not from_here({"host": "a:1"})
     assert not from_here({"origin": "null", "host": ""})
+    assert not from_here({"origin": "http://[", "host": "["})

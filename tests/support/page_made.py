@@ -18,12 +18,13 @@ FAILED = f"503 from pbx.example: {EVIL}"
 
 
 class Figures(Ledger):
-    """So many phone systems, of which one in a hundred is behind. `down`: all are."""
+    """So many phone systems, of which one in a hundred is behind. `down`: all are. `failed`: what those say that are."""
 
-    def __init__(self, sources: int = 7, *, down: bool = False) -> None:
+    def __init__(self, sources: int = 7, *, down: bool = False, failed: str = FAILED) -> None:
         super().__init__()
         self.sources = sources
         self.down = down
+        self.failed = failed
         self.body = LETTER.body
 
     async def status(self) -> Status:
@@ -32,7 +33,7 @@ class Figures(Ledger):
         found = [
             EndpointStatus(
                 source=f"pbx-{number:04}", endpoint="mor.user_calls", read_until=now - 40, complete_until=now - 7_200,
-                last_success=now - 40, overdue_rungs=int(bad), error=FAILED if bad else None,
+                last_success=now - 40, overdue_rungs=int(bad), error=self.failed if bad else None,
             )
             for number in range(self.sources)
             for bad in [self.down or number % 100 == 3]

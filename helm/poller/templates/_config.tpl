@@ -88,7 +88,7 @@
 {{- range $_, $source := $config.sources }}{{ $urls = append $urls $source.base_url }}{{ end -}}
 {{- range $_, $sink := $config.sinks -}}
 {{- if kindIs "string" $sink.url }}{{ $urls = append $urls $sink.url }}{{ end -}}
-{{- range $sink.bootstrap_servers }}{{ $ports = append $ports (regexFind "[0-9]+$" . | int) }}{{ end -}}
+{{- range $sink.bootstrap_servers }}{{ $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default "9092" | int) }}{{ end -}}
 {{- end -}}
 {{- range $urls -}}
 {{- $place := urlParse . -}}

@@ -13,6 +13,7 @@ async function refresh() {
   if (!live.checked || busy || document.hidden) return;
   const answer = await fetch("/", { headers: { accept: "text/html" }, signal: AbortSignal.timeout(EVERY) });
   if (answer.redirected) return location.reload();
+  if (!answer.ok) throw new Error("another page, which does not refresh itself");
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const kept = document.activeElement === live;
   main.replaceChildren(...fresh.getElementById("main").children);

@@ -132,7 +132,9 @@ class Pages:
     async def retry(self, request: Request) -> Response:
         """One dead letter is tried again."""
         tried = await self._operations.retry(Again(ids=((await _form(request)).get("id", ""),)))
-        lines = [f"{one.id[:12]}: {'tried again' if one.done else quoted(one.error or 'not done')}" for one in tried.results]
+        lines = [
+            f"{one.id[:12]}: {'tried again' if one.done else quoted(one.error or 'not done')}" for one in tried.results
+        ]
         if tried.waiting:
             lines = [f"{tried.waiting} events wait for {tried.sink} already: try again when it has taken them."]
         return await self._said("Retry", lines or ["There is no such dead letter any more."], back="/dead-letters")

@@ -21,18 +21,15 @@ from poller.stores.sqlite import Config, open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 from postgres_server import Server, missing
+from thulium_office import OFFICE
 
-CONFIG = """\
+CONFIG = (
+    """\
 store: {STORE}
 sinks: {out: {kind: ndjson, path: out.jsonl}}
-sources:
-  office:
-    kind: thulium
-    base_url: https://pbx.example/api
-    username: me
-    password: {env: PASSWORD}
-    endpoints: {connections: {}}
 """
+    + OFFICE
+)
 DAYS = 30
 
 

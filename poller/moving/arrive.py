@@ -84,7 +84,7 @@ async def fill(
         course.close("beginning in the sinks")
         with anyio.CancelScope(shield=True):
             await place.begin(sinks)
-    except BaseException:
+    except BaseException:  # a full disk, a cancellation: nobody uses the new store yet, so it is empty again
         if not course.closing:
             course.left = await place.undo()
         raise

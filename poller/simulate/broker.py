@@ -205,9 +205,14 @@ def _properties(port: int, controller: int, data: Path) -> dict[str, str]:
     }
 
 
+def cache() -> Path:
+    """The folder for what is downloaded once; it may not be there yet."""
+    named = os.environ.get("POLLER_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "poller"
+
+
 def _libs() -> Path:
-    cache = os.environ.get("POLLER_CACHE")
-    return (Path(cache) if cache else Path.home() / ".cache" / "poller") / f"kafka-{KAFKA}"
+    return cache() / f"kafka-{KAFKA}"
 
 
 @contextmanager

@@ -9,23 +9,20 @@ import jsonschema
 import pytest
 import yaml
 from cli_command import run
+from thulium_office import OFFICE
 
 from poller.signing import hmac_text
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-WHOLE = """\
+WHOLE = (
+    """\
 store: {kind: sqlite, path: poller.db}
 sinks:
   out: {kind: kafka, bootstrap_servers: ['127.0.0.1:1']}
-sources:
-  office:
-    kind: thulium
-    base_url: https://pbx.example/api
-    username: me
-    password: {env: PASSWORD}
-    endpoints: {connections: {}}
 """
+    + OFFICE
+)
 
 
 @pytest.fixture

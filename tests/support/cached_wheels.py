@@ -1,6 +1,5 @@
 """Python packages that carry something else than Python, each downloaded once, checked against its digest, kept in the cache."""
 
-import os
 import platform
 import subprocess
 import sys
@@ -11,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from poller.simulate import broker
+
 
 def cache() -> Path:
     """The folder for what is downloaded once; it is there."""
-    place = Path(os.environ.get("POLLER_CACHE") or Path.home() / ".cache" / "poller")
+    place = broker.cache()
     place.mkdir(parents=True, exist_ok=True)
     return place
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cached_wheels import cache
 
 FOLDER = Path(__file__).resolve().parents[1] / "node"
 _NEEDED = ("package.json", "package-lock.json")
@@ -33,13 +34,11 @@ def placed(program: Path) -> Path:
 
 def _installed() -> Path:
     """A folder with the packages; it is made beside and put in place whole, since another run may be at it."""
-    cache = Path(os.environ.get("POLLER_CACHE") or Path.home() / ".cache" / "poller")
     digest = sha256(b"".join((FOLDER / name).read_bytes() for name in _NEEDED)).hexdigest()[:16]
-    place = cache / f"node-{digest}"
+    place = cache() / f"node-{digest}"
     if place.is_dir():
         return place
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
+    with tempfile.TemporaryDirectory(dir=cache()) as folder:
         made = Path(folder) / "node"
         made.mkdir()
         for name in _NEEDED:

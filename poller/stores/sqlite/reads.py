@@ -179,14 +179,15 @@ def facts(connection: sqlite3.Connection, config: Config) -> Facts:
     """From counters and the file's header: flat in the size of the store."""
     counters = dict(connection.execute(SQL["counters"]).fetchall())
     (used,) = connection.execute(SQL["used_bytes"]).fetchone()
+    dead = letters.totals(connection)
     return Facts(
         bytes=used,
         limit_bytes=config.max_bytes,
         free_bytes=_free(config.path),
         least_free_bytes=config.min_free,
         seen_ids=counters["seen"],
-        dead_records=sum(total.letters for total in letters.totals(connection) if total.what == "record"),
-        dead_events=sum(total.letters for total in letters.totals(connection) if total.what == "event"),
+        dead_records=sum(total.letters for total in dead if total.what == "record"),
+        dead_events=sum(total.letters for total in dead if total.what == "event"),
     )
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -44,3 +44,11 @@ def open_one(config: Callable[..., Config]) -> Opened:
         return await open_store(config(**given), timing or PATIENT)
 
     return opened
+
+
+@pytest.fixture
+async def store(open_one: Opened) -> AsyncIterator[PostgresStore]:
+    """One that is open."""
+    opened = await open_one()
+    yield opened
+    await opened.close()

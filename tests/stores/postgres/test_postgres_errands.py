@@ -2,8 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from typing import Any
 
 import psycopg
 import pytest
@@ -17,13 +15,6 @@ from poller.stores.postgres import PostgresStore
 pytestmark = [pytest.mark.postgres, pytest.mark.anyio]
 
 LONG = 600.0
-
-
-@pytest.fixture
-async def store(open_one: Any) -> AsyncIterator[PostgresStore]:
-    opened = await open_one()
-    yield opened
-    await opened.close()
 
 
 def errand(shard: int = 3) -> Errand:

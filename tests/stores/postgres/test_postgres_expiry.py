@@ -1,8 +1,5 @@
 """Expired days of seen ids go whole where they are large, and never take a younger day with them."""
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 import psycopg
 import pytest
 from postgres_server import Server
@@ -13,13 +10,6 @@ from poller.stores.postgres import PostgresStore
 from poller.stores.postgres.expiry import WHOLE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
-
-
-@pytest.fixture
-async def store(open_one: Any) -> AsyncIterator[PostgresStore]:
-    opened = await open_one()
-    yield opened
-    await opened.close()
 
 
 async def remember(store: PostgresStore, day: int, count: int) -> None:

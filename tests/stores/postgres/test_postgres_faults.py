@@ -27,13 +27,6 @@ async def between(postgres_server: Server) -> AsyncIterator[Proxy]:
         yield one
 
 
-@pytest.fixture
-async def store(open_one: Any) -> AsyncIterator[PostgresStore]:
-    opened = await open_one()
-    yield opened
-    await opened.close()
-
-
 # --- the connection --------------------------------------------------------------------------------------------------
 
 

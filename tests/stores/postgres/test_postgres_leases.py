@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import hypothesis.strategies as st
@@ -25,13 +24,6 @@ pytestmark = pytest.mark.postgres
 
 LEASE = 600.0
 """Seconds: longer than any test, so that only `pass_time` ends one."""
-
-
-@pytest.fixture
-async def store(open_one: Any) -> AsyncIterator[PostgresStore]:
-    opened = await open_one()
-    yield opened
-    await opened.close()
 
 
 def pass_time(server: Server, database: str, seconds: float) -> None:

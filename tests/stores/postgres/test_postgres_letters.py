@@ -1,6 +1,5 @@
 """How dead letters lie in the database: compressed, counted, and found without reading the others."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -25,13 +24,6 @@ INSERT INTO poller.dead_record (id, source, endpoint, ask, reason, error, raw, a
 SELECT md5(n::text), 'mor-' || n % 5, 'e', '', 'bad', '', '', n FROM generate_series(1, 3000) AS n;
 ANALYZE poller.dead_event, poller.dead_record;
 """
-
-
-@pytest.fixture
-async def store(open_one: Any) -> AsyncIterator[PostgresStore]:
-    opened = await open_one()
-    yield opened
-    await opened.close()
 
 
 async def test_events_are_kept_compressed(store: PostgresStore, postgres_server: Server, database: str) -> None:

@@ -9,20 +9,17 @@ import pytest
 from cli_command import run
 from postgres_server import Server
 from psycopg.sql import SQL, Identifier
+from thulium_office import OFFICE
 
 pytestmark = [pytest.mark.postgres]
 
-CONFIG = """\
+CONFIG = (
+    """\
 store: {kind: postgres, dsn: {env: DSN}}
 sinks: {out: {kind: ndjson, path: out.jsonl}}
-sources:
-  office:
-    kind: thulium
-    base_url: https://pbx.example/api
-    username: me
-    password: {env: PASSWORD}
-    endpoints: {connections: {}}
 """
+    + OFFICE
+)
 Run = Callable[..., CompletedProcess[str]]
 
 

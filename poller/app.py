@@ -26,7 +26,6 @@ from poller.metrics import Metrics
 from poller.one_by_one.switch import keep_following
 from poller.one_by_one.turns import Turns
 from poller.operate import Work
-from poller.page import serve_page
 from poller.parts import one_by_one, opened_part
 from poller.redact import Redactor, secrets_of
 from poller.room import waiting
@@ -171,6 +170,8 @@ async def _serve_admin(app: App, work: Work, outer: TaskGroup) -> None:
     admin = app.settings.admin
     await outer.start(serve_admin, work, admin.socket, name="admin")
     if admin.listen is not None and admin.token is not None:
+        from poller.page import serve_page  # noqa: PLC0415 most daemons show none, and its templates take memory
+
         port = await outer.start(serve_page, work, admin.listen, admin.token.reveal(), app.clock, name="page")
         _log.info("status page", port=port)
 

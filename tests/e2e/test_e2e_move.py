@@ -164,6 +164,12 @@ async def test_killed_in_a_transaction_and_moved(
             new.start()
             await new.until_said("running")
             await trial.advance(30)
+            wanted = {event["id"] for event in await trial.topics.read()}
+            await new.until(lambda: wanted <= set(inbox.bodies), 60, "the webhook has them all")
+            told = {key: set(bodies) for key, bodies in inbox.bodies.items()}
+            assert all(same_but_for_numbers(bodies) for bodies in told.values())
+
+            # Until it has heard from Kafka that its place is taken, the copy polls and calls the webhook on its own account.
             await forgotten(old, copy)
             await trial.advance(10)
             assert not new.said("the store does not share its history with what was published")
@@ -172,5 +178,5 @@ async def test_killed_in_a_transaction_and_moved(
             await new.until(lambda: wanted <= set(inbox.bodies), 60, "the webhook has them all")
             assert await new.stop() == 0
             await trial.satisfied()
-            assert set(inbox.bodies) == {event["id"] for event in await trial.topics.read()}
-            assert all(same_but_for_numbers(bodies) for bodies in inbox.bodies.values())
+            published = {event["id"] for event in await trial.topics.read()}
+            assert set(told) <= published <= set(inbox.bodies)

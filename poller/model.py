@@ -10,12 +10,15 @@ from typing import Literal, TypeAlias
 from msgspec import Raw, Struct, field
 
 Kind: TypeAlias = Literal["call", "recording"]
+Topic: TypeAlias = Literal["call", "recording", "window"]
+"""What an event is about: a thing of a vendor, or an hour of a list that is whole."""
 Direction: TypeAlias = Literal["inbound", "outbound", "internal"]
 Disposition: TypeAlias = Literal["answered", "no_answer", "busy", "failed", "cancelled", "unknown"]
 Precision: TypeAlias = Literal["second", "minute", "hour"]
 """How exactly `started_at` is known; `hour`: the local time lies in a doubled hour and nothing tells which one."""
 
 DAY = 86_400
+HOUR = 3_600
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------
@@ -218,6 +221,27 @@ class RecordingData(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
     to: Party
     media_url: str | None = None
     vendor: Raw | None = None
+
+
+class WindowCounts(Struct, kw_only=True, gc=False):
+    """What became of the records of a window."""
+
+    new: int = 0
+    updated: int = 0
+    duplicate: int = 0
+    invalid: int = 0
+
+
+class WindowData(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
+    """`data` of a window event."""
+
+    source: str
+    endpoint: str
+    kind: Kind
+    from_: datetime
+    until: datetime
+    counts: WindowCounts | None
+    late_by_seconds: float | None
 
 
 class Mention(Struct, kw_only=True, gc=False):

@@ -43,6 +43,8 @@ class Route(Struct, Generic[_Kind_co], frozen=True):
     metrics: Metrics
     others: Sequence[str] = ()
     """The names of the other sinks of the store."""
+    told: Sequence[str] = ()
+    """Those of the others that ask for whole hours."""
     rewind: Rewind | None = None
 
     @property

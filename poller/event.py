@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from poller.identity import event_id
-from poller.model import CallData, Event, Kind, Normal, RecordingData, SeenKey, WindowData
+from poller.model import CallData, Event, Kind, Normal, RecordingData, SeenKey
 
 SCHEMAS = {
     "call": "urn:telephony:schema:call:1",
@@ -15,6 +15,27 @@ SCHEMAS = {
 }
 WINDOW = "telephony.window.complete"
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
+
+
+class WindowCounts(Struct, kw_only=True, gc=False):
+    """What became of the records of a window."""
+
+    new: int = 0
+    updated: int = 0
+    duplicate: int = 0
+    invalid: int = 0
+
+
+class WindowData(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
+    """`data` of a window event."""
+
+    source: str
+    endpoint: str
+    kind: Kind
+    from_: datetime
+    until: datetime
+    counts: WindowCounts | None
+    late_by_seconds: float | None
 
 
 class CloudEvent(Struct, frozen=True, omit_defaults=True, gc=False):

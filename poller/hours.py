@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, structs
 
 from poller.checkpoint import Checkpoint, Hour, Hours, complete_until
-from poller.event import window_event
+from poller.event import WindowCounts, WindowData, window_event
 from poller.identity import window_key
-from poller.model import DAY, HOUR, Event, Kind, SeenKey, Window, WindowCounts, WindowData, utc
+from poller.model import DAY, HOUR, Event, Kind, SeenKey, Window, utc
 from poller.protocols import Endpoint
 
 MOST = 1_000

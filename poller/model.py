@@ -223,27 +223,6 @@ class RecordingData(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
     vendor: Raw | None = None
 
 
-class WindowCounts(Struct, kw_only=True, gc=False):
-    """What became of the records of a window."""
-
-    new: int = 0
-    updated: int = 0
-    duplicate: int = 0
-    invalid: int = 0
-
-
-class WindowData(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
-    """`data` of a window event."""
-
-    source: str
-    endpoint: str
-    kind: Kind
-    from_: datetime
-    until: datetime
-    counts: WindowCounts | None
-    late_by_seconds: float | None
-
-
 class Mention(Struct, kw_only=True, gc=False):
     """A recording that a call's record names: published as new and partial when its id is unseen."""
 

@@ -98,7 +98,7 @@ def _with_lane(app: App, part: Part, sink: Sink) -> Delivery:
 
     options = app.settings.sinks[sink.name]
     told = [name for name in told_sinks(app) if name != sink.name]
-    return Delivery(Route(part.shard, sink, options, app.clock, app.rnd, app.metrics, others, told, rewind))
+    return Delivery(Route(part.shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind, told))
 
 
 def told_sinks(app: App) -> tuple[str, ...]:

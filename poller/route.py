@@ -43,9 +43,9 @@ class Route(Struct, Generic[_Kind_co], frozen=True):
     metrics: Metrics
     others: Sequence[str] = ()
     """The names of the other sinks of the store."""
+    rewind: Rewind | None = None
     told: Sequence[str] = ()
     """Those of the others that ask for whole hours."""
-    rewind: Rewind | None = None
 
     @property
     def log(self) -> FilteringBoundLogger:

@@ -51,7 +51,14 @@ class Rig:
         self.metrics.declare(NAME, endpoint.name)
         options = EndpointOptions.model_validate({"ladder": ONE_RUNG, "start": "1h", "timeout": "30s"} | keys)
         keeper = Keeper(
-            ID, endpoint, options, self.shard, metrics=self.metrics, clock=self.clock, mentions=mentions, name=NAME,
+            ID,
+            endpoint,
+            options,
+            self.shard,
+            metrics=self.metrics,
+            clock=self.clock,
+            mentions=mentions,
+            name=NAME,
             book=book,
         )
         return Track(self.setup, endpoint, options, ask or endpoint.asks[0], keeper)

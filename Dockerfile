@@ -40,10 +40,11 @@ COPY --from=environment /opt/poller /opt/poller
 # The folders that are written to, for a start without volumes. With a read-only root, mount something on each and on /tmp.
 RUN mkdir -p /var/lib/poller /run/poller /etc/poller \
  && chown 10001:10001 /var/lib/poller /run/poller
-# Nothing is written beside the program, and logs are not held back.
+# Nothing is written beside the program, logs are not held back, and each command finds the configuration.
 ENV PATH=/opt/poller/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    POLLER_CONFIG=/etc/poller/poller.yaml \
     HOME=/tmp
 USER 10001:10001
 WORKDIR /var/lib/poller

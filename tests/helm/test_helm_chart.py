@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,23 @@ def test_as_a_subchart(version: str, tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text(json.dumps({"global": {"site": "one"}, "poller": own}), encoding="utf-8")
     assert one(render(version, chart=tmp_path), "Deployment")["spec"]["replicas"] == 2
     assert render(version, "--set", "poller.enabled=false", chart=tmp_path) == []
+
+
+PACKED = re.compile(
+    r"poller/(Chart[.]yaml|README[.]md|[.]helmignore|values[.](yaml|schema[.]json)|files/.*[.](yaml|json)|templates/.*[.](yaml|tpl|txt))"
+)
+
+
+@both
+def test_the_package_is_the_chart(version: str, tmp_path: Path) -> None:
+    """What a release publishes: nothing besides, and the same objects."""
+    run_helm(version, "package", str(CHART), "--destination", str(tmp_path))
+    (path,) = tmp_path.glob("poller-*.tgz")
+    with tarfile.open(path) as package:
+        names = [member.name for member in package if member.isfile()]
+    assert len(names) > 20
+    assert [name for name in names if PACKED.fullmatch(name) is None] == []
+    assert render(version, *values("everything"), chart=path) == render(version, *values("everything"))
 
 
 def test_notes_say_what_to_do_next() -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
 ZIZMOR = ("zizmor", "1.32.0", "84a6acb975accc13408786a2bd274b572537ca19c933ebbc13e78f3988562071")
-ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.7"
 PINNED = re.compile(r"uses: [\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 UNPINNED = "uses: actions/checkout@v6"
 

@@ -70,8 +70,8 @@ def commands(page: Path) -> Iterator[str]:
                 if command.startswith("poller "):
                     yield command
     for code in _CODE.findall(prose_of(page)):
-        if re.match(r"poller\s", code):
-            yield " ".join(code.split())
+        if found := re.match(r"(?:kubectl exec \S+ -- )?(poller\s.*)", " ".join(code.split())):
+            yield found[1]
 
 
 def quotations(page: Path) -> list[str]:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from poller.admin_client import alive
 from poller.errors import ConfigError, PollerError, Unknown
-from poller.operations import Again, Listing, Operations, Replay
+from poller.operations import Again, Listing, Operations, Reconcile, Replay
 from poller.serving import answer
 
 
@@ -65,6 +65,9 @@ def admin_app(operations: Operations) -> Starlette:
     async def replay(request: Request) -> Response:
         return _json(await operations.replay(msgspec.json.decode(await request.body(), type=Replay)))
 
+    async def reconcile(request: Request) -> Response:
+        return _json(await operations.reconcile(msgspec.json.decode(await request.body(), type=Reconcile)))
+
     return Starlette(
         routes=[
             Route("/status", status),
@@ -76,6 +79,7 @@ def admin_app(operations: Operations) -> Starlette:
             Route("/sinks/{name:path}/forget", forget_sink, methods=["POST"]),
             Route("/sources/{name:path}/forget", forget_source, methods=["POST"]),
             Route("/replay", replay, methods=["POST"]),
+            Route("/reconcile", reconcile, methods=["POST"]),
             Route("/rebuild", rebuild, methods=["POST"]),
         ],
         exception_handlers={PollerError: _refused, msgspec.MsgspecError: _misread},

@@ -21,6 +21,8 @@ from poller.operations import (
     EndpointStatus,
     Listed,
     Listing,
+    Reconcile,
+    Reconciled,
     Replay,
     Replayed,
     Status,
@@ -28,6 +30,7 @@ from poller.operations import (
     Tried,
     WebhookStatus,
 )
+from poller.reconcile import reconcile
 from poller.replay_step import Step
 from poller.shard import Shard
 from poller.track import Track, claims
@@ -118,6 +121,10 @@ class Work:
     async def replay(self, asked: Replay) -> Replayed:
         """One step, which keeps nothing: a daemon that is killed has done a part, and whoever asks knows which."""
         return await Step(self._app, asked, running=self._running).run()
+
+    async def reconcile(self, asked: Reconcile) -> Reconciled:
+        """By whoever works on the source's shard: its login and its turns at the vendor are used."""
+        return await reconcile(self._app, asked, running=self._running)
 
     async def do(self, wanted: Wanted, shard: Shard, doing: Doing) -> None:
         """For another process, what only the one can do that works on the shard."""

@@ -4,10 +4,11 @@ from contextlib import suppress
 
 from poller.backoff import delay
 from poller.errors import Denied, Lost, Outdated, PollerError, Transient, bare
-from poller.keep import NEAR_REACH, Tally
+from poller.keep import NEAR_REACH
 from poller.log import get_logger
 from poller.metrics import poll_outcome
 from poller.poll import poll
+from poller.tally import Tally
 from poller.track import Track
 
 DENIED_TWICE = 2

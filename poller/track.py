@@ -11,13 +11,14 @@ from poller.clock import Clock
 from poller.errors import BadAnswer, ClockMoved, PollerError
 from poller.http import Vendor
 from poller.identity import Identity
-from poller.keep import Keeper, Tally, Walk
+from poller.keep import Keeper, Walk
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
 from poller.model import Ask, CheckpointKey
 from poller.options import EndpointOptions
 from poller.protocols import Endpoint
 from poller.shard import Shard
+from poller.tally import Tally
 from poller.window import Slice
 
 AHEAD = 3_600

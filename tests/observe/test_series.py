@@ -76,7 +76,7 @@ def say_of_a_sink(metrics: Metrics, name: str) -> None:
 
 
 def test_a_thousand_sources() -> None:
-    text = everything_said().render().decode()
+    text = b"".join(everything_said().write()).decode()
     lists = sum(len(LISTS[list(LISTS)[number % len(LISTS)]]) for number in range(SOURCES))
     kinds = sum(map(len, LISTS.values())) + 1
     promised = bound(lists=lists, sources=SOURCES, kinds=kinds, sinks=SINKS)

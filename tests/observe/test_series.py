@@ -91,7 +91,7 @@ def test_every_metric_was_said() -> None:
     """One that is new has its place in the formula."""
     metrics = everything_said()
     assert [
-        table.name for table in metrics.tables if not any(value.value is not None for _, value in table.items())
+        table.name for table in metrics.tables if not any(text and not text.startswith("#") for text in table.write())
     ] == []
 
 

@@ -45,6 +45,7 @@ EVENT_TYPES = (
     "telephony.call.updated",
     "telephony.recording.new",
     "telephony.recording.updated",
+    "telephony.window.complete",
 )
 
 _BAD_ANSWERS = dict.fromkeys(

@@ -242,7 +242,7 @@ async def _check_inside(track: Track, walk: Walk, end: _End) -> None:
 
 
 async def _commit(track: Track, checkpoint: Checkpoint, walk: Walk, end: _End) -> None:
-    await track.keep(end.rest, walk, (track.key, checkpoints.dump(checkpoint)))
+    await track.keep(end.rest, walk, checkpoint)
     if walk.outside and track.endpoint.limits.shows_own_time:
         track.suspect("outside_window")
 

@@ -39,6 +39,8 @@ class Setup(Struct):
     metrics: Metrics
     rnd: random.Random
     seen_ttl: int
+    told: tuple[str, ...] = ()
+    """The sinks that ask for whole hours."""
     skew: float | None = None
     """The vendor's clock minus ours, from its last answer that had a Date."""
 
@@ -67,11 +69,10 @@ class Track:
         """Whether this poll read a slice to its end."""
         self.generation = -1
 
-    async def keep(
-        self, records: list[bytes], walk: Walk, checkpoint: tuple[CheckpointKey, bytes] | None = None
-    ) -> None:
-        """Commits and tallies."""
-        self.tally.add(await self.keeper.keep(records, walk, checkpoint))
+    async def keep(self, records: list[bytes], walk: Walk, draft: Checkpoint | None = None) -> None:
+        """Commits and tallies. `draft`: what is known then; None: no more than before."""
+        found = await self.keeper.keep(records, walk, draft or self.checkpoint, advances=draft is not None)
+        self.tally.add(found)
 
     def begin_poll(self) -> None:
         """Forgets what the poll before met."""
@@ -102,6 +103,8 @@ class Track:
         found = self._fresh(target) if data is None else checkpoints.load(data, self.ladder)
         self._remember_identity(found, target)
         self._say_edits(found)
+        if self.keeper.book is not None:
+            self.keeper.book.learn(self.ask.key, self.generation, found)
         self.checkpoint = found
         return found
 
@@ -149,9 +152,15 @@ class Track:
             tolerance=limits.resolution + (3_600 if limits.zone or limits.learns_offset else 0),
             horizon=checkpoints.horizon(checkpoint, self.setup.seen_ttl),
             read_until=checkpoints.read_until(checkpoint),
-            complete_until=checkpoints.complete_until(checkpoint),
+            complete_until=self.complete_until(checkpoint),
             reach=self.ladder[-1].back,
         )
+
+    def complete_until(self, checkpoint: Checkpoint) -> int | None:
+        """Up to where rows are late: what is claimed, or was told to be whole before a longer ladder took the claim back."""
+        claimed, book = checkpoints.complete_until(checkpoint), self.keeper.book
+        told = book.told(self.generation) if book is not None else None
+        return max((at for at in (claimed, told) if at is not None), default=None)
 
     def suspect(self, reason: str) -> None:
         """Counted always, logged once."""

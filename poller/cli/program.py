@@ -126,6 +126,12 @@ def schema_recording(event: WholeEvent = False) -> None:
     say(document("recording-event" if event else "recording").rstrip())
 
 
+@schema.command("window")
+def schema_window(event: WholeEvent = False) -> None:
+    """Print the JSON Schema of `data` in window events, which say that an hour of a list is whole."""
+    say(document("window-event" if event else "window").rstrip())
+
+
 @schema.command("asyncapi")
 def schema_asyncapi() -> None:
     """Print an AsyncAPI 3 document of topics and webhooks: keys, headers, values."""

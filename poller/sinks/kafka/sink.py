@@ -69,7 +69,7 @@ class KafkaSink:
         """Nothing is kept between lanes."""
 
     async def _limits(self) -> Limits:
-        return await prepare(self.config, self._connect(), self.shards, self.config.topics.data)
+        return await prepare(self.config, self._connect(), self.shards, self.config.event_topics)
 
     def _reading(self) -> Reading:
         return Reading(self.config, self._connect())

@@ -69,6 +69,8 @@ class Tally(Struct):
     duplicate: int = 0
     invalid: int = 0
     filtered: int = 0
+    late: int = 0
+    """Of the new and updated ones, those found in a span that had been read before."""
     latest: float = 0.0
     """The largest lateness found, in seconds."""
 
@@ -79,6 +81,7 @@ class Tally(Struct):
         self.duplicate += other.duplicate
         self.invalid += other.invalid
         self.filtered += other.filtered
+        self.late += other.late
         self.latest = max(self.latest, other.latest)
 
 
@@ -270,6 +273,7 @@ class Keeper:
         normal.data.late = walk.complete_until is not None and own < walk.complete_until
         lateness = self._clock.now() - own
         self._late.observe(lateness)
+        tally.late += 1
         tally.latest = max(tally.latest, lateness)
         if lateness > NEAR_REACH * walk.reach:
             self._near.inc()

@@ -8,6 +8,7 @@ from poller.keep import NEAR_REACH, Tally
 from poller.log import get_logger
 from poller.metrics import poll_outcome
 from poller.poll import poll
+from poller.recent import Polled
 from poller.track import Track
 
 DENIED_TWICE = 2
@@ -25,6 +26,7 @@ async def keep_polling(track: Track) -> None:
     clock, interval = track.setup.clock, track.options.interval
     due = clock.mono() + track.setup.rnd.uniform(0, interval)
     while True:
+        track.lately.next_poll = clock.now() + due - clock.mono()
         await clock.sleep(due - clock.mono())
         track.setup.metrics.schedule_lateness_seconds.observe(max(0.0, clock.mono() - due))
         error = await poll_once(track, until=due + interval)
@@ -35,6 +37,7 @@ async def keep_polling(track: Track) -> None:
 async def poll_once(track: Track, *, until: float | None, force: bool = False) -> PollerError | None:
     """One poll with everything that is counted and said about it. Returns the error that ended it, if any."""
     setup, began = track.setup, track.setup.clock.mono()
+    at = track.lately.polling_since = setup.clock.now()
     track.tally = Tally()
     error: PollerError | None = None
     try:
@@ -53,8 +56,22 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
     track.last_error = error
     setup.metrics.polls[setup.name, track.endpoint.name, poll_outcome(error)].inc()
     setup.metrics.poll_seconds.labels(track.endpoint.name).observe(setup.clock.mono() - began)
+    _remember(track, at, setup.clock.mono() - began, error)
     _say(track)
     return error
+
+
+def _remember(track: Track, at: float, seconds: float, error: PollerError | None) -> None:
+    """For whoever looks."""
+    tally = track.tally
+    track.lately.late(tally.late, tally.latest, track.setup.clock.now())
+    track.lately.polled(
+        Polled(
+            at=at, seconds=seconds, new=tally.new, updated=tally.updated, duplicate=tally.duplicate, invalid=tally.invalid,
+            filtered=tally.filtered, reason=error.reason if error is not None else None,
+            error=str(error) if error is not None else None,
+        )
+    )  # fmt: skip
 
 
 async def _failed(track: Track, error: PollerError) -> None:

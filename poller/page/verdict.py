@@ -5,7 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from poller.operations import EndpointStatus, ShardStatus, SinkStatus, Status, WebhookStatus
+from poller.operations import ShardStatus, SinkStatus, Status, WebhookStatus
+from poller.source_status import EndpointStatus
 
 WAITS = 900.0
 """Seconds for which an event may wait before that is said."""

@@ -176,6 +176,27 @@ class MemoryStore:
         seqs = [seq for states in self._now.states(key).values() for seq in states.values() if seq]
         return next((s for s in self._now.log.get(shard, []) if seqs and s.first <= max(seqs) <= s.last), None)
 
+    async def states_of(self, ids: Sequence[bytes]) -> list[tuple[SeenKey, int]]:
+        """By day, id and state."""
+        return [
+            (SeenKey(day, one, state), seq)
+            for day, known in sorted(self._now.seen.items())
+            for one in sorted(set(ids) & known.keys())
+            for state, seq in sorted(known[one].items())
+        ]
+
+    async def segments_before(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """`max_bytes` counts the bodies before compression."""
+        found: list[Segment] = []
+        size = 0
+        for segment in reversed(self._now.log.get(shard, [])):
+            if segment.last < seq:
+                size += segment.recorded_bytes
+                if found and size > max_bytes:
+                    break
+                found.append(segment)
+        return found
+
     async def position(self, sink: str, shard: int) -> Position | None:
         """None: it has none yet."""
         return self._now.positions.get((sink, shard))

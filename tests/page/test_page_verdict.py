@@ -3,8 +3,9 @@
 import pytest
 from msgspec import structs
 
-from poller.operations import EndpointStatus, ShardStatus, SinkStatus, Status, WebhookStatus
+from poller.operations import ShardStatus, SinkStatus, Status, WebhookStatus
 from poller.page.verdict import WAITS, View, standing, view
+from poller.source_status import EndpointStatus
 
 NOW = 1_000_000.0
 WELL = EndpointStatus(source="mor", endpoint="mor.user_calls", complete_until=NOW - 60, read_until=NOW)

@@ -9,8 +9,9 @@ from msgspec import structs
 
 from poller.clock import SystemClock
 from poller.errors import Unknown
-from poller.operations import DeadLetter, EndpointStatus, ShardStatus, SinkStatus, Status, Switched, WebhookStatus
+from poller.operations import DeadLetter, ShardStatus, SinkStatus, Status, Switched, WebhookStatus
 from poller.page import serve_page
+from poller.source_status import EndpointStatus
 
 TOKEN = "of-the-tests-0123456789"
 EVIL = '<script>alert("1")</script>'

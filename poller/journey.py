@@ -17,6 +17,7 @@ from poller.kept import LetterTotal
 from poller.kinds import kind_of, load_source_kind
 from poller.model import DeadRecord, Event, Kind, SeenKey, Segment
 from poller.outgoing import recorded_time
+from poller.protocols import Endpoint
 from poller.recent import Polled
 
 LONGEST = 512
@@ -28,7 +29,7 @@ BYTES = 64 << 20
 SECONDS = 5.0
 """For that."""
 LEGS = 50
-"""Events that are shown."""
+"""Events that are shown, beside those that were found by key."""
 RECORDS = 500
 """Records that were not understood that are looked through."""
 _READ = 1 << 20
@@ -55,13 +56,18 @@ class Search:
     def __init__(self, app: App, wanted: str, *, running: bool) -> None:
         self._app = app
         self._store = app.store
-        self._wanted = wanted.strip()
+        self._wanted = wanted.encode("utf-8", "replace").decode().strip()  # no part of a character stands alone
         self._running = running
         self._ids: dict[str, str] = {source_id(name, options): name for name, options in app.settings.sources.items()}
+        self._ids |= {track.key.source: track.setup.name for track in app.tracks}
         self._whose: dict[bytes, tuple[str, Kind]] = {}
         """Source id and kind by the hash that the wanted id has there."""
         self._looked: list[str] = []
         self._found: dict[tuple[int, int], Found] = {}
+        """By key."""
+        self._others: dict[tuple[int, int], Found] = {}
+        """What else names the id, or belongs to it: the newest."""
+        self._more = 0
 
     async def run(self) -> Journey:
         """Raises PollerError for what cannot be an id, StoreFault."""
@@ -70,10 +76,10 @@ class Search:
         remembered = await self._by_key()
         await self._in_the_log()
         letters = await self._letters()
-        found = [self._found[place] for place in sorted(self._found)]
-        if len(found) > LEGS:
-            self._looked.append(f"{len(found)} events have to do with it; the newest {LEGS} are shown.")
-        legs = [await self._leg(one) for one in found[-LEGS:]]
+        found = self._others | self._found
+        if self._more:
+            self._looked.append(f"{self._more} more events of the log have to do with it; the newest {LEGS} are shown.")
+        legs = [await self._leg(found[place]) for place in sorted(found)]
         return Journey(
             wanted=self._wanted, legs=legs, letters=letters, remembered=remembered, looked=list(self._looked)
         )
@@ -103,15 +109,19 @@ class Search:
     async def _point(self, key: SeenKey, seq: int) -> None:
         """One entry, read from its segment where that is kept."""
         whose = self._whose.get(key.id)
-        shards = range(self._store.shards) if whose is None else [shard_of(whose[0], self._store.shards)]
-        for shard in shards:
+        own = self._shard_of(whose[0]) if whose is not None else 0
+        for shard in sorted(range(self._store.shards), key=lambda one: one != own):
             for one in await self._store.segments_after(shard, seq - 1, 0):
                 event = segment.unpack(one)[seq - one.first] if one.first <= seq else None
                 if event is not None and event.seen is not None and event.seen.id == key.id:
                     self._found[shard, seq] = Found(shard, seq, key, event, one)
                     return
         if whose is not None:
-            self._found[shards[0], seq] = Found(shards[0], seq, key)
+            self._found[own, seq] = Found(own, seq, key)
+
+    def _shard_of(self, source: str) -> int:
+        here = (track.setup.shard.number for track in self._app.tracks if track.key.source == source)
+        return next(here, shard_of(source, self._store.shards))
 
     # --- in the log --------------------------------------------------------------------------------------------------
 
@@ -137,9 +147,16 @@ class Search:
         self._looked.append(_scanned(count, oldest, whole=whole))
 
     def _look_at(self, shard: int, one: Segment, keys: set[str], needle: bytes) -> None:
-        for seq, event in enumerate(segment.unpack(one), one.first):
+        last = one.last
+        for back, event in enumerate(reversed(segment.unpack(one))):
+            seq = last - back
             if event.key in keys or self._wanted in (event.id, event.subject) or needle in event.body:
-                self._found[shard, seq] = Found(shard, seq, event.seen, event, one)
+                if (shard, seq) in self._found:
+                    continue
+                if len(self._others) < LEGS:
+                    self._others[shard, seq] = Found(shard, seq, event.seen, event, one)
+                else:
+                    self._more += 1
 
     # --- dead letters ------------------------------------------------------------------------------------------------
 
@@ -147,7 +164,7 @@ class Search:
         """Records that were not understood and hold the id, and a dead letter of this very id."""
         totals = [one for one in await self._store.letter_totals() if one.what == "record"]
         ids = (await self._record_ids(totals))[:RECORDS]
-        needle, found = self._wanted.encode("utf-8", "surrogatepass"), []
+        needle, found = self._wanted.encode(), []
         for at in range(0, len(ids), _LETTERS):
             lot = await self._store.letters(ids[at : at + _LETTERS])
             found += [one.id for one in lot if isinstance(one, DeadRecord) and needle in one.raw]
@@ -199,21 +216,27 @@ class Search:
         )
 
     def _lists(self, source: str, kind: Kind, event: Event, vendor: Raw) -> list[str]:
-        """The configured endpoints by which the record has exactly the event's id."""
-        name = self._ids.get(source)
-        if name is None or event.seen is None or not bytes(vendor):
-            return []
-        options = self._app.settings.sources[name]
-        built, found = load_source_kind(kind_of(options)).build(name, options), []
-        for endpoint in built.endpoints.values():
+        """The endpoints by which the record has exactly the event's id."""
+        found = []
+        for endpoint in self._endpoints(source) if event.seen is not None and bytes(vendor) else ():
             if endpoint.kind == kind:
                 try:
                     keys = endpoint.keys(bytes(vendor), None)
                 except Exception:  # noqa: BLE001, S112 another list's record
                     continue
-                if any(Identity(source, kind, rows=rows).seen_key(keys).id == event.seen.id for rows in (False, True)):
+                ids = [Identity(source, kind, rows=rows).seen_key(keys).id for rows in (False, True)]
+                if event.seen is not None and event.seen.id in ids:
                     found.append(endpoint.name)
-        return found
+        return list(dict.fromkeys(found))
+
+    def _endpoints(self, source: str) -> list[Endpoint]:
+        """Those that are configured, whoever reads them."""
+        here = [track.endpoint for track in self._app.tracks if track.key.source == source]
+        name = self._ids.get(source)
+        if here or name not in self._app.settings.sources:
+            return here
+        options = self._app.settings.sources[name]
+        return list(load_source_kind(kind_of(options)).build(name, options).endpoints.values())
 
     def _poll(self, source: str, seen: float | None) -> Polled | None:
         """The poll during which it was first seen, where this process remembers it and no other can be meant."""

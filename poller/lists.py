@@ -14,6 +14,7 @@ from poller.hosts import origin
 from poller.housekeeping import by_endpoint, lag, missed_turns, turn_of
 from poller.identity import shard_of
 from poller.kinds import kind_of, load_source_kind
+from poller.leases.alone import Alone
 from poller.model import CheckpointKey, Limits
 from poller.options import EndpointOptions, SourceOptions
 from poller.recent import Lately
@@ -160,7 +161,7 @@ async def source(app: App, name: str) -> SourceStatus:
     tracks = [track for track in app.tracks if track.setup.name == name]
     stored = {} if tracks else await app.store.checkpoints(own)
     totals = await app.store.letter_totals()
-    shard = shard_of(own, app.store.shards)
+    shard = tracks[0].setup.shard.number if tracks else shard_of(own, app.store.shards)
     return SourceStatus(
         name=name,
         id=own,
@@ -168,7 +169,7 @@ async def source(app: App, name: str) -> SourceStatus:
         address=origin(options.base_url),
         shard=shard,
         here=bool(tracks),
-        owner=await _owner(app, shard),
+        owner=None if tracks else await _owner(app, shard),
         credential=_credential(tracks),
         skew=tracks[0].setup.skew if tracks else None,
         endpoints=_details(name, tracks) if tracks else _elsewhere(app, name, options, stored),
@@ -177,7 +178,7 @@ async def source(app: App, name: str) -> SourceStatus:
 
 
 async def _owner(app: App, shard: int) -> str | None:
-    if app.shards[shard].ours:
+    if isinstance(app.leasing, Alone):
         return None
     leases = (await app.leasing.leases()).leases
     return next((one.owner for one in leases if one.shard == shard and one.left > 0), None)

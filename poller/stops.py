@@ -11,8 +11,8 @@ from poller.journeys import Stop
 from poller.kept import Retry
 from poller.kinds import kind_of
 from poller.model import DeadEvent, Event
+from poller.offers import Placing
 from poller.outgoing import dead_id, for_sink
-from poller.protocols import Placing
 from poller.recent import Note
 
 

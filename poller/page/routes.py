@@ -17,18 +17,21 @@ from starlette.routing import Route
 
 from poller.clock import Clock
 from poller.errors import PollerError, Unknown
-from poller.kept import LetterPlace
+from poller.kept import LetterPlace, Which
 from poller.masking import masked, quoted
 from poller.operations import Again, Listing, Operations
 from poller.page.access import COOKIE, LASTS, Access, from_here
+from poller.page.advice import advice
 from poller.page.shown import FOLDER, STATIC, environment, text
-from poller.page.verdict import view
+from poller.page.verdict import Row, standing, view
 from poller.server import listening
 from poller.serving import answer
 
 Page: TypeAlias = Callable[[Request], Awaitable[Response]]
 LETTERS = 100
 """Of one page."""
+WHICH = ("sink", "source", "reason")
+"""By which dead letters are chosen."""
 _FORM = 16 << 10
 """Bytes of a form."""
 _READING = 10.0
@@ -54,6 +57,7 @@ class Pages:
         self._access = access
         self._clock = clock
         self._templates = environment()
+        self._templates.globals |= {"advice": advice, "standing": standing, "rows": Row}
         self._wrong = anyio.Lock()
 
     # --- who may -----------------------------------------------------------------------------------------------------
@@ -82,7 +86,7 @@ class Pages:
 
     async def login(self, request: Request) -> Response:
         """Asks for the token, and takes it."""
-        if request.method == "GET":
+        if request.method != "POST":  # a HEAD asks for the same
             return await self._page("login.html", wrong=False)
         if not from_here(request.headers):
             return await self._said("Not from here", ["This form was sent by another page."], HTTPStatus.FORBIDDEN)
@@ -110,14 +114,29 @@ class Pages:
         shown = view(status, hooks, self._clock.now())
         return await self._page("status.html", status=status, view=shown, hooks={one.sink: one for one in hooks})
 
+    async def source(self, request: Request) -> Response:
+        """One phone system, with all that is known of it."""
+        found = await self._operations.source(request.path_params["name"])
+        return await self._page("source.html", source=found)
+
+    async def journey(self, request: Request) -> Response:
+        """What became of one call, recording or event."""
+        wanted, numbers = request.query_params.get("id", "").strip(), request.query_params.get("numbers") == "shown"
+        found = await self._operations.journey(wanted) if wanted else None
+        show = str if numbers else quoted
+        return await self._page(
+            "journey.html", wanted=wanted, found=found, numbers=numbers, show=show, text=partial(text, numbers=numbers)
+        )
+
     async def letters(self, request: Request) -> Response:
         """A part of the dead letters, oldest first."""
         try:
             after = LetterPlace(float(request.query_params.get("at", 0)), request.query_params.get("id", ""))
         except ValueError:
             after = LetterPlace()
-        listed = await self._operations.dead_letters(Listing(after=after, limit=LETTERS))
-        return await self._page("letters.html", listed=listed, masked=masked)
+        chosen = {name: said for name in WHICH if (said := request.query_params.get(name))}
+        listed = await self._operations.dead_letters(Listing(which=Which(**chosen), after=after, limit=LETTERS))
+        return await self._page("letters.html", listed=listed, masked=masked, chosen=chosen)
 
     async def letter(self, request: Request) -> Response:
         """One, with its bytes."""
@@ -188,6 +207,8 @@ def page_app(operations: Operations, token: str, clock: Clock) -> Starlette:
             Route("/", inside(pages.status)),
             Route("/login", pages.login, methods=["GET", "POST"]),
             Route("/logout", inside(pages.logout), methods=["POST"]),
+            Route("/sources/{name:path}", inside(pages.source)),
+            Route("/journey", inside(pages.journey)),
             Route("/dead-letters", inside(pages.letters)),
             Route("/dead-letters/retry", inside(pages.retry), methods=["POST"]),
             Route("/dead-letters/{id:path}", inside(pages.letter)),

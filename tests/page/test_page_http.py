@@ -2,18 +2,20 @@
 
 import json
 import time
+from urllib.parse import quote
 
 import anyio
 import httpx
 import pytest
 from page_made import EVIL, TOKEN, Figures, served
 
+from poller.kept import Which
 from poller.page.access import COOKIE, LASTS, Access, from_here
 from poller.page.shown import text
 
 pytestmark = pytest.mark.anyio
 
-INSIDE = ["/", "/dead-letters", "/dead-letters/a/b"]
+INSIDE = ["/", "/dead-letters", "/dead-letters/a/b", "/sources/pbx-0001", "/journey", "/journey?id=x"]
 ACTIONS = ["/dead-letters/retry", "/webhooks/enable", "/webhooks/disable", "/logout"]
 
 
@@ -133,6 +135,60 @@ def test_a_long_body_is_not_laid_out() -> None:
     rows = [{"number": number} for number in range(100_000)]
     assert text(json.dumps(rows).encode(), numbers=True).startswith('[{"number": 0}, {')
     assert text(json.dumps(rows[:9]).encode(), numbers=True).startswith("[\n  {\n")
+
+
+@pytest.mark.parametrize("path", ["/sources/{}", "/journey?id={}", "/dead-letters?source={}", "/dead-letters?sink={}"])
+async def test_a_name_from_outside_is_text(path: str) -> None:
+    async with served(Figures()) as url, client(url) as browser:
+        page = (await browser.get(path.format(quote(EVIL + "\"'&")))).text
+        parts = (await browser.get("/journey?id=%ff%00%ed%a0%80")).status_code
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;" in page
+    assert "style=" not in page
+    assert parts == 200
+
+
+async def test_a_phone_system_has_a_page_of_its_own() -> None:
+    async with served(Figures()) as url, client(url) as browser:
+        page = (await browser.get("/sources/pbx-0003")).text
+        assert (await browser.get("/sources/nobody")).status_code == 404
+        assert (await browser.get("/sources/")).status_code == 200
+    for said in ("behind by 40 min", "It refuses the credential", "3, up to 1 h late", "Ladder, asked for user 5", "50 % read",
+                 "1970-01-01 00:00:10", "4 s behind ours", 'href="/dead-letters?source=pbx-0003"', "1.5 s"):  # fmt: skip
+        assert said in page.replace("&nbsp;", " "), said
+    assert "<b>" not in page
+    assert "234" not in page
+
+
+async def test_the_way_of_a_call() -> None:
+    async with served(Figures()) as url, client(url) as browser:
+        page = (await browser.get("/journey?id=+1700000000.7+")).text
+        shown = (await browser.get("/journey?id=1700000000.7&numbers=shown")).text
+        nothing = (await browser.get("/journey?id=nothing")).text
+        assert "uniqueid" in (await browser.get("/journey?id=+")).text
+    for said in ("The way of 1700000000.7", "topic telephony.calls, partition 3", "attempt 2: dead", "mor.user_calls",
+                 "took 2.0 s", 'href="/dead-letters/a/b"', "no longer kept", "The whole log: 9 events."):  # fmt: skip
+        assert said in page, said
+    assert "234" not in page
+    assert shown.count("+48 601 234 567") == 2
+    assert "<b>" not in shown
+    assert "Nothing is known of nothing" in nothing
+
+
+async def test_dead_letters_of_one_source() -> None:
+    figures = Figures()
+    async with served(figures) as url, client(url) as browser:
+        assert "1 dead letter, source s" in (await browser.get("/dead-letters?source=s&reason=")).text
+        assert "0 dead letters, sink crm" in (await browser.get("/dead-letters?sink=crm")).text
+        more = (await browser.get("/dead-letters?sink=many")).text
+    assert "sink=many&amp;at=100" in more
+    assert [one.which for one in figures.listings] == [Which(source="s"), Which(sink="crm"), Which(sink="many")]
+
+
+async def test_a_head_is_answered_as_a_get() -> None:
+    async with served(Figures()) as url, client(url) as browser:
+        for path in [*INSIDE, "/login"]:
+            assert (await browser.head(path)).status_code == 200
 
 
 async def test_a_form_that_breaks_off_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,9 @@ class Polled(Struct, frozen=True, kw_only=True):
     duplicate: int = 0
     invalid: int = 0
     filtered: int = 0
+    begin: int | None = None
+    """The windows that it asked for lie between this and `end`; None: it asked for none."""
+    end: int | None = None
     reason: str | None = None
     error: str | None = None
 
@@ -36,6 +39,8 @@ class Lately(Struct):
     next_poll: float | None = None
     polling_since: float | None = None
     """A poll is under way."""
+    asked: tuple[int, int] | None = None
+    """Between which moments the windows lie that it has asked for."""
     failing_since: float | None = None
     polls: tuple[Polled, ...] = ()
     """The last ones, newest first."""
@@ -47,6 +52,15 @@ class Lately(Struct):
     """Seconds between the own time of the latest of them and when it was found."""
     late_last: float | None = None
     """When one was found last."""
+
+    def begun(self, now: float) -> None:
+        """A poll is under way."""
+        self.polling_since, self.asked = now, None
+
+    def asks(self, begin: int, end: int) -> None:
+        """It asks for a window."""
+        first, last = self.asked or (begin, end)
+        self.asked = min(first, begin), max(last, end)
 
     def polled(self, one: Polled) -> None:
         """A poll is over."""

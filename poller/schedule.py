@@ -37,7 +37,8 @@ async def keep_polling(track: Track) -> None:
 async def poll_once(track: Track, *, until: float | None, force: bool = False) -> PollerError | None:
     """One poll with everything that is counted and said about it. Returns the error that ended it, if any."""
     setup, began = track.setup, track.setup.clock.mono()
-    at = track.lately.polling_since = setup.clock.now()
+    at = setup.clock.now()
+    track.lately.begun(at)
     track.tally = Tally()
     error: PollerError | None = None
     try:
@@ -63,12 +64,13 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
 
 def _remember(track: Track, at: float, seconds: float, error: PollerError | None) -> None:
     """For whoever looks."""
-    tally = track.tally
+    tally, (begin, end) = track.tally, track.lately.asked or (None, None)
     track.lately.late(tally.late, tally.latest, track.setup.clock.now())
     track.lately.polled(
         Polled(
             at=at, seconds=seconds, new=tally.new, updated=tally.updated, duplicate=tally.duplicate, invalid=tally.invalid,
-            filtered=tally.filtered, reason=error.reason if error is not None else None,
+            filtered=tally.filtered, begin=begin, end=end,
+            reason=error.reason if error is not None else None,
             error=str(error) if error is not None else None,
         )
     )  # fmt: skip

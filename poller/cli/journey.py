@@ -54,6 +54,8 @@ def _lines(leg: Leg, wanted: str) -> list[str]:
     if leg.poll is not None:
         brought = f"{leg.poll.new} new, {leg.poll.updated} updated, {leg.poll.duplicate} known"
         lines.append(f"             which began {when(leg.poll.at)}, took {leg.poll.seconds:.1f} s: {brought}")
+        if leg.poll.begin is not None:
+            lines.append(f"             and asked for {when(leg.poll.begin)} to {when(leg.poll.end)}")
     kept = f"{when(leg.committed) or 'no longer kept'} as entry {leg.seq} of shard {leg.shard}"
     lines.append(f"  kept       {kept}")
     for stop in leg.stops:

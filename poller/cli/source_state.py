@@ -75,9 +75,9 @@ def _show_ask(found: AskStatus) -> None:
             (when(each.begin), when(each.end), when(each.since), each.reason) for each in found.gaps
         ])  # fmt: skip
     if found.polls:
-        heads = ["began", "took", "new", "updated", "known", "not understood", "too old", "ended"]
+        heads = ["began", "took", "from", "to", "new", "updated", "known", "not understood", "too old", "ended"]
         say_table(f"Last polls{whose}", heads, [
-            (when(each.at), f"{each.seconds:.1f} s", each.new, each.updated, each.duplicate, each.invalid, each.filtered,
+            (when(each.at), f"{each.seconds:.1f} s", when(each.begin), when(each.end), each.new, each.updated, each.duplicate, each.invalid, each.filtered,
              each.reason or "well")
             for each in found.polls
         ])  # fmt: skip

@@ -167,7 +167,7 @@ async def test_the_way_of_a_call() -> None:
         nothing = (await browser.get("/journey?id=nothing")).text
         assert "uniqueid" in (await browser.get("/journey?id=+")).text
     for said in ("The way of 1700000000.7", "topic telephony.calls, partition 3", "attempt 2: dead", "mor.user_calls",
-                 "took 2.0 s", 'href="/dead-letters/a/b"', "no longer kept", "The whole log: 9 events."):  # fmt: skip
+                 "took 2.0 s", "It asked for", 'href="/dead-letters/a/b"', "no longer kept", "The whole log: 9 events."):  # fmt: skip
         assert said in page, said
     assert "234" not in page
     assert shown.count("+48 601 234 567") == 2

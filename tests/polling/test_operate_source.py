@@ -57,6 +57,7 @@ async def test_a_list_that_is_read_well(rig: Rig) -> None:
     assert [(each.back, each.last) for each in ask.rungs] == [(300, now + 590), (1_800, now + 590)]
     assert ask.rungs[1].due == now + 590 + 300 + 10
     assert [(each.new, each.duplicate, each.error) for each in ask.polls] == [(1, 0, None), (0, 0, None)]
+    assert (ask.polls[0].begin, ask.polls[0].end) == (int(now) - 10 - 1_801, int(now) + 590)
     assert (ask.start, ask.passes, ask.gaps, ask.failures) == (int(now) - 10 - 7_200, [], [], [])
     (status,) = (await work.status()).endpoints
     assert status == one.it

@@ -101,7 +101,7 @@ class Ledger:
             rungs=[RungStatus(back=300, every=60, last=60.0, due=130.0), RungStatus(back=10_800, every=1_800)],
             passes=[PassStatus(begin=0, end=60, back=10_800, share=0.5)],
             gaps=[GapStatus(begin=10.0, end=20.0, since=40.0, reason="malformed")],
-            polls=[failed, Polled(at=40.0, seconds=1.5, new=2, duplicate=20)], failures=[failed],
+            polls=[failed, Polled(at=40.0, seconds=1.5, new=2, duplicate=20, begin=5, end=40)], failures=[failed],
         )  # fmt: skip
         return SourceStatus(
             name=name, id=name, kind="mor", address="https://pbx.example:8443", shard=0, credential="refused: it is not taken",
@@ -129,7 +129,7 @@ class Ledger:
             event="ab" * 16, type="telephony.call.new", kind="call", source="s", subject=wanted, time="1970-01-01T00:00:30Z",
             first_seen=60.0, committed=60.1, late=False, revision=1, lists=["mor.user_calls"], shard=0, seq=7, together=3,
             day="1970-01-01", stops=stops, body=b'{"data": {"from": {"number": "+48 601 234 567"}}}',
-            poll=Polled(at=59.0, seconds=2.0, new=3, duplicate=40),
+            poll=Polled(at=59.0, seconds=2.0, new=3, duplicate=40, begin=20, end=59),
         )  # fmt: skip
         gone = Leg(
             kind="call", source="s", shard=0, seq=3, day="1970-01-01", stops=[Stop(sink="kafka", standing="delivered")]

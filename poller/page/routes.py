@@ -19,7 +19,7 @@ from poller.clock import Clock
 from poller.errors import PollerError, Unknown
 from poller.kept import LetterPlace, Which
 from poller.masking import masked, quoted
-from poller.operations import Again, Listing, Operations
+from poller.operations import Again, Cursor, Listing, Operations
 from poller.page.access import COOKIE, LASTS, Access, from_here
 from poller.page.advice import advice
 from poller.page.shown import FOLDER, STATIC, environment, text
@@ -149,14 +149,33 @@ class Pages:
     # --- doing ---------------------------------------------------------------------------------------------------------
 
     async def retry(self, request: Request) -> Response:
-        """One dead letter is tried again."""
-        tried = await self._operations.retry(Again(ids=((await _form(request)).get("id", ""),)))
+        """One dead letter is tried again, or one step of all that were chosen."""
+        form = await _form(request)
+        if form.get("all") == "yes":  # said, so that a form that broke off does not mean everything
+            return await self._retry_some(form)
+        tried = await self._operations.retry(Again(ids=(form.get("id", ""),)))
         lines = [
             f"{one.id[:12]}: {'tried again' if one.done else quoted(one.error or 'not done')}" for one in tried.results
         ]
         if tried.waiting:
             lines = [f"{tried.waiting} events wait for {tried.sink} already: try again when it has taken them."]
         return await self._said("Retry", lines or ["There is no such dead letter any more."], back="/dead-letters")
+
+    async def _retry_some(self, form: dict[str, str]) -> Response:
+        """Goes on where the step before ended: what fails again does not keep the others from their turn."""
+        chosen = {name: said for name in WHICH if (said := form.get(name))}
+        cursor = None
+        with suppress(ValueError):
+            place = LetterPlace(float(form.get("at", "")), form.get("after", ""))
+            cursor = Cursor(place, float(form.get("until", "")))
+        tried = await self._operations.retry(Again(which=Which(**chosen), cursor=cursor))
+        done = sum(one.done for one in tried.results)
+        failed = [f"{one.id[:12]}: {quoted(one.error or 'not done')}" for one in tried.results if not one.done]
+        lines = [f"{done} tried again.", *failed[:LETTERS]]
+        if tried.waiting:
+            lines = [f"{tried.waiting} events wait for {tried.sink} already: go on when it has taken them."]
+        goes_on = None if tried.ended or not (tried.results or tried.waiting) else tried.cursor
+        return await self._page("retried.html", lines=lines, chosen=chosen, cursor=goes_on)
 
     async def enable(self, request: Request) -> Response:
         """A webhook."""

@@ -1,6 +1,7 @@
 """Who may see the status page and who may press its buttons, asked over HTTP."""
 
 import json
+import re
 import time
 from urllib.parse import quote
 
@@ -183,6 +184,29 @@ async def test_dead_letters_of_one_source() -> None:
         more = (await browser.get("/dead-letters?sink=many")).text
     assert "sink=many&amp;at=100" in more
     assert [one.which for one in figures.listings] == [Which(source="s"), Which(sink="crm"), Which(sink="many")]
+
+
+async def test_all_of_a_choice_are_tried_again_step_by_step() -> None:
+    figures = Figures()
+    async with served(figures) as url, client(url) as browser:
+        assert 'name="source" value="s"' in (await browser.get("/dead-letters?source=s")).text
+        page = (await browser.post("/dead-letters/retry", data={"all": "yes", "source": "s", "sink": ""})).text
+        assert "2 tried again" in page
+        assert "bad: still no" in page
+        steps = 0
+        while "Go on" in page:
+            fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.split('<main id="main">')[1]))
+            page = (await browser.post("/dead-letters/retry", data=fields)).text
+            steps += 1
+            assert steps < 20
+        assert "Those were all" in page
+        broken = await browser.post("/dead-letters/retry", data={"all": "yes", "source": "s", "at": "x", "until": "nan?"})
+        await browser.post("/dead-letters/retry", data={"source": "s"})
+    assert broken.status_code == 200
+    assert figures.retries.pop().ids == ("",), "a form that breaks off does not mean everything"
+    assert {one.which for one in figures.retries} == {Which(source="s")}
+    assert figures.retries[0].cursor is None
+    assert [one.cursor.until for one in figures.retries[1:-1] if one.cursor] == [9.0] * (len(figures.retries) - 2)
 
 
 async def test_a_head_is_answered_as_a_get() -> None:

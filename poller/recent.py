@@ -4,7 +4,7 @@ from collections import deque
 
 from msgspec import Struct
 
-POLLS = 5
+POLLS = 3
 """Of each track."""
 FAILURES = 3
 """Of each track, so that an error outlives the polls that went well after it."""
@@ -16,7 +16,7 @@ TOGETHER = 10.0
 # --- polls -----------------------------------------------------------------------------------------------------------
 
 
-class Polled(Struct, frozen=True, kw_only=True):
+class Polled(Struct, frozen=True, kw_only=True, gc=False):
     """One poll: when it began (epoch seconds), how long it took, what became of the records, and why it failed, if it did."""
 
     at: float

@@ -200,7 +200,9 @@ async def test_all_of_a_choice_are_tried_again_step_by_step() -> None:
             steps += 1
             assert steps < 20
         assert "Those were all" in page
-        broken = await browser.post("/dead-letters/retry", data={"all": "yes", "source": "s", "at": "x", "until": "nan?"})
+        broken = await browser.post(
+            "/dead-letters/retry", data={"all": "yes", "source": "s", "at": "x", "until": "nan?"}
+        )
         await browser.post("/dead-letters/retry", data={"source": "s"})
     assert broken.status_code == 200
     assert figures.retries.pop().ids == ("",), "a form that breaks off does not mean everything"

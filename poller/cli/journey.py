@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from poller.cli.print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, when
@@ -25,7 +26,7 @@ def journey(
     """Show the way of one call: by which poll it was first seen, where it was published, what was attempted."""
     found = ask(config, lambda operations: operations.journey(wanted.encode("utf-8", "replace").decode()), looking=True)
     if as_json:
-        say_json(found)  # with all bytes, for programs
+        say_json(_plain(found))
         return
     if not found.legs:
         say(f"Nothing is known of {found.wanted}")
@@ -36,6 +37,14 @@ def journey(
         say(f"Dead letter that holds it: {letter}")
     for line in found.looked:
         say(f"Looked: {line}")
+
+
+def _plain(found: Journey) -> dict[str, object]:
+    """For programs: the events as they are, with all numbers."""
+    fields: dict[str, object] = msgspec.to_builtins(found)
+    bodies = [None if leg.body is None else msgspec.json.decode(leg.body) for leg in found.legs]
+    legs = [msgspec.to_builtins(leg) | {"body": body} for leg, body in zip(found.legs, bodies, strict=True)]
+    return fields | {"legs": legs}
 
 
 def _masked(line: str, found: Journey) -> str:

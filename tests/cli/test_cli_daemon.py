@@ -45,6 +45,7 @@ async def test_the_way_of_a_call(daemon: Daemon) -> None:
     assert "+48 601 234 567" in (await daemon.poller("journey", "x", "--numbers")).stdout.decode()
     told = json.loads((await daemon.poller("journey", "x", "--json")).stdout)
     assert told["legs"][1]["stops"][1]["letter"] == "a/b"
+    assert told["legs"][1]["body"]["data"]["from"]["number"] == "+48 601 234 567"
     assert (await daemon.poller("journey", "nothing")).stdout.startswith(b"Nothing is known of nothing")
     assert (await daemon.poller("journey", "")).returncode == 1
 

@@ -73,6 +73,8 @@ class Tally(Struct):
     duplicate: int = 0
     invalid: int = 0
     filtered: int = 0
+    late: int = 0
+    """Of the new and updated ones, those found in a span that had been read before."""
     latest: float = 0.0
     """The largest lateness found, in seconds."""
 
@@ -83,6 +85,7 @@ class Tally(Struct):
         self.duplicate += other.duplicate
         self.invalid += other.invalid
         self.filtered += other.filtered
+        self.late += other.late
         self.latest = max(self.latest, other.latest)
 
 
@@ -293,6 +296,7 @@ class Keeper:
             return
         lateness = self._clock.now() - own
         self._late.observe(lateness)
+        chunk.tally.late += 1
         chunk.tally.latest = max(chunk.tally.latest, lateness)
         if hour is not None:
             hour.late_by = max(hour.late_by or 0.0, lateness)

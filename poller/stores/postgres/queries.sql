@@ -64,6 +64,30 @@ SELECT first, last, chain, at, data, recorded_bytes, sinks FROM (
 WHERE place = 1 OR size <= %(max_bytes)s
 ORDER BY last;
 
+-- name: segments_before
+-- The same backwards.
+SELECT first, last, chain, at, data, recorded_bytes, sinks FROM (
+    SELECT lot.*, row_number() OVER place AS place, sum(recorded_bytes) OVER place AS size
+    FROM (SELECT * FROM segment WHERE shard = %(shard)s AND last < %(seq)s ORDER BY last DESC LIMIT 1000) AS lot
+    WINDOW place AS (ORDER BY last DESC)
+) AS sized
+WHERE place = 1 OR size <= %(max_bytes)s
+ORDER BY last DESC;
+
+-- name: states_of
+-- All states of the ids in :ids (16 bytes each), under each day that there is. OFFSET keeps the planner from joining whole days.
+SELECT known.day, wanted.id, found.state, found.seq
+FROM (SELECT DISTINCT day FROM seen_count WHERE rows > 0) AS known
+CROSS JOIN (
+    SELECT substr(%(ids)b, i * 16 + 1, 16) AS id FROM generate_series(0, %(count)s::integer - 1) AS i
+) AS wanted
+CROSS JOIN LATERAL (
+    SELECT state, seq FROM seen
+    WHERE (day & 63) = (known.day & 63) AND day = known.day AND id = wanted.id
+    OFFSET 0
+) AS found
+ORDER BY 1, 2, 3;
+
 -- name: segment_ends
 SELECT EXISTS (SELECT FROM segment WHERE shard = %(shard)s AND last = %(seq)s AND chain = %(chain)b)
     OR EXISTS (SELECT FROM shard WHERE number = %(shard)s AND seq = %(seq)s AND chain = %(chain)b);

@@ -18,7 +18,7 @@ from poller.errors import ConfigError
 from poller.metrics import Metrics
 from poller.serving import answer
 
-_BEAT = 0.25
+_BEAT = 1.0
 _RENDER = 10.0
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -334,10 +334,13 @@ WHERE lease.shard = held.shard AND lease.epoch = held.epoch AND lease.owner = %(
 RETURNING 1;
 
 -- name: leases
--- And the replicas, without a shard: all at one moment.
-SELECT shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease
-UNION ALL SELECT NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
-ORDER BY 1, 2;
+-- And the replicas, what is asked of shards, and the last word about switches: all at one moment, in the one statement that
+-- each replica asks every second.
+SELECT 'lease', shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease
+UNION ALL SELECT 'replica', NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
+UNION ALL SELECT 'asked', shard, NULL, NULL, NULL FROM errand WHERE answer IS NULL AND until > clock_timestamp()
+UNION ALL SELECT 'switched', NULL, encode(value, 'escape'), NULL, NULL FROM meta WHERE name = %(switched)s
+ORDER BY 1, 2, 3;
 
 -- name: ask_errand
 -- What somebody asked who has died goes by the way.

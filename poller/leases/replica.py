@@ -23,7 +23,6 @@ from poller.leases.tenure import Tenure, Tenures
 from poller.leasing import Leases, Leasing
 from poller.log import SharedOutage, get_logger
 from poller.model import Held
-from poller.until import pause
 
 LOOK = 1.0
 """Seconds between two looks at who owns what: what is given up is taken over that soon."""
@@ -127,6 +126,8 @@ class Replica:
         self._tenures = Tenures(self._lease)
         self._staying = True
         self._leave = anyio.Event()
+        self._rests: list[anyio.CancelScope] = []
+        """Waits that end at once when this replica leaves."""
         self._quiet = anyio.Event()
         self._log = get_logger().bind(replica=self.name)
 
@@ -149,6 +150,8 @@ class Replica:
         """Gives everything up in order; `run` returns then. Nobody leaves this replica a share any more."""
         self._staying = False
         self._leave.set()
+        for rest in self._rests:
+            rest.cancel()
         for owned in self.owned.values():
             owned.ending.set()
 
@@ -280,4 +283,10 @@ class Replica:
 
     async def _rest(self, seconds: float, *, unless: bool) -> None:
         """Waits so long, by the program's clock; `unless`: or until this replica leaves."""
-        await (pause(self._clock, self._leave, seconds) if unless else self._clock.sleep(seconds))
+        if unless and self._leave.is_set():
+            return
+        with anyio.CancelScope() as scope:
+            self._rests += [scope] * unless
+            await self._clock.sleep(seconds)
+        if unless:
+            self._rests.remove(scope)

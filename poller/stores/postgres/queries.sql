@@ -290,9 +290,12 @@ INSERT INTO meta (name, value) VALUES (%(name)s, %(value)b) ON CONFLICT (name) D
 DELETE FROM meta WHERE name = %(name)s RETURNING 1;
 
 -- name: facts
-SELECT (SELECT coalesce(sum(rows), 0) FROM seen_count)::bigint,
+-- What is kept, as `kept_bytes` counts it, and how much of what.
+SELECT ((SELECT coalesce(sum(log_bytes), 0) FROM shard) + ids * 160 + (SELECT coalesce(sum(size), 0) FROM retry))::bigint,
+    ids,
     (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'record')::bigint,
-    (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'event')::bigint;
+    (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'event')::bigint
+FROM (SELECT coalesce(sum(rows), 0)::bigint AS ids FROM seen_count) AS seen;
 
 -- name: somebody_has
 SELECT FROM lease WHERE shard = %(shard)s AND owner <> %(owner)s AND until > clock_timestamp();

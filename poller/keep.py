@@ -320,7 +320,7 @@ class Keeper:
         counters = self._counters
         for name in ("new", "updated", "duplicate", "invalid", "filtered"):
             if count := getattr(chunk.tally, name):
-                getattr(counters, name).inc(count)
+                counters[name].inc(count)
         for kind, count in Counter(event.type for event in chunk.events).items():
             self._metrics.events[kind].inc(count)
         for dead in chunk.commit.dead:

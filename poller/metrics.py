@@ -13,7 +13,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 
 from poller.errors import PollerError
-from poller.exposition import Table
+from poller.exposition import Series, Table
 
 POLL_OUTCOMES = (
     "ok",
@@ -93,16 +93,15 @@ def _fold(error: PollerError | None, names: dict[str, str], known: tuple[str, ..
 
 
 class Records:
-    """The five fates of a record of one endpoint, bound for the hot path: `.new.inc(7)`."""
+    """The five fates of a record of one endpoint: `["new"].inc(7)`."""
 
-    __slots__ = RECORD_RESULTS
+    __slots__ = ("_endpoint", "_source", "_table")
 
     def __init__(self, table: Table, source: str, endpoint: str) -> None:
-        self.new = table[source, endpoint, "new"]
-        self.updated = table[source, endpoint, "updated"]
-        self.duplicate = table[source, endpoint, "duplicate"]
-        self.invalid = table[source, endpoint, "invalid"]
-        self.filtered = table[source, endpoint, "filtered"]
+        self._table, self._source, self._endpoint = table, source, endpoint
+
+    def __getitem__(self, result: str) -> Series:
+        return self._table[self._source, self._endpoint, result]
 
 
 class Metrics:
@@ -285,10 +284,9 @@ class Metrics:
 
     def declare(self, source: str, endpoint: str) -> None:
         """Shows everything that is known from the configuration at 0; what is not known yet stays absent."""
-        for outcome in POLL_OUTCOMES:
-            _ = self.polls[source, endpoint, outcome]
+        self.polls.expect((source, endpoint), POLL_OUTCOMES)
         self.declare_requests(source, endpoint)
-        self.records(source, endpoint)
+        self._records.expect((source, endpoint), RECORD_RESULTS)
         _ = self.near_reach_rows[source, endpoint]
         self.overdue_rungs[source, endpoint].set(0)
         self.open_gaps[source, endpoint].set(0)
@@ -297,10 +295,15 @@ class Metrics:
 
     def declare_requests(self, source: str, endpoint: str) -> None:
         """The same for requests alone (a login is no endpoint, yet it asks)."""
-        for outcome in HTTP_OUTCOMES:
-            _ = self.http_requests[source, endpoint, outcome]
+        self.http_requests.expect((source, endpoint), HTTP_OUTCOMES)
         for histogram in (self.http_request_seconds, self.response_bytes):
             histogram.labels(endpoint)
+
+    def forget(self, source: str, endpoint: str) -> None:
+        """Another process reads the endpoint now, and claims what there is to claim. What was counted here stays."""
+        for table in (self.polls, self.http_requests, self._records, self.last_success, self.read_until,
+                      self.complete_until, self.open_gaps, self.overdue_rungs):  # fmt: skip
+            table.forget((source, endpoint))
 
     def declare_sink(self, sink: str) -> None:
         """The same for a sink."""

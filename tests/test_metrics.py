@@ -50,12 +50,30 @@ def test_a_gauge_comes_and_goes() -> None:
     assert "poller_oldest_pending_timestamp_seconds{" not in metrics.render().decode()
 
 
-def test_bound_record_counters_are_the_five_fates() -> None:
+def test_an_endpoint_that_another_process_reads_shows_what_was_counted_and_no_more() -> None:
     metrics = Metrics()
+    metrics.declare("mor", "mor.user_calls")
+    before = metrics.render().decode()
+    metrics.polls["mor", "mor.user_calls", "ok"].inc()
+    metrics.read_until["mor", "mor.user_calls"].set(5.0)
+    lines = [line.rpartition(" ")[0] for line in metrics.render().decode().splitlines() if not line.startswith("#")]
+    assert len(lines) == len(set(lines)), "what is counted is no longer shown at 0 too"
+    assert len(before.splitlines()) == len(metrics.render().decode().splitlines()) - 1
+    metrics.forget("mor", "mor.user_calls")
+    left = {key: value for key, value in samples(metrics).items() if ("source", "mor") in key[1] and value}
+    assert left == {("poller_polls_total", (HERE[0], ("outcome", "ok"), HERE[1])): 1}
+    assert 'poller_open_gaps{source="mor"' not in metrics.render().decode()
+    metrics.declare("mor", "mor.user_calls")
+    assert samples(metrics)["poller_open_gaps", HERE] == 0
+
+
+def test_record_counters_are_the_five_fates() -> None:
+    metrics = Metrics()
+    metrics.declare("mor", "mor.user_calls")
     records = metrics.records("mor", "mor.user_calls")
-    records.new.inc(7)
-    records.duplicate.inc()
-    assert metrics.records("mor", "mor.user_calls").new is records.new
+    records["new"].inc(7)
+    records["duplicate"].inc()
+    assert metrics.records("mor", "mor.user_calls")["new"] is records["new"]
     found = samples(metrics)
     assert found["poller_records_total", (HERE[0], ("result", "new"), HERE[1])] == 7
     assert found["poller_records_total", (HERE[0], ("result", "duplicate"), HERE[1])] == 1

@@ -90,9 +90,7 @@ def test_a_thousand_sources() -> None:
 def test_every_metric_was_said() -> None:
     """One that is new has its place in the formula."""
     metrics = everything_said()
-    assert [
-        table.name for table in metrics.tables if not any(value.value is not None for _, value in table.items())
-    ] == []
+    assert [table.name for table in metrics.tables if f"\n{table.name}" not in "".join(table.write())] == []
 
 
 def test_the_words_are_the_programs_own() -> None:

@@ -113,7 +113,7 @@ class Daemon:
 
     def scrape(self) -> None:
         """As Prometheus would."""
-        self.port = self.port or metrics_port(self.log, time.monotonic() + 120)
+        self.port = self.port or metrics_port(self.log, time.monotonic() + 300)
         began = time.monotonic()
         self.text = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30).read().decode()
         self.slowest = max(self.slowest, time.monotonic() - began)

@@ -75,6 +75,10 @@ class Table:
         """Sets a gauge without labels."""
         self[()].set(value)
 
+    def items(self) -> list[tuple[tuple[str, ...], Series]]:
+        """The lines that were counted or set, by their label values."""
+        return list(self._series.items())
+
     def write(self) -> Iterator[str]:
         """The text, in slices short enough not to hold the interpreter for long."""
         yield self._head

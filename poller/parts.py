@@ -111,6 +111,6 @@ def _forget_claims(app: App, part: Part) -> None:
         app.metrics.forget(name, endpoint)
     for name in {track.setup.name for track in part.tracks}:
         app.metrics.forget(name, "login")
-        app.metrics.clock_skew.forget((name,))
+        app.metrics.clock_skew.forget(name)
     for lane in part.lanes:
         app.metrics.forget_pending(lane.sink.name, part.shard.number)

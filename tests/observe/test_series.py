@@ -76,7 +76,7 @@ def say_of_a_sink(metrics: Metrics, name: str) -> None:
 
 
 def test_a_thousand_sources() -> None:
-    text = everything_said().render().decode()
+    text = b"".join(everything_said().write()).decode()
     lists = sum(len(LISTS[list(LISTS)[number % len(LISTS)]]) for number in range(SOURCES))
     kinds = sum(map(len, LISTS.values())) + 1
     promised = bound(lists=lists, sources=SOURCES, kinds=kinds, sinks=SINKS)
@@ -90,7 +90,9 @@ def test_a_thousand_sources() -> None:
 def test_every_metric_was_said() -> None:
     """One that is new has its place in the formula."""
     metrics = everything_said()
-    assert [table.name for table in metrics.tables if f"\n{table.name}" not in "".join(table.write())] == []
+    assert [
+        table.name for table in metrics.tables if not any(text and not text.startswith("#") for text in table.write())
+    ] == []
 
 
 def test_the_words_are_the_programs_own() -> None:

@@ -83,8 +83,7 @@ class Rig:
 
     def counted(self, track: Track) -> dict[str, float]:
         """The records of an endpoint by what became of them, those that are none left out."""
-        records = self.metrics.records(NAME, track.endpoint.name)
-        found = {name: records[name].value or 0 for name in RECORD_RESULTS}
+        found = {name: self.metrics.records[NAME, track.endpoint.name, name].value for name in RECORD_RESULTS}
         return {name: count for name, count in found.items() if count}
 
     def suspicions(self, track: Track, reason: str) -> float:

@@ -28,9 +28,8 @@ LOOK = 1.0
 """Seconds between two looks at who owns what: what is given up is taken over that soon."""
 RETRY = 0.5
 """Seconds before a renewal that failed is tried again."""
-TICK = 1.0
-"""Seconds between two looks for what is over, at most, and at most so much of a lease:"""
-TICKS = 10
+TICK, TICKS = 1.0, 10
+"""Seconds between two looks for what is over, at most, and at least so many looks in a lease."""
 RELEASE = 1.0
 """Seconds that giving a lease back may take; else it ends by itself."""
 HOUR = 3_600.0
@@ -125,7 +124,6 @@ class Replica:
         self._lease = leasing.lease
         self._tenures = Tenures(self._lease)
         self._staying = True
-        self._leave = anyio.Event()
         self._rests: list[anyio.CancelScope] = []
         """Waits that end at once when this replica leaves."""
         self._quiet = anyio.Event()
@@ -149,7 +147,6 @@ class Replica:
     def leave(self) -> None:
         """Gives everything up in order; `run` returns then. Nobody leaves this replica a share any more."""
         self._staying = False
-        self._leave.set()
         for rest in self._rests:
             rest.cancel()
         for owned in self.owned.values():
@@ -283,10 +280,10 @@ class Replica:
 
     async def _rest(self, seconds: float, *, unless: bool) -> None:
         """Waits so long, by the program's clock; `unless`: or until this replica leaves."""
-        if unless and self._leave.is_set():
-            return
-        with anyio.CancelScope() as scope:
-            self._rests += [scope] * unless
+        if not unless:
             await self._clock.sleep(seconds)
-        if unless:
+        elif self._staying:
+            with anyio.CancelScope() as scope:
+                self._rests.append(scope)
+                await self._clock.sleep(seconds)
             self._rests.remove(scope)

@@ -314,9 +314,12 @@ INSERT INTO meta (name, value) VALUES (%(name)s, %(value)b) ON CONFLICT (name) D
 DELETE FROM meta WHERE name = %(name)s RETURNING 1;
 
 -- name: facts
-SELECT (SELECT coalesce(sum(rows), 0) FROM seen_count)::bigint,
+-- What is kept, as `kept_bytes` counts it, and how much of what.
+SELECT ((SELECT coalesce(sum(log_bytes), 0) FROM shard) + ids * 160 + (SELECT coalesce(sum(size), 0) FROM retry))::bigint,
+    ids,
     (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'record')::bigint,
-    (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'event')::bigint;
+    (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'event')::bigint
+FROM (SELECT coalesce(sum(rows), 0)::bigint AS ids FROM seen_count) AS seen;
 
 -- name: somebody_has
 SELECT FROM lease WHERE shard = %(shard)s AND owner <> %(owner)s AND until > clock_timestamp();
@@ -358,10 +361,13 @@ WHERE lease.shard = held.shard AND lease.epoch = held.epoch AND lease.owner = %(
 RETURNING 1;
 
 -- name: leases
--- And the replicas, without a shard: all at one moment.
-SELECT shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease
-UNION ALL SELECT NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
-ORDER BY 1, 2;
+-- And the replicas, what is asked of shards, and the last word about switches: all at one moment, in the one statement that
+-- each replica asks every second.
+SELECT 'lease', shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease
+UNION ALL SELECT 'replica', NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
+UNION ALL SELECT 'asked', shard, NULL, NULL, NULL FROM errand WHERE answer IS NULL AND until > clock_timestamp()
+UNION ALL SELECT 'switched', NULL, encode(value, 'escape'), NULL, NULL FROM meta WHERE name = %(switched)s
+ORDER BY 1, 2, 3;
 
 -- name: ask_errand
 -- What somebody asked who has died goes by the way.

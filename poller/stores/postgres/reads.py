@@ -126,8 +126,7 @@ async def places(database: Database, sink: str, shard: int) -> list[Place]:
 
 async def facts(database: Database) -> Facts:
     """From counts that the writes keep: flat in the size of the store."""
-    ((kept,),) = await database.rows("kept_bytes")
-    ((seen, records, events),) = await database.rows("facts")
+    ((kept, seen, records, events),) = await database.rows("facts")
     return Facts(
         bytes=kept, limit_bytes=database.config.max_bytes, seen_ids=seen, dead_records=records, dead_events=events
     )

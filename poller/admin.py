@@ -38,6 +38,12 @@ def admin_app(operations: Operations) -> Starlette:
     async def status(request: Request) -> Response:  # noqa: ARG001 the router passes it
         return _json(await operations.status())
 
+    async def source(request: Request) -> Response:
+        return _json(await operations.source(request.path_params["name"]))
+
+    async def journey(request: Request) -> Response:
+        return _json(await operations.journey(request.query_params.get("id", "")))
+
     async def dead_letters(request: Request) -> Response:
         return _json(await operations.dead_letters(msgspec.json.decode(await request.body(), type=Listing)))
 
@@ -62,15 +68,10 @@ def admin_app(operations: Operations) -> Starlette:
         asked = msgspec.json.decode(await request.body(), type=Rebuild)
         return _json(await operations.rebuild(sink=asked.sink, accept_duplicates=asked.accept_duplicates))
 
-    async def replay(request: Request) -> Response:
-        return _json(await operations.replay(msgspec.json.decode(await request.body(), type=Replay)))
-
-    async def reconcile(request: Request) -> Response:
-        return _json(await operations.reconcile(msgspec.json.decode(await request.body(), type=Reconcile)))
-
     return Starlette(
         routes=[
             Route("/status", status),
+            Route("/journey", journey),
             Route("/dead-letters", dead_letters, methods=["POST"]),
             Route("/dead-letters/retry", retry, methods=["POST"]),
             Route("/dead-letters/{id:path}", dead_letter),
@@ -78,12 +79,22 @@ def admin_app(operations: Operations) -> Starlette:
             *_webhook_routes(operations),
             Route("/sinks/{name:path}/forget", forget_sink, methods=["POST"]),
             Route("/sources/{name:path}/forget", forget_source, methods=["POST"]),
-            Route("/replay", replay, methods=["POST"]),
-            Route("/reconcile", reconcile, methods=["POST"]),
+            Route("/sources/{name:path}", source),
+            *_span_routes(operations),
             Route("/rebuild", rebuild, methods=["POST"]),
         ],
         exception_handlers={PollerError: _refused, msgspec.MsgspecError: _misread},
     )
+
+
+def _span_routes(operations: Operations) -> list[Route]:
+    async def replay(request: Request) -> Response:
+        return _json(await operations.replay(msgspec.json.decode(await request.body(), type=Replay)))
+
+    async def reconcile(request: Request) -> Response:
+        return _json(await operations.reconcile(msgspec.json.decode(await request.body(), type=Reconcile)))
+
+    return [Route("/replay", replay, methods=["POST"]), Route("/reconcile", reconcile, methods=["POST"])]
 
 
 def _webhook_routes(operations: Operations) -> list[Route]:

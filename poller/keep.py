@@ -17,7 +17,7 @@ from poller.errors import BadRecord, Outdated, PollerError
 from poller.event import Encoder, instant
 from poller.hours import Book, counted, hour_of, tell
 from poller.identity import Identity, thing
-from poller.metrics import Metrics
+from poller.metrics import RECORD_RESULTS, Metrics
 from poller.model import (
     DAY,
     HOUR,
@@ -103,13 +103,12 @@ class Keeper:
         self._shard = shard
         self._metrics = metrics
         self._clock = clock
-        self._mentions = mentions
+        self._name = name
         self.book = book
-        self._counters = metrics.records(name, endpoint.name)
         self._near = metrics.near_reach_rows[name, endpoint.name]
         self._late = metrics.late_arrival_seconds.labels(endpoint.name)
         self._encoder = Encoder(source, endpoint.kind)
-        self._recordings = (Identity(source, "recording"), Encoder(source, "recording"))
+        self._recordings = (Identity(source, "recording"), Encoder(source, "recording")) if mentions else None
         self._reported: set[str] = set()
         self.identities: list[tuple[int, Identity]] = [(0, self.identity(options.dedupe_by))]
 
@@ -284,6 +283,7 @@ class Keeper:
             return
         lateness = self._clock.now() - own
         self._late.observe(lateness)
+        chunk.tally.late += 1
         chunk.tally.latest = max(chunk.tally.latest, lateness)
         if hour is not None:
             hour.late_by = max(hour.late_by or 0.0, lateness)
@@ -292,7 +292,7 @@ class Keeper:
 
     async def _mentioned(self, chunk: _Chunk) -> None:
         """Publishes the recordings that new or changed calls name and that no list and no other call has shown yet."""
-        if not self._mentions or not chunk.mentions:
+        if self._recordings is None or not chunk.mentions:
             return
         identity, encoder = self._recordings
         mentions = list(chunk.mentions.values())
@@ -352,10 +352,9 @@ class Keeper:
 
     def _count(self, chunk: _Chunk) -> None:
         """After the commit, so that a failed one counts nothing twice."""
-        counters = self._counters
-        for name in ("new", "updated", "duplicate", "invalid", "filtered"):
-            if count := getattr(chunk.tally, name):
-                getattr(counters, name).inc(count)
+        for result in RECORD_RESULTS:
+            if count := getattr(chunk.tally, result):
+                self._metrics.records[self._name, self._endpoint.name, result].inc(count)
         for kind, count in Counter(event.type for event in chunk.events).items():
             self._metrics.events[kind].inc(count)
         for dead in chunk.commit.dead:

@@ -118,11 +118,9 @@ def one_by_one(app: App) -> list[EachDelivery]:
 def _forget_claims(app: App, part: Part) -> None:
     """What others claim from now on is theirs to show."""
     for name, endpoint in {(track.setup.name, track.endpoint.name) for track in part.tracks}:
-        for gauge in (app.metrics.read_until, app.metrics.complete_until, app.metrics.last_success):
-            gauge[name, endpoint].set(None)
-        app.metrics.open_gaps[name, endpoint].set(0)
-        app.metrics.overdue_rungs[name, endpoint].set(0)
+        app.metrics.forget(name, endpoint)
     for name in {track.setup.name for track in part.tracks}:
-        app.metrics.clock_skew[name].set(None)
+        app.metrics.forget(name, "login")
+        app.metrics.clock_skew.forget(name)
     for lane in part.lanes:
         app.metrics.forget_pending(lane.sink.name, part.shard.number)

@@ -66,6 +66,7 @@ async def read_slice(track: Track, checkpoint: Checkpoint, item: Pass, part: Sli
     """Reads one slice to its last page and commits it, or makes it shorter. Returns the checkpoint to go on with."""
     began = track.setup.clock.mono()
     walk = track.walk(checkpoint, part)
+    track.lately.asks(part.asked.begin, part.asked.end)
     try:
         end = await read_pages(track, walk, part)
     except ClockChange:

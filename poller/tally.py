@@ -11,6 +11,8 @@ class Tally(Struct):
     duplicate: int = 0
     invalid: int = 0
     filtered: int = 0
+    late: int = 0
+    """Of the new and updated ones, those found in a span that had been read before."""
     latest: float = 0.0
     """The largest lateness found, in seconds."""
 
@@ -21,4 +23,5 @@ class Tally(Struct):
         self.duplicate += other.duplicate
         self.invalid += other.invalid
         self.filtered += other.filtered
+        self.late += other.late
         self.latest = max(self.latest, other.latest)

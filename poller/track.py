@@ -17,6 +17,7 @@ from poller.metrics import Metrics
 from poller.model import Ask, CheckpointKey
 from poller.options import EndpointOptions
 from poller.protocols import Endpoint
+from poller.recent import Lately
 from poller.shard import Shard
 from poller.tally import Tally
 from poller.window import Slice
@@ -60,6 +61,7 @@ class Track:
         self.checkpoint: Checkpoint | None = None
         self.last_error: PollerError | None = None
         self.tally = Tally()
+        self.lately = Lately()
         where = {"source": setup.name, "endpoint": endpoint.name} | ({"ask": ask.key} if ask.key else {})
         self.outage = Outage(_log.bind(**where), setup.clock)
         self.shortened = 0

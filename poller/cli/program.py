@@ -8,9 +8,10 @@ import typer
 import yaml
 
 from poller import __version__, commands
-from poller.cli import daemon, state, webhook_state
+from poller.cli import daemon, source_state, state, webhook_state
 from poller.cli.check import check
 from poller.cli.demo import demo_command
+from poller.cli.journey import journey
 from poller.cli.letters import dead_letters
 from poller.cli.media import recording
 from poller.cli.print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, told
@@ -41,6 +42,7 @@ app.command()(run)
 app.command()(check)
 app.command()(replay)
 app.command()(reconcile)
+app.command()(journey)
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.add_typer(recording, name="recording")
@@ -49,6 +51,7 @@ webhook_state.register(webhook)
 app.add_typer(webhook, name="webhook")
 daemon.register(app)
 state.register(daemon.state)
+source_state.register(daemon.sources)
 
 
 def main() -> None:

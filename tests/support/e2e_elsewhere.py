@@ -40,6 +40,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.keep.Keeper._note: self._shard.store.look_up",),
     ),
     Elsewhere(
+        "somebody has a span read again (nothing is written)",
+        "tests/polling/test_reconcile.py::test_a_vendor_whose_rows_were_added_changed_and_removed_behind_our_back",
+        ("poller.keep.Keeper.look: self._shard.store.look_up",),
+    ),
+    Elsewhere(
         "a poll is the first that meets a store that was set back (in a crash it is either that or a delivery)",
         "tests/polling/test_polling_commit.py::test_a_restored_store_is_believed_anew_and_read_again[memory]",
         ("poller.schedule._failed: shard.believe_anew",),

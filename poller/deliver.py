@@ -172,8 +172,7 @@ class Delivery:
     async def _believe(self, doubted: int) -> None:
         """The store is not as we believed: another history, or another writer."""
         try:
-            if await self.shard.believe_anew(doubted):
-                self._metrics.store_rollbacks.inc()
+            await self.shard.believe_anew(doubted, self._metrics.store_rollbacks.inc)
         except Lost:  # whoever lost it is about to end this
             await self._clock.sleep(_FIRST)
         except PollerError as error:

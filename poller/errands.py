@@ -202,8 +202,7 @@ async def _do(app: App, store: Errands, errand: Errand, doer: Doer) -> None:
         return
     except Outdated:
         with suppress(Lost):  # whoever notices that ends the shard; the store is well
-            if await shard.believe_anew(generation):
-                app.metrics.store_rollbacks.inc()
+            await shard.believe_anew(generation, app.metrics.store_rollbacks.inc)
     except StoreFull as error:
         await doing.answer(Refused(str(error)))
     except StoreFault:

@@ -65,8 +65,7 @@ async def _failed(track: Track, error: PollerError) -> None:
     if isinstance(error, Outdated):
         # Where that fails too, the belief stays, the next commit is refused, and it is tried again.
         with suppress(PollerError):
-            if await shard.believe_anew(track.generation):
-                track.setup.metrics.store_rollbacks.inc()
+            await shard.believe_anew(track.generation, track.setup.metrics.store_rollbacks.inc)
 
 
 def wait_after(track: Track, error: PollerError) -> float:

@@ -270,7 +270,7 @@ async def test_a_checkpoint_that_was_read_before_it_was_set_back_is_void_at_once
     async def sleep(seconds: float) -> None:
         await wait(seconds)
         if seconds == WATCH:
-            await life.shard.believe_anew(life.shard.generation)
+            await life.shard.believe_anew(life.shard.generation, life.metrics.store_rollbacks.inc)
             read[0] = life.shard.generation
 
     async def taken(shard: int, identity: str = "") -> Any:

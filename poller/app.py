@@ -177,7 +177,7 @@ async def _serve_admin(app: App, work: Work, outer: TaskGroup) -> None:
 
 
 async def _follow_switches(app: App) -> None:
-    await keep_following(app.store, lambda: [each.gate for each in app.each], app.clock, app.outage)
+    await keep_following(app.store, lambda: app.each, app.clock, app.outage)
 
 
 async def _say_stopped(app: App, worked: set[int]) -> None:

@@ -7,7 +7,7 @@ from anyio.abc import TaskStatus
 
 from poller.backlog import Backlog
 from poller.backoff import delay
-from poller.errors import ForeignProgress, Lost, Outdated, PollerError, SinkRefused, bare
+from poller.errors import ForeignProgress, Lost, Outdated, PollerError, SinkRefused, StoreFault, bare
 from poller.log import Outage
 from poller.model import Position, Segment
 from poller.protocols import Lane, Sent, Sink
@@ -189,6 +189,8 @@ class Delivery:
         await self._clock.sleep(max(seconds, getattr(error, "retry_after", None) or 0.0))
         try:
             await self._backlog.account(self.position if self.sink.keeps_progress else None, failing=True)
+            if not isinstance(error, StoreFault):
+                self.shard.store_works(self._name)
         except PollerError as also:
             self._outage.failed(also, quietly=self.shard.store_failed(self._name, also))
 

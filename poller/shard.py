@@ -8,7 +8,7 @@ import anyio
 from poller.clock import SystemClock
 from poller.errors import Lost, PollerError, StoreFault
 from poller.log import SharedOutage, get_logger
-from poller.model import Held, Position
+from poller.model import Held, PageCommit, Position
 from poller.protocols import Store
 
 
@@ -128,6 +128,13 @@ class Shard:
     def store_works(self, who: str) -> None:
         """It has done what `who` wanted."""
         self._outage.ended(f"{who} {self.number}")
+
+    async def look_again(self, who: str) -> None:
+        """Where the store failed `who`, whom something else holds up by now: by a write that changes nothing. Raises StoreFault, Outdated."""
+        if self._outage.met_by(f"{who} {self.number}"):
+            async with self.lock:
+                self.held = await self.store.commit_page(self.held, PageCommit())
+            self.store_works(who)
 
     def given_up(self) -> None:
         """Nothing is done for it here any more: an outage of the store ends without those who worked on it."""

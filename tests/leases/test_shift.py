@@ -15,9 +15,10 @@ from structlog.testing import capture_logs
 
 from poller.app import _say_stopped, opened
 from poller.config import Settings, load
-from poller.errors import StoreFault
+from poller.errors import StoreFault, StoreRefused
 from poller.leases.replica import Owned, Replica
 from poller.log import SharedOutage
+from poller.marks import IMPORTING, Mark, mark
 from poller.metrics import Metrics
 from poller.model import Held, Position
 from poller.one_by_one.delivery import EachDelivery
@@ -71,6 +72,16 @@ async def test_a_shard_that_is_given_up_before_it_was_open_keeps_no_outage_open(
             rig.share.ending.set()
         rig.app.outage.ended("renewing leases")
     assert [line["event"] for line in said] == ["failing", "works again"]
+
+
+async def test_a_shard_of_a_store_whose_import_was_killed_is_not_worked_on() -> None:
+    """The process was there before the import began, and gets the shard once the leases of that one have ended."""
+    rig = Rig()
+    await mark(rig.store, IMPORTING, Mark("abc", "calls.state", 5.0))
+    with anyio.fail_after(60), pytest.raises(ExceptionGroup) as caught:
+        await rig.work()
+    assert caught.group_contains(StoreRefused, match="is not finished", depth=None)
+    assert rig.shifts.worked == set()
 
 
 async def test_a_store_that_is_away_at_the_end_is_no_crash() -> None:

@@ -58,16 +58,16 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
 
 
 async def _failed(track: Track, error: PollerError) -> None:
-    shard = track.setup.shard
+    shard, count = track.setup.shard, track.setup.metrics.store_rollbacks.inc
     if isinstance(error, Lost):
         return  # said where it was lost; nothing is polled here any more
     track.outage.failed(error, quietly=shard.store_failed(_POLLS, error))
     with suppress(PollerError):
         if isinstance(error, Outdated):
             # Where that fails too, the belief stays, the next commit is refused, and it is tried again.
-            await shard.believe_anew(track.generation, track.setup.metrics.store_rollbacks.inc)
+            await shard.believe_anew(track.generation, count)
         elif not isinstance(error, StoreFault):
-            await shard.look_again(_POLLS)
+            await shard.look_again(_POLLS, count)
 
 
 def wait_after(track: Track, error: PollerError) -> float:

@@ -6,7 +6,7 @@ from typing import Protocol
 import anyio
 
 from poller.clock import SystemClock
-from poller.errors import Lost, PollerError, StoreFault
+from poller.errors import Lost, Outdated, PollerError, StoreFault
 from poller.log import SharedOutage, get_logger
 from poller.model import Held, PageCommit, Position
 from poller.protocols import Store
@@ -129,12 +129,17 @@ class Shard:
         """It has done what `who` wanted."""
         self._outage.ended(f"{who} {self.number}")
 
-    async def look_again(self, who: str) -> None:
-        """Where the store failed `who`, whom something else holds up by now: by a write that changes nothing. Raises StoreFault, Outdated."""
-        if self._outage.met_by(f"{who} {self.number}"):
+    async def look_again(self, who: str, count: Callable[[], object]) -> None:
+        """Where the store failed `who`, whom something else holds up by now: by a write that changes nothing. Raises Lost, StoreFault."""
+        if not self._outage.met_by(f"{who} {self.number}"):
+            return
+        generation = self.generation
+        try:
             async with self.lock:
                 self.held = await self.store.commit_page(self.held, PageCommit())
-            self.store_works(who)
+        except Outdated:
+            await self.believe_anew(generation, count)
+        self.store_works(who)
 
     def given_up(self) -> None:
         """Nothing is done for it here any more: an outage of the store ends without those who worked on it."""

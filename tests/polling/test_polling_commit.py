@@ -140,6 +140,27 @@ async def test_a_store_that_is_back_is_seen_although_the_vendor_is_away(
     assert await rig.told() == [("call.new", "a", 1)]
 
 
+async def test_a_store_that_is_back_as_another_one_is_believed_anew_although_the_vendor_is_away(
+    failing: tuple[Rig, Failing],
+) -> None:
+    rig, store = failing
+    shown: list[bool] = []
+    rig.shard._outage = SharedOutage(get_logger(), rig.clock, shown.append)
+    track = rig.track()
+    rig.phones.add(rig.clock.now() - 100, id="a")
+    store.refusals["commit_page"] = StoreFault("no answer")
+    await schedule.poll_once(track, until=None)
+    store.refusals.clear()
+    await store.hold(0)
+    rig.phones.say = lambda _: rig.phones.whole(lines([], denied=True))
+    assert isinstance(await schedule.poll_once(track, until=None), Denied)
+    assert shown[-1:] == [False]
+    assert rig.metrics.store_rollbacks[()].value == 1
+    rig.phones.say = None
+    await poll_on(track)
+    assert await rig.told() == [("call.new", "a", 1)]
+
+
 async def test_believing_anew_may_fail_too(failing: tuple[Rig, Failing]) -> None:
     rig, store = failing
     track = rig.track()

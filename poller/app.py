@@ -152,7 +152,9 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
                 await shifts.all_open(replica)
             work = Work(app, running=True)
             await _serve_admin(app, work, outer)
-            outer.start_soon(Housekeeping(app).run, name="housekeeping")
+            housekeeping = Housekeeping(app)
+            outer.start_soon(housekeeping.run, name="housekeeping")
+            outer.start_soon(housekeeping.close_connections, name="connections")
             if not isinstance(app.leasing, Alone):
                 outer.start_soon(_follow_switches, app, name="switches")
                 outer.start_soon(keep_doing, app, work, name="errands")

@@ -14,7 +14,7 @@ from poller.clock import Clock
 from poller.errors import BadRecord, Outdated, PollerError
 from poller.event import Encoder, instant
 from poller.identity import Identity, thing
-from poller.metrics import Metrics
+from poller.metrics import RECORD_RESULTS, Metrics
 from poller.model import (
     DAY,
     CheckpointKey,
@@ -114,12 +114,11 @@ class Keeper:
         self._shard = shard
         self._metrics = metrics
         self._clock = clock
-        self._mentions = mentions
-        self._counters = metrics.records(name, endpoint.name)
+        self._name = name
         self._near = metrics.near_reach_rows[name, endpoint.name]
         self._late = metrics.late_arrival_seconds.labels(endpoint.name)
         self._encoder = Encoder(source, endpoint.kind)
-        self._recordings = (Identity(source, "recording"), Encoder(source, "recording"))
+        self._recordings = (Identity(source, "recording"), Encoder(source, "recording")) if mentions else None
         self._reported: set[str] = set()
         self.identities: list[tuple[int, Identity]] = [(0, self.identity(options.dedupe_by))]
 
@@ -276,7 +275,7 @@ class Keeper:
 
     async def _mentioned(self, chunk: _Chunk) -> None:
         """Publishes the recordings that new or changed calls name and that no list and no other call has shown yet."""
-        if not self._mentions or not chunk.mentions:
+        if self._recordings is None or not chunk.mentions:
             return
         identity, encoder = self._recordings
         mentions = list(chunk.mentions.values())
@@ -317,10 +316,9 @@ class Keeper:
 
     def _count(self, chunk: _Chunk) -> None:
         """After the commit, so that a failed one counts nothing twice."""
-        counters = self._counters
-        for name in ("new", "updated", "duplicate", "invalid", "filtered"):
-            if count := getattr(chunk.tally, name):
-                getattr(counters, name).inc(count)
+        for result in RECORD_RESULTS:
+            if count := getattr(chunk.tally, result):
+                self._metrics.records[self._name, self._endpoint.name, result].inc(count)
         for kind, count in Counter(event.type for event in chunk.events).items():
             self._metrics.events[kind].inc(count)
         for dead in chunk.commit.dead:

@@ -4,7 +4,11 @@ import ast
 import json
 import re
 import shlex
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -150,6 +154,19 @@ def leaves(group: Any, before: str = "") -> Iterator[str]:
 )
 def test_a_wrong_command_is_seen(command: str) -> None:
     assert problem(command)
+
+
+def test_the_backup_without_sqlite3_is_one(tmp_path: Path) -> None:
+    (program,) = re.findall(r'^python3 -c "(import sqlite3; [^"]*)"', text_of(ROOT / "docs/operating.md"), re.MULTILINE)
+    for folder in ("/var/lib/poller", "/backup"):
+        (tmp_path / folder[1:]).mkdir(parents=True)
+        program = program.replace(folder, str(tmp_path / folder[1:]))
+    with closing(sqlite3.connect(tmp_path / "var/lib/poller/poller.db")) as store:
+        store.execute("PRAGMA journal_mode = WAL")
+        store.execute("CREATE TABLE t AS SELECT 5 AS five")
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    with closing(sqlite3.connect(tmp_path / "backup/poller.db")) as backup:
+        assert backup.execute("SELECT five FROM t").fetchall() == [(5,)]
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------

@@ -264,8 +264,8 @@ def test_notes_say_what_to_do_next() -> None:
     said = run_helm("4.3", "install", "calls", str(CHART), "--dry-run=client", "--set", "persistence.enabled=false")
     for line in (
         "rollout status statefulset/calls-poller",
-        "NOTHING IS POLLED",
-        "NOTHING IS DELIVERED",
+        "IT DOES NOT START YET: config.sources is empty",
+        "IT DOES NOT START YET: config.sinks is empty",
         "The store goes with its pod",
     ):
         assert line in said

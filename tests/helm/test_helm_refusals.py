@@ -16,7 +16,8 @@ Values = dict[str, Any]
 
 def source(**other: object) -> Values:
     """A phone system that is well, but for what is given."""
-    well = {"kind": "thulium", "base_url": "https://a.example/api", "username": "u", "password": {"env": "P"}}
+    well: Values = {"kind": "thulium", "base_url": "https://a.example/api", "username": "u", "password": {"env": "P"}}
+    well |= {"endpoints": {"connections": {}}}
     return {"config": {"sources": {"office": well | other}}, "secrets": {"env": {"P": {"name": "s", "key": "k"}}}}
 
 
@@ -141,6 +142,10 @@ BY_CHART: dict[str, tuple[Values, str]] = {
     "a variable that nothing sets": (
         {"config": {"store": {"kind": "postgres", "dsn": {"env": "POLLER_DSN"}}}},
         "config refers to {env: POLLER_DSN}, which nothing sets: add it to secrets.env (POLLER_DSN: {name: SECRET, key: KEY})",
+    ),
+    "a file that nothing mounts": (
+        source(password={"file": "/run/secrets/poller/office/password"}),
+        "config refers to {file: /run/secrets/poller/office/password}, which nothing mounts: add its Secret to secrets.files",
     ),
     "one variable in two places": (
         {"env": {"A": "x"}, "secrets": {"env": {"A": {"name": "s", "key": "k"}}}},

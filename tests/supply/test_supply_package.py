@@ -1,5 +1,6 @@
 """Wheel and sdist hold the program and nothing else, are made again byte by byte, and the wheel works where nothing else is."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cached_wheels import kept_program
+from licences_page import LOCK, pins, shipped
 
 from poller.signing import hmac_text
 
@@ -87,16 +90,22 @@ def test_the_sdist_is_the_program_and_makes_the_same_wheel(built: Path, tmp_path
     assert wheel(again).read_bytes() == wheel(built).read_bytes()
 
 
-@pytest.mark.slow
-def test_the_wheel_works_where_nothing_else_is(built: Path, tmp_path: Path) -> None:
-    """In an environment with what the lock names and nothing else, away from the checkout."""
+@pytest.fixture(scope="module")
+def environment(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the lock names and the wheel, and nothing else, away from the checkout."""
+    tmp_path = tmp_path_factory.mktemp("away")
     place = tmp_path / "env"
     run(sys.executable, "-m", "venv", "--without-pip", str(place), cwd=tmp_path)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(place / "bin/python"), "install")
     lock = ("--require-hashes", "--only-binary", ":all:", "-r", str(ROOT / "requirements-image.lock"))
     run(*pip, "--quiet", "--no-compile", *lock, cwd=tmp_path)
     run(*pip, "--quiet", "--no-compile", "--no-deps", "--no-index", str(wheel(built)), cwd=tmp_path)
-    poller = str(place / "bin/poller")
+    return place
+
+
+@pytest.mark.slow
+def test_the_wheel_works_where_nothing_else_is(environment: Path, tmp_path: Path) -> None:
+    poller = str(environment / "bin/poller")
     assert run(poller, "--version", cwd=tmp_path) == f"poller {version()}\n"
     example = (ROOT / "config/poller.yaml").read_text(encoding="utf-8")
     (tmp_path / "secret").write_text("of the tests", encoding="utf-8")
@@ -107,4 +116,19 @@ def test_the_wheel_works_where_nothing_else_is(built: Path, tmp_path: Path) -> N
         kept = (ROOT / "poller/contract" / f"{contract}.json").read_text(encoding="utf-8")
         assert run(poller, "schema", contract, cwd=tmp_path).strip() == kept.strip()
     asked = "import poller, poller.page.routes, poller.stores.sqlite, poller.stores.postgres; print(poller.__file__)"
-    assert run(str(place / "bin/python"), "-c", asked, cwd=tmp_path).startswith(str(place))
+    assert run(str(environment / "bin/python"), "-c", asked, cwd=tmp_path).startswith(str(environment))
+
+
+@pytest.mark.slow
+def test_what_is_listed_of_an_image_is_what_is_locked(environment: Path, tmp_path: Path) -> None:
+    """By the program that lists it in a release."""
+    pinned = re.search(r"^(\S+)==(\S+) .*\n +--hash=sha256:(\w+)$", (ROOT / ".ci/syft.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    program = kept_program(pinned[1], pinned[2], pinned[3], "syft")
+    quiet = {"SYFT_CHECK_FOR_APP_UPDATE": "false", "HOME": str(tmp_path)}
+    told = run(
+        str(program), "scan", f"dir:{environment}", "--quiet", "--output", "cyclonedx-json", cwd=tmp_path, **quiet
+    )
+    listed = {(part["name"], part["version"]) for part in json.loads(told)["components"] if part["type"] == "library"}
+    locked = {(pin.name, pin.version) for pin in pins(LOCK.read_text(encoding="utf-8")) if shipped(pin)}
+    assert listed == locked | {("poller", version())}

@@ -79,7 +79,8 @@ def test_actionlint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_what_is_run_is_bash(path: Path) -> None:
-    """And no value of an event is put into the text of a script: it comes as a variable."""
+    """And no value of an event is put into the text of a script: it comes as a variable. A part of a pipe that fails ends it."""
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["defaults"] == {"run": {"shell": "bash"}}
     scripts = [step["run"] for job in jobs(path).values() for step in job.get("steps", ()) if "run" in step]
     assert scripts
     for script in scripts:

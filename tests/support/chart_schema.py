@@ -63,7 +63,7 @@ def _or_nothing(part: dict[str, Any]) -> dict[str, Any]:
     """Something or null, so that a fault is told of the something alone, and not that it might have been null."""
     own = {key: value for key, value in part.items() if key != "anyOf"}
     (given,) = (each for each in part["anyOf"] if each != {"type": "null"})
-    if given.get("type") == "string" and "enum" not in given:
+    if given.get("type") == "string" and not {"enum", "const"} & given.keys():
         parts = own | given | {"type": ["string", "null"]}
     else:
         parts = own | {"if": {"not": {"type": "null"}}, "then": given}

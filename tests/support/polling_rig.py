@@ -15,7 +15,7 @@ from poller import segment
 from poller.checkpoint import Checkpoint, complete_until, load
 from poller.http import Vendor
 from poller.keep import Keeper
-from poller.metrics import Metrics
+from poller.metrics import RECORD_RESULTS, Metrics
 from poller.model import Ask, Event
 from poller.options import EndpointOptions, SourceOptions
 from poller.poll import poll
@@ -83,8 +83,7 @@ class Rig:
 
     def counted(self, track: Track) -> dict[str, float]:
         """The records of an endpoint by what became of them, those that are none left out."""
-        records = self.metrics.records(NAME, track.endpoint.name)
-        found = {name: getattr(records, name).value for name in type(records).__slots__}
+        found = {name: self.metrics.records[NAME, track.endpoint.name, name].value for name in RECORD_RESULTS}
         return {name: count for name, count in found.items() if count}
 
     def suspicions(self, track: Track, reason: str) -> float:

@@ -66,6 +66,19 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Paths of all files that the configuration refers to, one a line. */}}
+{{- define "poller.files" -}}
+{{- if kindIs "map" . -}}
+{{- if and (eq (len .) 1) (hasKey . "file") (kindIs "string" (get . "file")) -}}
+{{ .file }}{{ "\n" }}
+{{- else -}}
+{{- range $_, $value := . }}{{ include "poller.files" $value }}{{ end -}}
+{{- end -}}
+{{- else if kindIs "slice" . -}}
+{{- range . }}{{ include "poller.files" . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* TCP ports that the configuration leads to, one a line, sorted. */}}
 {{- define "poller.ports" -}}
 {{- $config := include "poller.config" . | fromYaml -}}

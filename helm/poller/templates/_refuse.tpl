@@ -4,7 +4,7 @@
 {{- include "poller.refuse.store" . -}}
 {{- include "poller.refuse.addresses" . -}}
 {{- include "poller.refuse.names" . -}}
-{{- include "poller.refuse.variables" . -}}
+{{- include "poller.refuse.secrets" . -}}
 {{- end -}}
 
 {{/* `key: null` takes a default away, and Helm no longer checks what is not there. */}}
@@ -81,15 +81,22 @@
 {{- end -}}
 {{- end -}}
 
-{{- define "poller.refuse.variables" -}}
+{{- define "poller.refuse.secrets" -}}
+{{- $config := include "poller.config" . | fromYaml -}}
 {{- range $name, $_ := .Values.env -}}
 {{- if hasKey $.Values.secrets.env $name }}{{ fail (printf "%s stands in env and in secrets.env: keep one" $name) }}{{ end -}}
 {{- end -}}
 {{- if not .Values.secrets.envFrom -}}
-{{- range $name := splitList "\n" (include "poller.wanted" (include "poller.config" . | fromYaml)) | uniq | compact -}}
+{{- range $name := splitList "\n" (include "poller.wanted" $config) | uniq | compact -}}
 {{- if not (or (hasKey $.Values.secrets.env $name) (hasKey (default (dict) $.Values.env) $name)) -}}
 {{- fail (printf "config refers to {env: %s}, which nothing sets: add it to secrets.env (%s: {name: SECRET, key: KEY}), or its Secret to secrets.envFrom" $name $name) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $path := splitList "\n" (include "poller.files" $config) | uniq | compact -}}
+{{- $folder := regexFind "^/run/secrets/poller/[^/]+/" $path | trimPrefix "/run/secrets/poller/" | trimSuffix "/" -}}
+{{- if and (hasPrefix "/run/secrets/poller/" $path) (not (hasKey (default (dict) $.Values.secrets.files) $folder)) -}}
+{{- fail (printf "config refers to {file: %s}, which nothing mounts: add its Secret to secrets.files (NAME: SECRET is read as /run/secrets/poller/NAME/KEY)" $path) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -189,4 +189,12 @@ class Work:
             for sentence in [await delivery.accept_duplicates()]
             if sentence
         ]
-        return said or ["nothing waits for a rebuild"]
+        return [*(said or ["nothing waits for a rebuild here"]), *await self._not_asked()]
+
+    async def _not_asked(self) -> list[str]:
+        """For people: a rebuild is begun where the shard is worked on."""
+        return [
+            f"not asked: shards {', '.join(map(str, shards))}, which {name or 'nobody'} works on: where one of them waits for a "
+            "rebuild, the log of its replica says so, and the command has to be run there"
+            for name, shards in sorted((await elsewhere.owners(self._app)).items())
+        ]

@@ -39,6 +39,7 @@ _BODY = 64 << 10
 _EVERYTHING = 1 << 62
 _EPOCH = date(1970, 1, 1)
 _KINDS: tuple[Kind, ...] = ("call", "recording")
+_SORTS: dict[str, Kind] = {f"{kind}s": kind for kind in _KINDS}
 
 
 class Found(Struct, frozen=True):
@@ -234,11 +235,11 @@ class Search:
             body=event.body if len(event.body) <= _BODY else None,
         )
 
-    def _lists(self, source: str, kind: Kind, event: Event, vendor: Raw) -> list[str]:
+    def _lists(self, source: str, kind: Kind | None, event: Event, vendor: Raw) -> list[str]:
         """The endpoints by which the record has exactly the event's id."""
         found = []
         for endpoint in self._endpoints(source) if event.seen is not None and bytes(vendor) else ():
-            if endpoint.kind == kind:
+            if kind is not None and endpoint.kind == kind:
                 try:
                     keys = endpoint.keys(bytes(vendor), None)
                 except Exception:  # noqa: BLE001, S112 another list's record
@@ -317,10 +318,10 @@ def _lots(heads: Sequence[LetterHead]) -> Iterator[list[str]]:
         yield lot
 
 
-def _whose(event: Event) -> tuple[str, Kind]:
-    """Source id and kind, as `/poller/ID/calls` says them."""
+def _whose(event: Event) -> tuple[str, Kind | None]:
+    """Source id and kind, as `/poller/ID/calls` says them; no kind: what tells a whole hour of a list."""
     parts = event.source.split("/")
-    return "/".join(parts[2:-1]), "recording" if parts[-1] == "recordings" else "call"
+    return "/".join(parts[2:-1]), _SORTS.get(parts[-1])
 
 
 def _seconds(text: str) -> float | None:

@@ -58,7 +58,7 @@ def masked_line(line: str, wanted: str) -> str:
 def _lines(leg: Leg, wanted: str) -> list[str]:
     lines = [f"{leg.type or 'An event that is no longer kept'}{' (sent again)' if leg.again else ''}"]
     if leg.event is not None:
-        subject = f"{leg.kind} {leg.subject}" if leg.subject != wanted else f"this {leg.kind}"
+        subject = f"{leg.kind or 'list'} {leg.subject}" if leg.subject != wanted else f"this {leg.kind or 'list'}"
         lines.append(f"  {subject}, event {leg.event}, revision {leg.revision}, began {leg.time or 'not known'}")
     lists = f", {' or '.join(leg.lists)}" if leg.lists else ""
     late = ", late" if leg.late else ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from delivery_events import call_event
+from delivery_events import call_event, hour_event
 from each_life import TAKEN, EachLife, later
 from fake_clock import FakeClock
 from msgspec import structs
@@ -132,6 +132,18 @@ async def test_an_id_that_nobody_knows(rig: Rig) -> None:
             await working(rig).journey(wrong)
     for odd in ('"><script>', "\ud800", "\0", "%", "ab" * 16):
         assert (await working(rig).journey(odd)).legs == []
+
+
+async def test_a_whole_hour_is_no_call() -> None:
+    store = MemoryStore(Config())
+    held, hour = await store.hold(0), hour_event(1, "out")
+    await store.commit_page(held, PageCommit(segment=segment.pack([hour], held.last, 1_000.0), seen=[(hour.seen, 1)]))  # type: ignore[list-item]
+    work = Work(
+        app_of(Settings(store=Config(), sinks={}), store, FakeClock(), Metrics(), random.Random(1), [Shard(store, 0)]),
+        running=True,
+    )
+    leg = await the_only_leg(work, hour.id)
+    assert (leg.type, leg.kind, leg.source) == (hour.type, None, "fono-1")
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------

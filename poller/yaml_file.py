@@ -38,9 +38,8 @@ class Document(Struct):
 
 def read(path: Path) -> Document:
     """Reads one YAML mapping. Raises ConfigError where the file as a whole cannot be understood."""
-    text = _text(path)
+    loader = _loader(path)
     try:
-        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             raise ConfigError(f"{path}: the file is empty")
@@ -51,8 +50,17 @@ def read(path: Path) -> Document:
         raise ConfigError(_syntax(path, error)) from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{path} (line {loader.line + 1}): an escape of a character that does not exist") from None
     except _TooMuch as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _loader(path: Path) -> "_Loader":
+    try:
+        return _Loader(_text(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(_syntax(path, error)) from None
 
 
 def _text(path: Path) -> str:
@@ -83,6 +91,7 @@ _WORDS = (
     ("that cannot start any token", "text that begins with a sign such as @ or % goes into quotes"),
     ("expected alphabetic or numeric character", "text that begins with * or & goes into quotes"),
     ("found another document", "a second document begins here (`---`): a file holds one"),
+    ("second occurrence", "this anchor (`&`) was given a value before: give it another name"),
     ("unknown escape character", "a backslash in double quotes begins an escape: put the text into single quotes"),
 )
 """What the parser says, in part, and what people understand."""
@@ -198,12 +207,16 @@ class _Builder:
     def _scalar(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 YAML holds any type
         try:
             value = self._loader.construct_object(node)
+            if isinstance(value, str):
+                value.encode()
             if not isinstance(value, int) or value.bit_length() <= _BITS:
                 return value
             self._fault(place, "is a number of too many digits: put text into quotes")
         except yaml.YAMLError:
             self._fault(place, f"the tag {node.tag} is not supported")
-        except ValueError:
+        except UnicodeEncodeError:
+            self._fault(place, "holds half of a character (`\\ud800` to `\\udfff`): write the character itself")
+        except (ValueError, LookupError, AttributeError):  # the library's, where a tag does not fit its text
             self._fault(place, "is no valid date or number: put text into quotes")
         self._document.unread.add(place)
         return None

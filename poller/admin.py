@@ -19,6 +19,10 @@ from poller.operations import Again, Listing, Operations, Replay
 from poller.serving import answer
 
 
+_MISREAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises at bytes that are none of ours."""
+
+
 class Rebuild(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST /rebuild`."""
 
@@ -78,7 +82,7 @@ def admin_app(operations: Operations) -> Starlette:
             Route("/replay", replay, methods=["POST"]),
             Route("/rebuild", rebuild, methods=["POST"]),
         ],
-        exception_handlers={PollerError: _refused, msgspec.MsgspecError: _misread},
+        exception_handlers={PollerError: _refused, **dict.fromkeys(_MISREAD, _misread)},
     )
 
 

@@ -36,6 +36,22 @@ async def filled(path: Path, numbers: int = 1) -> None:
     await store.close()
 
 
+async def test_all_its_files_are_the_owners_alone(path: Path) -> None:
+    """Calls of other people, whatever the umask; the files beside it get the mode of the database."""
+    before = os.umask(0)
+    try:
+        store = await open_store(Config(path=path))
+        held = await store.hold(0)
+        await store.commit_page(held, page(held, [0]))
+        assert sorted(each.name for each in path.parent.iterdir()) == [
+            path.name, f"{path.name}-shm", f"{path.name}-wal", f"{path.name}.lock",
+        ]  # fmt: skip
+        assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {0o600}
+        await store.close()
+    finally:
+        os.umask(before)
+
+
 async def last_seq(path: Path) -> int:
     store = await open_store(Config(path=path))
     try:

@@ -18,7 +18,6 @@ from poller.errors import ConfigError, PollerError, Unknown
 from poller.operations import Again, Listing, Operations, Replay
 from poller.serving import answer
 
-
 _MISREAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What the decoder raises at bytes that are none of ours."""
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / "config/poller.yaml").read_bytes().replace(b"/run/secrets/thulium", b"thulium")
 SHORT = b"\n".join(line.partition(b"  #")[0] for line in EXAMPLE.splitlines() if not line.startswith(b"#"))
 WORD = "hunter2-geheim"
-ENV = {name: WORD for name in ("KAFKA_PASSWORD", "MOR_API_SECRET", "MOR_PASSWORD", "FONO_PASSWORD")}
+ENV = dict.fromkeys(("KAFKA_PASSWORD", "MOR_API_SECRET", "MOR_PASSWORD", "FONO_PASSWORD"), WORD)
 KEY = hmac_text(bytes(range(32)))
 LONGEST = 20.0
 """Seconds of the processor for a small file."""
@@ -61,7 +61,7 @@ def test_files_that_were_found(path: Path, found: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "size"),
     [("1:", 500_000), ("0x" + "f" * 100, 1), ("9", 500_000), ("1_", 500_000), ("[", 500_000), ("- a\n", 600_000), ("? ", 100_000),
-     ("&a ", 100_000), ("%T ! x\n", 50_000), ("'", 500_001), ("\\", 500_000), ("#\n", 1_000_000), ("a" * 99 + ": 1\n", 10_000)],
+     ("&a ", 100_000), ("%T ! x\n", 50_000), ("'", 500_001), ("\\", 500_000), ("#\n", 200_000), ("a" * 99 + ": 1\n", 10_000)],
 )  # fmt: skip
 def test_repeated_without_end(path: Path, text: str, size: int) -> None:
     """What takes time that grows with the square, or a stack that grows with the depth."""
@@ -78,7 +78,12 @@ def test_a_changed_file_is_read_or_refused(path: Path, todo: list[Change]) -> No
     survive(path, changed(SHORT, todo))
 
 
-QUANTITIES = st.text(max_size=30) | st.from_regex(r"[0-9._e+-]{1,400} ?[a-zA-Z]{0,4}", fullmatch=True) | st.integers() | st.floats()
+QUANTITIES = (
+    st.text(max_size=30)
+    | st.from_regex(r"[0-9._e+-]{1,400} ?[a-zA-Z]{0,4}", fullmatch=True)
+    | st.integers()
+    | st.floats()
+)
 
 
 @looked_for(300)

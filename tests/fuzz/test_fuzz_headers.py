@@ -17,7 +17,27 @@ from poller.signing import ID, SIGNATURE, TIMESTAMP, hmac_text, read_key, sign
 from poller.sinks.webhook import verdict
 from poller.sinks.webhook.verdict import Reply
 
-TOKENS = (b",", b" ", b"v1,", b"v1a,", b"=", b".", b"-", b"+", b"GMT", b"99999", b"Sat", b":", b"\r\n", b"\x00", b"\xff", b"1e9", b"inf", b"nan", b";")
+TOKENS = (
+    b",",
+    b" ",
+    b"v1,",
+    b"v1a,",
+    b"=",
+    b".",
+    b"-",
+    b"+",
+    b"GMT",
+    b"99999",
+    b"Sat",
+    b":",
+    b"\r\n",
+    b"\x00",
+    b"\xff",
+    b"1e9",
+    b"inf",
+    b"nan",
+    b";",
+)
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 KEY = read_key(hmac_text(bytes(range(32))))
 BODY = b'{"id":"e1"}'
@@ -26,7 +46,10 @@ LATIN = st.text(st.characters(max_codepoint=255), max_size=40)
 
 
 @looked_for(300)
-@given(text=changes(TOKENS).map(lambda todo: changed(DATE, todo).decode("latin-1")) | st.text(max_size=40), now=st.floats(0, 1e11))
+@given(
+    text=changes(TOKENS).map(lambda todo: changed(DATE, todo).decode("latin-1")) | st.text(max_size=40),
+    now=st.floats(0, 1e11),
+)
 def test_dates_and_waits(text: str, now: float) -> None:
     """A number within bounds, or nothing."""
     at, wait = http_date(text), retry_after(text, now=now, limit=3_600)
@@ -49,7 +72,10 @@ def test_a_changed_call_is_judged_and_never_taken_for_another(todo: list[Change]
 
 
 @looked_for(200)
-@given(text=st.text(max_size=60) | changes(TOKENS).map(lambda todo: changed(hmac_text(bytes(32)).encode(), todo).decode("latin-1")))
+@given(
+    text=st.text(max_size=60)
+    | changes(TOKENS).map(lambda todo: changed(hmac_text(bytes(32)).encode(), todo).decode("latin-1"))
+)
 def test_keys_are_read_or_refused_without_being_repeated(text: str) -> None:
     try:
         read_key(text)
@@ -58,7 +84,9 @@ def test_keys_are_read_or_refused_without_being_repeated(text: str) -> None:
 
 
 NAMES = st.sampled_from(["retry-after", "date", "location", "webhook-delivery"])
-HEADERS = st.dictionaries(NAMES, LATIN | st.sampled_from(["disable", "abort-message", "9" * 400, "http://[", "//x:99999"]), max_size=4)
+HEADERS = st.dictionaries(
+    NAMES, LATIN | st.sampled_from(["disable", "abort-message", "9" * 400, "http://[", "//x:99999"]), max_size=4
+)
 
 
 @looked_for(200)
@@ -71,7 +99,10 @@ def test_a_receiver_s_answer_has_one_meaning_and_one_line(status: int, headers: 
 
 
 @looked_for(200)
-@given(headers=st.dictionaries(st.sampled_from(["origin", "host", "sec-fetch-site", "authorization"]), LATIN, max_size=4), said=st.text(max_size=60))
+@given(
+    headers=st.dictionaries(st.sampled_from(["origin", "host", "sec-fetch-site", "authorization"]), LATIN, max_size=4),
+    said=st.text(max_size=60),
+)
 def test_nobody_gets_in_by_chance(headers: Mapping[str, str], said: str) -> None:
     access = Access("of-the-tests-0123456789")
     ticket = access.ticket(1_000)
@@ -80,11 +111,17 @@ def test_nobody_gets_in_by_chance(headers: Mapping[str, str], said: str) -> None
     assert not access.fits(said.encode("utf-8", "replace").decode())
     assert not access.holds(said.encode("utf-8", "replace").decode(), 1_000)
     assert access.holds(ticket, 1_001)
-    assert not any(access.holds(ticket[:at] + "0" + ticket[at + 1 :], 1_001) for at in range(len(ticket)) if ticket[at] != "0")
+    assert not any(
+        access.holds(ticket[:at] + "0" + ticket[at + 1 :], 1_001) for at in range(len(ticket)) if ticket[at] != "0"
+    )
 
 
 @looked_for(150)
-@given(todo=changes((b"\x1f\x8b", b"\x00" * 8)), sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), gzip=st.booleans())
+@given(
+    todo=changes((b"\x1f\x8b", b"\x00" * 8)),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    gzip=st.booleans(),
+)
 def test_compressed_data_comes_in_small_pieces(todo: list[Change], sizes: list[int], *, gzip: bool) -> None:
     """Whatever it claims to be: the pieces that the size is counted by, or the library's own error."""
     data = zlib.compress(bytes(300_000) + b"end", 9, wbits=31 if gzip else 15)
@@ -100,4 +137,3 @@ def test_compressed_data_comes_in_small_pieces(todo: list[Change], sizes: list[i
     except zlib.error:
         return
     assert total <= 1_200 * len(data) + 65_536
-

@@ -126,7 +126,10 @@ def test_notes_of_an_unfinished_file(path: Path, todo: list[Change]) -> None:
 
 
 @looked_for(100)
-@given(whole=st.lists(st.binary(max_size=8).map(lambda line: line.replace(b"\n", b"")), max_size=5), torn=st.binary(max_size=9))
+@given(
+    whole=st.lists(st.binary(max_size=8).map(lambda line: line.replace(b"\n", b"")), max_size=5),
+    torn=st.binary(max_size=9),
+)
 def test_a_torn_file_keeps_its_whole_lines_and_nothing_else(path: Path, whole: list[bytes], torn: bytes) -> None:
     lines = path.with_name("lines")
     kept = b"".join(line + b"\n" for line in whole)

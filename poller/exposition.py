@@ -101,6 +101,12 @@ class Table:
         """Sets a gauge without labels."""
         self[()].set(value)
 
+    def forget(self, *values: str) -> None:
+        """The row goes; one in which something was counted stays, since it will be asked for again."""
+        found = self._rows.get(values)
+        if found is not None and (self._first is None or not any(found[1])):
+            del self._rows[values]
+
     def write(self) -> Iterator[str]:
         """The text, in slices of a few hundred lines: none holds the interpreter for long."""
         yield self._head

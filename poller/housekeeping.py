@@ -225,6 +225,19 @@ def missed_turns(
     """The same of a checkpoint, at `now` by the vendor's clock."""
     count = 0
     for step, rung in zip(ladder, checkpoint.rungs, strict=True):
-        turn = max(step.every, options.interval, limits.resolution)  # what is asked by minutes has nothing new before
+        turn = turn_of(step, options, limits)
         count += now - options.settle - (rung.last or checkpoint.start) > 2 * turn + options.timeout
     return count
+
+
+def turn_of(step: Step, options: EndpointOptions, limits: Limits) -> float:
+    """Seconds between two passes of a rung."""
+    return max(step.every, options.interval, limits.resolution)  # what is asked by minutes has nothing new before
+
+
+def lag(checkpoint: Checkpoint, ladder: Sequence[Step], options: EndpointOptions, limits: Limits, now: float) -> float:
+    """Seconds by which the end of a rung's last pass lies further back than its turn allows: the largest of all rungs."""
+    rungs = zip(ladder, checkpoint.rungs, strict=True)
+    return max(
+        now - options.settle - (rung.last or checkpoint.start) - turn_of(step, options, limits) for step, rung in rungs
+    )

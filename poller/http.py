@@ -138,6 +138,11 @@ class Vendor:
         if self._credential is not None:
             await self._credential.get()
 
+    @property
+    def credential(self) -> str:
+        """A sentence about what the source is asked with; no secret is in it."""
+        return "sent with every request" if self._credential is None else self._credential.standing
+
     # --- login ---------------------------------------------------------------------------------------------------
 
     async def _authorised(self, stack: AsyncExitStack, request: Request, call: _Call) -> Answer:

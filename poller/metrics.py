@@ -45,6 +45,7 @@ EVENT_TYPES = (
     "telephony.call.updated",
     "telephony.recording.new",
     "telephony.recording.updated",
+    "telephony.window.complete",
 )
 
 _BAD_ANSWERS = dict.fromkeys(
@@ -287,6 +288,12 @@ class Metrics:
         _ = self.http_requests[source, endpoint, "ok"]
         for histogram in (self.http_request_seconds, self.response_bytes):
             histogram.labels(endpoint)
+
+    def forget(self, source: str, endpoint: str) -> None:
+        """Another process reads the endpoint now, and claims what there is to claim. What was counted here stays."""
+        for table in (self.polls, self.http_requests, self.records, self.last_success, self.read_until,
+                      self.complete_until, self.open_gaps, self.overdue_rungs):  # fmt: skip
+            table.forget(source, endpoint)
 
     def declare_sink(self, sink: str) -> None:
         """The same for a sink."""

@@ -15,6 +15,7 @@ from poller.keep import NEAR_REACH, Tally
 from poller.log import get_logger
 from poller.metrics import poll_outcome
 from poller.poll import poll
+from poller.recent import Polled
 from poller.track import Track
 from poller.until import pause
 
@@ -40,6 +41,7 @@ class Timetable:
 
     def add(self, track: Track, due: float) -> None:
         """`due`: monotonic seconds."""
+        track.lately.next_poll = self._clock.now() + due - self._clock.mono()
         heapq.heappush(self._entries, (due, next(self._order), track))
         if self._entries[0][2] is track:
             self._sooner.set()
@@ -78,6 +80,8 @@ async def _poll_now(track: Track, due: float, timetable: Timetable) -> None:
 async def poll_once(track: Track, *, until: float | None, force: bool = False) -> PollerError | None:
     """One poll with everything that is counted and said about it. Returns the error that ended it, if any."""
     setup, began = track.setup, track.setup.clock.mono()
+    at = setup.clock.now()
+    track.lately.begun(at)
     track.tally = Tally()
     error: PollerError | None = None
     try:
@@ -96,8 +100,23 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
     track.last_error = error
     setup.metrics.polls[setup.name, track.endpoint.name, poll_outcome(error)].inc()
     setup.metrics.poll_seconds.labels(track.endpoint.name).observe(setup.clock.mono() - began)
+    _remember(track, at, setup.clock.mono() - began, error)
     _say(track)
     return error
+
+
+def _remember(track: Track, at: float, seconds: float, error: PollerError | None) -> None:
+    """For whoever looks."""
+    tally, (begin, end) = track.tally, track.lately.asked or (None, None)
+    track.lately.late(tally.late, tally.latest, track.setup.clock.now())
+    track.lately.polled(
+        Polled(
+            at=at, seconds=seconds, new=tally.new, updated=tally.updated, duplicate=tally.duplicate, invalid=tally.invalid,
+            filtered=tally.filtered, begin=begin, end=end,
+            reason=error.reason if error is not None else None,
+            error=str(error) if error is not None else None,
+        )
+    )  # fmt: skip
 
 
 async def _failed(track: Track, error: PollerError) -> None:

@@ -18,7 +18,7 @@ from poller.errors import ConfigError
 from poller.metrics import Metrics
 from poller.serving import answer
 
-_BEAT = 0.25
+_BEAT = 1.0
 _TOO_LATE = b"\nthe metrics could not be written in time\n"
 """No line of the format, so that whoever scrapes refuses the whole: half of the series would look like all of them."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -63,6 +63,20 @@ def test_record_counters_are_the_five_fates() -> None:
         metrics.records["mor", "mor.user_calls", "lost"].inc()
 
 
+def test_an_endpoint_that_another_process_reads_shows_what_was_counted_and_no_more() -> None:
+    metrics = Metrics()
+    metrics.declare("mor", "mor.user_calls")
+    metrics.polls["mor", "mor.user_calls", "ok"].inc()
+    metrics.read_until["mor", "mor.user_calls"].set(5.0)
+    metrics.forget("mor", "mor.user_calls")
+    left = {key: value for key, value in samples(metrics).items() if ("source", "mor") in key[1] and value}
+    assert left == {("poller_polls_total", (HERE[0], ("outcome", "ok"), HERE[1])): 1}
+    text = b"".join(metrics.write()).decode()
+    assert not [name for name in ("http_requests_total", "open_gaps", "overdue_rungs") if f"\npoller_{name}{{" in text]
+    metrics.declare("mor", "mor.user_calls")
+    assert samples(metrics)["poller_open_gaps", HERE] == 0
+
+
 def test_every_error_has_an_outcome_of_the_closed_sets() -> None:
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.PollerError)]
     assert len(kinds) > 25

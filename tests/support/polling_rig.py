@@ -13,6 +13,7 @@ from polling_vendor import Listed, Phones, Record
 
 from poller import segment
 from poller.checkpoint import Checkpoint, complete_until, load
+from poller.hours import Book
 from poller.http import Vendor
 from poller.keep import Keeper
 from poller.metrics import RECORD_RESULTS, Metrics
@@ -42,14 +43,23 @@ class Rig:
     endpoints: dict[str, Listed] = field(default_factory=dict)
 
     def track(
-        self, endpoint: Listed | None = None, *, ask: Ask | None = None, mentions: bool = True, **keys: Any
-    ) -> Track:
+        self, endpoint: Listed | None = None, *, ask: Ask | None = None, mentions: bool = True, book: Book | None = None,
+        **keys: Any,
+    ) -> Track:  # fmt: skip
         """A track of its own, as a restart would make it. `keys`: the endpoint's configuration."""
         endpoint = endpoint or Listed()
         self.metrics.declare(NAME, endpoint.name)
         options = EndpointOptions.model_validate({"ladder": ONE_RUNG, "start": "1h", "timeout": "30s"} | keys)
         keeper = Keeper(
-            ID, endpoint, options, self.shard, metrics=self.metrics, clock=self.clock, mentions=mentions, name=NAME
+            ID,
+            endpoint,
+            options,
+            self.shard,
+            metrics=self.metrics,
+            clock=self.clock,
+            mentions=mentions,
+            name=NAME,
+            book=book,
         )
         return Track(self.setup, endpoint, options, ask or endpoint.asks[0], keeper)
 

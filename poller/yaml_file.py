@@ -128,12 +128,9 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.aliases: dict[tuple[int, int], int] = {}
         """Lines, by the node that an alias stands in and its index there, or its key's node."""
-<<<<<<< HEAD
         self._nodes = 0
-=======
         self._texts: dict[str, str] = {}
         """Each text once: 10,000 sources have the same keys."""
->>>>>>> main
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 as the library has it
         self._nodes += 1

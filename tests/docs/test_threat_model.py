@@ -9,7 +9,7 @@ from docs_pages import ROOT, text_of
 
 PAGE = text_of(ROOT / "docs" / "threat-model.md")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| harm ")]
-NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
+NAMED = re.compile(r"`tests/([\w/]+\.py)::(test_\w+)`")
 SUBJECTS = (
     "SSRF", "XML", "decompression", "header injection", "log injection", "path traversal", "CSRF", "XSS", "SQL", "YAML", "0600", "certificate",
     "secrets", "lock", "pod",

@@ -93,7 +93,8 @@ def _with_lane(app: App, part: Part, sink: Sink) -> Delivery:
         return Rewound(begin, {key: data for key, (_, data) in found.items()})
 
     options = app.settings.sinks[sink.name]
-    return Delivery(Route(part.shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind))
+    unsettled = [name for name in others if not getattr(app.sinks[name], "keeps_progress", False)]
+    return Delivery(Route(part.shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind, unsettled))
 
 
 def one_by_one(app: App) -> list[EachDelivery]:

@@ -57,14 +57,20 @@ class Life:
             await self.commit(*[calls[index] for index in sorted(fresh)])
 
     async def begin(
-        self, *, restart: bool = False, others: tuple[str, ...] = (), rewind: Any = None, **options: Any
+        self,
+        *,
+        restart: bool = False,
+        others: tuple[str, ...] = (),
+        unsettled: tuple[str, ...] = (),
+        rewind: Any = None,
+        **options: Any,
     ) -> None:
         await self.end()
         if restart:
             self.shard = Shard(self.store, 0)
         options = {"start_from": "earliest"} | options
         chosen, rnd = SinkOptions.model_validate(options), random.Random(1)
-        route = Route(self.shard, self.sink, chosen, self.clock, rnd, self.metrics, others, rewind)
+        route = Route(self.shard, self.sink, chosen, self.clock, rnd, self.metrics, others, rewind, unsettled)
         self.delivery = Delivery(route)
         self.task = asyncio.create_task(self.delivery.run())
         await self.drive()

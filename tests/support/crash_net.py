@@ -143,8 +143,8 @@ class Vendors(httpx.AsyncBaseTransport):
         if what == "again":  # a proxy asks twice, and only the second answer arrives
             await _ask(self.apps[host], request)
         status, headers, body = await _ask(self.apps[host], request)
-        if what == "500":
-            status, body = 500, b"no"
+        if what.isdecimal():
+            status, body = int(what), b"no"
         if what == "garbage":
             body = _GARBAGE
         if (held := net.fate.meet(f"{name} after")) is not None:

@@ -10,7 +10,7 @@ SEAMS = {
     "sql": ("ioerr", "full", "busy", "after"),
     "kafka": ("lost", "deaf", "refused", "late"),
     "produce": ("lost", "deaf", "refused", "refused", "late"),
-    "http": ("refused", "reset", "hang", "broken", "stalls", "500", "garbage", "again", "late"),
+    "http": ("refused", "reset", "hang", "broken", "stalls", "500", "401", "garbage", "again", "late"),
     "hook": ("refused", "500", "deaf", "429", "hang", "late", "twice", "400"),
 }
 """What can go wrong where. `deaf`: it was done, and nobody hears of it. `after`: an error although it was done."""

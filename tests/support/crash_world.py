@@ -15,7 +15,7 @@ from poller.config import Settings, load
 from poller.simulate.run import Simulation, Simulators, application, build
 from poller.simulate.world import WorldOptions
 
-LADDER = ((10, 4), (40, 12))
+LADDER = ((10, 5), (40, 15))
 """(back, every) in seconds."""
 SOURCES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "mor": {"user_calls": {}, "recordings": {}},

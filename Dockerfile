@@ -10,7 +10,7 @@ COPY requirements-build.lock ./
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.pem \
  python3 -m venv /build \
  && /build/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-build.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY poller ./poller
 RUN /build/bin/python -m pip wheel --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir /wheel .
 
@@ -40,10 +40,11 @@ COPY --from=environment /opt/poller /opt/poller
 # The folders that are written to, for a start without volumes. With a read-only root, mount something on each and on /tmp.
 RUN mkdir -p /var/lib/poller /run/poller /etc/poller \
  && chown 10001:10001 /var/lib/poller /run/poller
-# Nothing is written beside the program, and logs are not held back.
+# Nothing is written beside the program, logs are not held back, and each command finds the configuration.
 ENV PATH=/opt/poller/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    POLLER_CONFIG=/etc/poller/poller.yaml \
     HOME=/tmp
 USER 10001:10001
 WORKDIR /var/lib/poller

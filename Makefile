@@ -10,7 +10,7 @@ REPORT := .cache/tests.xml
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint crash bench docs image-locks environment clean
+.PHONY: help demo test quick lint crash bench docs dist image-locks environment clean
 .SILENT:
 
 help:
@@ -20,7 +20,8 @@ help:
 	echo "make lint       lint, formatting, types, import contracts"
 	echo "make crash      the program killed and disturbed at every step, by a model of time, disk and network; SEEDS=10000 FROM=1, or SEED=7 with its trace"
 	echo "make bench      the benchmarks"
-	echo "make docs       generates docs/configuration.md, docs/events.md, the schemas, the dashboards and the chart's schema, README and golden renders"
+	echo "make docs       generates docs/configuration.md, docs/events.md, docs/licences.md, the schemas, the dashboards and the chart's schema, README and golden renders"
+	echo "make dist       wheel and sdist in dist/, built by what requirements-build.lock names"
 	echo "make image-locks  pins what the image installs as requirements.lock has it; needs uv"
 	echo "make clean      removes .venv and the caches in this folder"
 
@@ -67,10 +68,17 @@ docs: $(STAMP)
 	$(BIN)/python -m poller.contract
 	$(BIN)/python tests/support/events_page.py > docs/events.md.new
 	mv docs/events.md.new docs/events.md
+	$(BIN)/python tests/support/licences_page.py
 	$(BIN)/python tests/support/grafana_dashboards.py
 	$(BIN)/python tests/support/chart_schema.py
 	$(BIN)/python tests/support/chart_readme.py
 	$(BIN)/python tests/support/helm_renders.py
+
+dist:
+	rm -rf dist .cache/build
+	$(PYTHON) -m venv .cache/build
+	.cache/build/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	.cache/build/bin/python -m hatchling build -d dist
 
 # What the image installs: the versions of requirements.lock, without what only tests need. Needs uv.
 UV ?= $(firstword $(wildcard $(BIN)/uv) uv)
@@ -80,4 +88,4 @@ image-locks: $(STAMP)
 	echo hatchling | $(LOCK) - -o requirements-build.lock
 
 clean:
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

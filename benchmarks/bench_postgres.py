@@ -102,9 +102,10 @@ async def bench(dsn: str, ids: int) -> None:
 
         await measure("insert new with a segment (packed)", fresh, commit)
         print(f"  {await bytes_of(dsn) / ids:.0f} bytes on the disk for each id")
-        began = time.perf_counter()
-        gone = await store.expire(log_before=0, seen_before_day=20_000 + DAYS // 2, limit=1 << 40)
-        print(f"  {gone} ids expired in {time.perf_counter() - began:.2f} s")
+        for label, before in (("the oldest day", 20_001), (f"{DAYS // 2 - 1} days more", 20_000 + DAYS // 2)):
+            began = time.perf_counter()
+            gone = await store.expire(log_before=0, seen_before_day=before, limit=1 << 40)
+            print(f"  {label}: {gone} ids expired in {time.perf_counter() - began:.2f} s", flush=True)
     finally:
         await store.close()
 

@@ -38,6 +38,12 @@ def admin_app(operations: Operations) -> Starlette:
     async def status(request: Request) -> Response:  # noqa: ARG001 the router passes it
         return _json(await operations.status())
 
+    async def source(request: Request) -> Response:
+        return _json(await operations.source(request.path_params["name"]))
+
+    async def journey(request: Request) -> Response:
+        return _json(await operations.journey(request.query_params.get("id", "")))
+
     async def dead_letters(request: Request) -> Response:
         return _json(await operations.dead_letters(msgspec.json.decode(await request.body(), type=Listing)))
 
@@ -68,6 +74,7 @@ def admin_app(operations: Operations) -> Starlette:
     return Starlette(
         routes=[
             Route("/status", status),
+            Route("/journey", journey),
             Route("/dead-letters", dead_letters, methods=["POST"]),
             Route("/dead-letters/retry", retry, methods=["POST"]),
             Route("/dead-letters/{id:path}", dead_letter),
@@ -75,6 +82,7 @@ def admin_app(operations: Operations) -> Starlette:
             *_webhook_routes(operations),
             Route("/sinks/{name:path}/forget", forget_sink, methods=["POST"]),
             Route("/sources/{name:path}/forget", forget_source, methods=["POST"]),
+            Route("/sources/{name:path}", source),
             Route("/replay", replay, methods=["POST"]),
             Route("/rebuild", rebuild, methods=["POST"]),
         ],

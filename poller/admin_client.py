@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from poller.errors import PollerError, Transient, Unknown
+from poller.journeys import Journey
 from poller.operations import (
     Again,
     DeadLetter,
@@ -25,6 +26,7 @@ from poller.operations import (
     Tried,
     WebhookStatus,
 )
+from poller.source_status import SourceStatus
 
 ANSWER = 60.0
 """Seconds to wait for an answer."""
@@ -73,6 +75,14 @@ class Remote:
     async def status(self) -> Status:
         """See Operations."""
         return await self._ask("GET", "/status", Status)
+
+    async def source(self, name: str) -> SourceStatus:
+        """See Operations."""
+        return await self._ask("GET", f"/sources/{quote(name, safe='')}", SourceStatus)
+
+    async def journey(self, wanted: str) -> Journey:
+        """See Operations."""
+        return await self._ask("GET", "/journey", Journey, params={"id": wanted})
 
     async def dead_letters(self, asked: Listing) -> Listed:
         """See Operations."""

@@ -152,10 +152,12 @@ async def _both_lines(app: App, stopping: anyio.Event, outer: TaskGroup, port: i
                 await shifts.all_open(replica)
             work = Work(app, running=True)
             await _serve_admin(app, work, outer)
-            outer.start_soon(Housekeeping(app).run, name="housekeeping")
+            housekeeping = Housekeeping(app)
+            outer.start_soon(housekeeping.run, name="housekeeping")
+            outer.start_soon(housekeeping.close_connections, name="connections")
             if not isinstance(app.leasing, Alone):
-                outer.start_soon(_follow_switches, app, name="switches")
-                outer.start_soon(keep_doing, app, work, name="errands")
+                outer.start_soon(_follow_switches, app, replica, name="switches")
+                outer.start_soon(keep_doing, app, work, replica.news.asked, name="errands")
             _log.info("listening", metrics_port=port, admin_socket=str(app.settings.admin.socket))
             await (shifts.all_rest(replica) if once else stopping.wait())
             until.cancel_scope.cancel()
@@ -176,8 +178,8 @@ async def _serve_admin(app: App, work: Work, outer: TaskGroup) -> None:
         _log.info("status page", port=port)
 
 
-async def _follow_switches(app: App) -> None:
-    await keep_following(app.store, lambda: [each.gate for each in app.each], app.clock, app.outage)
+async def _follow_switches(app: App, replica: Replica) -> None:
+    await keep_following(lambda: [each.gate for each in app.each], app.outage, replica.news.switched)
 
 
 async def _say_stopped(app: App, worked: set[int]) -> None:

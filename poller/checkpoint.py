@@ -59,6 +59,35 @@ class Pass(Struct):
     """Open gaps that this pass still has to try again."""
 
 
+class Hour(Struct, array_like=True):
+    """What became of the records whose own time lies in one hour (UTC), and how late the latest of them was, in seconds."""
+
+    begin: int
+    new: int = 0
+    updated: int = 0
+    duplicate: int = 0
+    invalid: int = 0
+    late_by: float | None = None
+
+
+class Hours(Struct):
+    """Whole hours on their way to being told. Absent while no sink asks for them."""
+
+    first: int
+    """Where the first hour begins that is told at all."""
+    counted: int
+    """Hours from here on have been counted from their beginning."""
+    told: int | None = None
+    """Where the last hour ends that was told; None: none was."""
+    open: list[Hour] = field(default_factory=list)
+    """Those with records that are not told yet, in order."""
+
+    @property
+    def next(self) -> int:
+        """Where the next hour begins that is to be told."""
+        return max(self.first, self.told or self.first)
+
+
 class Checkpoint(Struct):
     """All that is kept for one (endpoint, user, direction, filters)."""
 
@@ -79,6 +108,7 @@ class Checkpoint(Struct):
     """Clock changes of the vendor's zone that were learnt from answers."""
     identities: list[tuple[int, str, int]] = field(default_factory=list)
     """(since, dedupe_by, identity version), oldest first."""
+    hours: Hours | None = None
     model: int = MODEL
 
     def rung(self, back: int) -> RungState:
@@ -151,6 +181,7 @@ def rewind(checkpoint: Checkpoint, to: int) -> None:
     checkpoint.start = min(checkpoint.start, to)
     checkpoint.passes, checkpoint.gaps = [], []
     checkpoint.rungs = [RungState(rung.back) for rung in checkpoint.rungs]
+    checkpoint.hours = None
 
 
 def read_until(checkpoint: Checkpoint) -> int | None:

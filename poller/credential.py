@@ -9,6 +9,7 @@ import anyio
 from poller.clock import Clock
 from poller.errors import PollerError
 from poller.protocols import Token
+from poller.quantities import show_duration
 
 _MARGIN = 30.0
 _FRESH = 60.0
@@ -46,6 +47,20 @@ class Credential:
             if instead_of is not None:
                 self._replaced_at = self._clock.mono()
             return token
+
+    @property
+    def standing(self) -> str:
+        """A sentence."""
+        if self._failure is not None:
+            return f"the last login failed: {self._failure}"
+        if self._token is None:
+            return "not logged in yet"
+        left = self._token.expires - self._clock.now()
+        return (
+            f"logged in, for {show_duration(round(left))} more"
+            if left > 0
+            else "logged in; the login has ended, the next poll asks anew"
+        )
 
     def replaceable(self, token: Token) -> bool:
         """Whether a refused token is worth a login: vendors end tokens early. One that replaced a refused one just now lacks rights."""

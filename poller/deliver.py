@@ -11,6 +11,7 @@ from poller.errors import ForeignProgress, Lost, Outdated, PollerError, SinkRefu
 from poller.log import Outage
 from poller.model import Position, Segment
 from poller.protocols import Lane, Sent, Sink
+from poller.recent import Notes
 from poller.route import Route
 from poller.settle import Settler
 
@@ -35,6 +36,7 @@ class Delivery:
         """Up to where everything is delivered; None until the sink was reached for the first time."""
         self.error: PollerError | None = None
         """Why nothing is delivered now; None while all is well."""
+        self.recent = Notes()
         self._store = route.shard.store
         self._clock = route.clock
         self._rnd = route.rnd
@@ -145,6 +147,7 @@ class Delivery:
             metrics.deliveries[name, "dead", dead.reason].inc()
         if sent.dead:
             return
+        self.recent.passed(self.shard.number, segments[0].first, segments[-1].last, self._clock.now())
         metrics.deliveries[name, "delivered", ""].inc(sum(one.last - one.first + 1 for one in segments))
         metrics.delivery_seconds.labels(name).observe(seconds)
         now, end_to_end = self._clock.now(), metrics.end_to_end_seconds.labels(name)

@@ -2,19 +2,13 @@
 
 from collections.abc import Mapping
 
-from poller import checkpoint as checkpoints
 from poller.app_parts import App
-from poller.checkpoint import Step
-from poller.crosscheck import endpoints_of, source_id
-from poller.housekeeping import missed_turns
+from poller.crosscheck import source_id
 from poller.identity import shard_of
-from poller.kinds import kind_of, load_source_kind
 from poller.leases.alone import Alone
 from poller.leasing import Leases
-from poller.model import CheckpointKey, Position
-from poller.operations import EndpointStatus, ShardStatus
-from poller.options import EndpointOptions, SourceOptions
-from poller.track import least_claims
+from poller.model import Position
+from poller.operations import ShardStatus
 
 
 async def shards(app: App) -> tuple[list[ShardStatus], list[str]]:
@@ -47,35 +41,4 @@ def _shard(
         here=here,
         sources=sources.get(number, []),
         pending=pending,
-    )
-
-
-def endpoints(app: App, stored: Mapping[CheckpointKey, bytes]) -> list[EndpointStatus]:
-    """The configured ones that this process does not read. What went wrong last is known where they are read."""
-    here = {track.setup.name for track in app.tracks}
-    return [
-        _endpoint(name, options, key, stored, now=app.clock.now())
-        for name, options in app.settings.sources.items()
-        if name not in here
-        for key in endpoints_of(options)
-    ]
-
-
-def _endpoint(
-    name: str, options: SourceOptions, key: str, stored: Mapping[CheckpointKey, bytes], *, now: float
-) -> EndpointStatus:
-    endpoint = load_source_kind(kind_of(options)).build(name, options).endpoints[key]
-    own: EndpointOptions = endpoints_of(options)[key]
-    ladder = [Step(int(rung.back), int(rung.period)) for rung in own.ladder]
-    keys = [CheckpointKey(source_id(name, options), endpoint.name, ask.key) for ask in endpoint.asks]
-    known = [checkpoints.load(stored[one], ladder) if one in stored else None for one in keys]
-    read, complete = least_claims(known)
-    found = [one for one in known if one is not None]
-    return EndpointStatus(
-        source=name,
-        endpoint=endpoint.name,
-        read_until=read,
-        complete_until=complete,
-        open_gaps=sum(len(one.gaps) for one in found),
-        overdue_rungs=sum(missed_turns(one, ladder, own, endpoint.limits, now) for one in found),
     )

@@ -4,6 +4,7 @@ What is asked is bounded and small; the bytes of events never travel, since whoe
 """
 
 import uuid
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
@@ -25,10 +26,8 @@ CLOSING = 5.0
 """Seconds in which an errand is taken back."""
 ASKING = 0.1
 """Seconds between two looks for an answer."""
-EVERY = 1.0
-"""Seconds between two looks for errands."""
 SOON, AGAIN = 0.05, 3.0
-"""The same for so many seconds after one was done: the next step of the same command is near."""
+"""Seconds between two looks for errands, for so many seconds after one was done: the next step of the same command is near."""
 _WHO = "looking for errands"
 
 _log = get_logger()
@@ -172,22 +171,28 @@ def _read(answer: bytes, shard: int, kind: type[A]) -> A:
 # --- doing -----------------------------------------------------------------------------------------------------------
 
 
-async def keep_doing(app: App, doer: Doer) -> None:
-    """What others ask for this process's shards, until it is cancelled."""
+async def keep_doing(app: App, doer: Doer, look: Callable[[], Awaitable[Collection[int]]]) -> None:
+    """What others ask for this process's shards, until it is cancelled.
+
+    `look`: waits for the next look at the store, about a second, and returns the shards of which something is asked.
+    """
     store, busy_until = app.store, -AGAIN
     if not isinstance(store, Errands):
         return
     while True:
+        wanted: Collection[int] = range(len(app.shards))
+        if app.clock.mono() < busy_until:
+            await app.clock.sleep(SOON)
+        else:
+            wanted = await look()
         try:
-            mine = [shard.number for shard in app.shards if shard.ours]
-            found = await store.errands(mine) if mine else []
-            for errand in found:
+            mine = [number for number in wanted if app.shards[number].ours]
+            for errand in await store.errands(mine) if mine else ():
                 await _do(app, store, errand, doer)
                 busy_until = app.clock.mono() + AGAIN
             app.outage.ended(_WHO)
         except PollerError as error:
             app.outage.failed(_WHO, error)
-        await app.clock.sleep(SOON if app.clock.mono() < busy_until else EVERY)
 
 
 async def _do(app: App, store: Errands, errand: Errand, doer: Doer) -> None:

@@ -8,8 +8,34 @@ from msgspec import Struct
 from poller.identity import event_id
 from poller.model import CallData, Event, Kind, Normal, RecordingData, SeenKey
 
-SCHEMAS = {"call": "urn:telephony:schema:call:1", "recording": "urn:telephony:schema:recording:1"}
+SCHEMAS = {
+    "call": "urn:telephony:schema:call:1",
+    "recording": "urn:telephony:schema:recording:1",
+    "window": "urn:telephony:schema:window:1",
+}
+WINDOW = "telephony.window.complete"
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
+
+
+class WindowCounts(Struct, kw_only=True, gc=False):
+    """What became of the records of a window."""
+
+    new: int = 0
+    updated: int = 0
+    duplicate: int = 0
+    invalid: int = 0
+
+
+class WindowData(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
+    """`data` of a window event."""
+
+    source: str
+    endpoint: str
+    kind: Kind
+    from_: datetime
+    until: datetime
+    counts: WindowCounts | None
+    late_by_seconds: float | None
 
 
 class CloudEvent(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -24,7 +50,7 @@ class CloudEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     partitionkey: str
     recordedtime: str
     sequence: str
-    data: CallData | RecordingData
+    data: CallData | RecordingData | WindowData
     subject: str | None = None
     time: str | None = None
     dataref: str | None = None
@@ -75,3 +101,26 @@ class Encoder:
             )
         )
         return Event(identifier, kind, self._source, normal.subject, time, normal.partition_key, key, body)
+
+
+def window_event(data: WindowData, key: SeenKey, *, seq: int, recorded: str, only: tuple[str, ...]) -> Event:
+    """Says that a window is whole, to the sinks that ask for it. Those of one list share a key, so that they come in order."""
+    identifier, source = event_id(key, new=True), f"/poller/{data.source}/windows"
+    time, partition = _encode(data.from_)[1:-1].decode(), f"{data.source}/{data.endpoint}"
+    body = _encode(
+        CloudEvent(
+            specversion="1.0",
+            id=identifier,
+            source=source,
+            type=WINDOW,
+            datacontenttype="application/json",
+            dataschema=SCHEMAS["window"],
+            partitionkey=partition,
+            recordedtime=recorded,
+            sequence=sequence(seq),
+            data=data,
+            subject=data.endpoint,
+            time=time,
+        )
+    )
+    return Event(identifier, WINDOW, source, data.endpoint, time, partition, key, body, only)

@@ -13,6 +13,7 @@ from typing import cast
 
 from poller import segment
 from poller.errors import Outdated
+from poller.event import WINDOW
 from poller.identity import MENTION, event_id
 from poller.model import CheckpointKey, Event, Healing, PageCommit, Position, SeenKey, Segment
 from poller.outgoing import as_update, for_sink, renumbered
@@ -84,6 +85,7 @@ class Healer:
         self._log = route.log
         self._metrics = route.metrics
         self._others = tuple(route.others)
+        self._told = tuple(route.told)
         self._unsettled = tuple(route.unsettled)
         self._unsent = Unsent(self._sink)
         self._read_to = Position()
@@ -194,7 +196,7 @@ class Healer:
             for index, sighting in sorted(sightings.items()):
                 key = SeenKey(sighting.day, keys[index].id, keys[index].state)
                 seq = 0
-                if self._others:
+                if self._to(events[index]):
                     number = after.seq + len(lacking) + 1
                     later = _later(self._for_others(events[index], number), key, sighting.states)
                     if later is not None:
@@ -211,8 +213,11 @@ class Healer:
     def _for_others(self, event: Published, seq: int) -> Event:
         body = renumbered(event.body, seq)
         return Event(
-            event.id, event.type, event.source, event.subject, event.time, event.key, event.seen, body, self._others
+            event.id, event.type, event.source, event.subject, event.time, event.key, event.seen, body, self._to(event)
         )
+
+    def _to(self, event: Published) -> tuple[str, ...]:
+        return self._told if event.type == WINDOW else self._others
 
     async def _absorb(self) -> None:
         """Takes what the log holds behind `_read_to` among the unsent. Call it under the shard's lock."""

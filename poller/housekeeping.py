@@ -25,6 +25,8 @@ from poller.track import Track, claims
 _NAME = "housekeeping"
 EVERY = 5.0
 EXPIRE_EVERY = 300.0
+ENDPOINTS = 100
+"""Shown at a time: polls have their turn in between."""
 PAUSE = 0.05
 EXPIRE_ROWS = 5_000
 """Rows deleted at a time, so that commits do not wait long."""
@@ -68,7 +70,7 @@ class Housekeeping:
         expired = clock.mono()
         while True:
             try:
-                self.show_tracks()
+                await self.show_tracks()
                 await self.show_store()
                 await self.limit_letters()
                 if self.in_charge and clock.mono() - expired >= EXPIRE_EVERY:
@@ -84,15 +86,28 @@ class Housekeeping:
                 self._outage.failed(error, quietly=fault)
             await clock.sleep(EVERY)
 
-    def show_tracks(self) -> None:
+    async def close_connections(self) -> None:
+        """Those that are idle, every few seconds, until cancelled."""
+        while True:
+            for vendor in {track.setup.name: track.setup.vendor for track in self._parts.tracks}.values():
+                await vendor.close_idle()
+            await self._parts.clock.sleep(EVERY)
+
+    async def show_tracks(self) -> None:
         """Claims, gaps and overdue rungs per endpoint: the least of its tracks, the sum of their troubles."""
+        for at, (key, tracks) in enumerate(by_endpoint(self._parts.tracks)):
+            if at % ENDPOINTS == 0:
+                await self._parts.clock.sleep(0)
+            if tracks[0].setup.shard.ours:  # not given up meanwhile
+                self._show(*key, tracks)
+
+    def _show(self, source: str, endpoint: str, tracks: list[Track]) -> None:
         metrics = self._parts.metrics
-        for (source, endpoint), tracks in by_endpoint(self._parts.tracks):
-            read, complete = claims(tracks)
-            metrics.read_until[source, endpoint].set(read)
-            metrics.complete_until[source, endpoint].set(complete)
-            metrics.open_gaps[source, endpoint].set(sum(open_gaps(track) for track in tracks))
-            metrics.overdue_rungs[source, endpoint].set(sum(overdue(track) for track in tracks))
+        read, complete = claims(tracks)
+        metrics.read_until[source, endpoint].set(read)
+        metrics.complete_until[source, endpoint].set(complete)
+        metrics.open_gaps[source, endpoint].set(sum(open_gaps(track) for track in tracks))
+        metrics.overdue_rungs[source, endpoint].set(sum(overdue(track) for track in tracks))
 
     async def show_store(self) -> None:
         """Sizes, and why polling pauses."""
@@ -210,6 +225,19 @@ def missed_turns(
     """The same of a checkpoint, at `now` by the vendor's clock."""
     count = 0
     for step, rung in zip(ladder, checkpoint.rungs, strict=True):
-        turn = max(step.every, options.interval, limits.resolution)  # what is asked by minutes has nothing new before
+        turn = turn_of(step, options, limits)
         count += now - options.settle - (rung.last or checkpoint.start) > 2 * turn + options.timeout
     return count
+
+
+def turn_of(step: Step, options: EndpointOptions, limits: Limits) -> float:
+    """Seconds between two passes of a rung."""
+    return max(step.every, options.interval, limits.resolution)  # what is asked by minutes has nothing new before
+
+
+def lag(checkpoint: Checkpoint, ladder: Sequence[Step], options: EndpointOptions, limits: Limits, now: float) -> float:
+    """Seconds by which the end of a rung's last pass lies further back than its turn allows: the largest of all rungs."""
+    rungs = zip(ladder, checkpoint.rungs, strict=True)
+    return max(
+        now - options.settle - (rung.last or checkpoint.start) - turn_of(step, options, limits) for step, rung in rungs
+    )

@@ -31,6 +31,8 @@ from poller.protocols import Login, Token
 from poller.redact import Redactor, basic, secrets_of
 
 _CONNECT = 10.0
+IDLE = 15
+"""Seconds after which a connection that nobody uses is closed: with thousands of sources these would be thousands of open files."""
 _ERROR_BODY = 4096
 _LOGIN_TIMEOUT = 30.0
 _LOGIN_BODY = 1 << 20
@@ -76,6 +78,9 @@ class Vendor:
             )
         self._keep = max(8, options.concurrency)
         self._pool = self._open_pool()
+        self._exchanges = 0
+        self._last: float | None = None
+        """When the last exchange ended, as long as its connection may be there still."""
         self._login = login
         self._credential = None if login is None else Credential(self._log_in, clock)
         if login is not None:
@@ -92,6 +97,12 @@ class Vendor:
     async def close(self) -> None:
         """Closes the connections; bounded."""
         await _close(self._pool)
+
+    async def close_idle(self) -> None:
+        """Closes them where nothing was asked for a while: the pool itself looks only when it is asked for a connection."""
+        if not self._exchanges and self._last is not None and self._clock.mono() - self._last >= IDLE:
+            self._last = None
+            await _close(self._pool)
 
     @asynccontextmanager
     async def fetch(
@@ -119,6 +130,11 @@ class Vendor:
         """Logs in where the source needs it and is not logged in. Raises what a login raises."""
         if self._credential is not None:
             await self._credential.get()
+
+    @property
+    def credential(self) -> str:
+        """A sentence about what the source is asked with; no secret is in it."""
+        return "sent with every request" if self._credential is None else self._credential.standing
 
     # --- login ---------------------------------------------------------------------------------------------------
 
@@ -152,7 +168,7 @@ class Vendor:
     async def _exchange(self, request: Request, call: _Call, token: Token | None) -> AsyncIterator[Answer]:
         url = self._url(request, call)
         host = self._hosts.host(url)
-        async with host.turn():
+        async with host.turn(), self._in_use():
             if (seconds := host.quiet()) > 0:
                 raise RateLimited(
                     f"{self.name} {call.endpoint}: the vendor asked to be left alone for {seconds:.0f} s more", seconds
@@ -170,6 +186,16 @@ class Vendor:
             finally:
                 await answer.close()
                 self._count(call, answer.fault, budget, answer.size)
+
+    @asynccontextmanager
+    async def _in_use(self) -> AsyncIterator[None]:
+        """The connections are not idle."""
+        self._exchanges += 1
+        try:
+            yield
+        finally:
+            self._exchanges -= 1
+            self._last = self._clock.mono()
 
     async def _answer(self, request: Request, url: str, call: _Call, token: Token | None, budget: Budget) -> Answer:
         asking = Asking(f"{self.name} {call.endpoint}", url, call.timeout, self.redact, request, token)
@@ -264,7 +290,7 @@ class Vendor:
 
     def _open_pool(self) -> httpx.AsyncHTTPTransport:
         """The connections alone: no cookies, no redirects, nothing of the environment (proxies, .netrc)."""
-        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=self._keep, keepalive_expiry=15)
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=self._keep, keepalive_expiry=IDLE)
         return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits)
 
     async def _renew_pool(self) -> None:

@@ -5,10 +5,12 @@ The hash covers (source id, kind, id), and for a state the normal form of the de
 
 from hashlib import blake2b
 
-from poller.model import DAY, Keys, Kind, SeenKey
+from poller.model import DAY, Keys, Kind, SeenKey, Window
 
 MENTION = b"mention\0"
 """The state of a recording of which only a call's mention is known."""
+COMPLETE = b"complete"
+"""The state of a window that is whole, the only one that it has."""
 _STATE = blake2b(digest_size=8)
 """Copied for each state: a copy costs a third of a new one."""
 
@@ -33,6 +35,12 @@ class Identity:
         hasher = self._prefix.copy()
         hasher.update(recording_id.encode("utf-8", "surrogatepass"))
         return SeenKey(day, hasher.digest(), MENTION)
+
+
+def window_key(source: str, endpoint: str, window: Window) -> SeenKey:
+    """The key of the event that says that a window of an endpoint is whole."""
+    text = f"{len(source)}:{source}:window:{endpoint}\x1e{window.begin}\x1e{window.end}"
+    return SeenKey(window.begin // DAY, blake2b(text.encode(), digest_size=16).digest(), COMPLETE)
 
 
 def thing(keys: Keys, ordinal: int, *, rows: bool) -> str:

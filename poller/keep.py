@@ -7,16 +7,20 @@ from collections import Counter
 from hashlib import blake2b
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
+from poller import checkpoint as checkpoints
 from poller import segment
+from poller.checkpoint import Checkpoint, Hour, Hours
 from poller.clock import Clock
 from poller.errors import BadRecord, Outdated, PollerError
 from poller.event import Encoder, instant
+from poller.hours import Book, counted, hour_of, tell
 from poller.identity import Identity, thing
-from poller.metrics import Metrics
+from poller.metrics import RECORD_RESULTS, Metrics
 from poller.model import (
     DAY,
+    HOUR,
     CheckpointKey,
     DeadRecord,
     Event,
@@ -69,6 +73,8 @@ class Tally(Struct):
     duplicate: int = 0
     invalid: int = 0
     filtered: int = 0
+    late: int = 0
+    """Of the new and updated ones, those found in a span that had been read before."""
     latest: float = 0.0
     """The largest lateness found, in seconds."""
 
@@ -79,6 +85,7 @@ class Tally(Struct):
         self.duplicate += other.duplicate
         self.invalid += other.invalid
         self.filtered += other.filtered
+        self.late += other.late
         self.latest = max(self.latest, other.latest)
 
 
@@ -91,6 +98,8 @@ class _Chunk(Struct):
     """When its events are first seen."""
     events: list[Event] = field(default_factory=list)
     mentions: dict[str, Mention] = field(default_factory=dict)
+    hours: dict[int, Hour] = field(default_factory=dict)
+    """What became of the records by the hour of their own time, where that is counted."""
 
 
 class Keeper:
@@ -107,19 +116,21 @@ class Keeper:
         clock: Clock,
         mentions: bool,
         name: str,
+        book: Book | None = None,
     ) -> None:
+        """`book`: where hours are counted for the sinks that ask for them; None: nobody does."""
         self._source = source
         self._endpoint = endpoint
         self._options = options
         self._shard = shard
         self._metrics = metrics
         self._clock = clock
-        self._mentions = mentions
-        self._counters = metrics.records(name, endpoint.name)
+        self._name = name
+        self.book = book
         self._near = metrics.near_reach_rows[name, endpoint.name]
         self._late = metrics.late_arrival_seconds.labels(endpoint.name)
         self._encoder = Encoder(source, endpoint.kind)
-        self._recordings = (Identity(source, "recording"), Encoder(source, "recording"))
+        self._recordings = (Identity(source, "recording"), Encoder(source, "recording")) if mentions else None
         self._reported: set[str] = set()
         self.identities: list[tuple[int, Identity]] = [(0, self.identity(options.dedupe_by))]
 
@@ -131,12 +142,15 @@ class Keeper:
         self,
         records: list[bytes],
         walk: Walk,
-        checkpoint: tuple[CheckpointKey, bytes] | None = None,
+        checkpoint: Checkpoint | None = None,
+        *,
+        advances: bool = False,
         closes: tuple[str, ...] = (),
     ) -> Tally:
-        """Commits what is unseen among `records`, and the checkpoint where one is given: one transaction, or none where nothing changes.
+        """Commits what is unseen among `records`, and what is known then: one transaction, or none where nothing changes.
 
-        `closes`: dead letters that this commit ends. Raises StoreFault and Outdated; nothing is counted then.
+        `checkpoint`: of the list that they come from. `advances`: it says more than the store knows; else it is written only where
+        counts of hours have changed. `closes`: dead letters that this commit ends. Raises StoreFault and Outdated; nothing is counted then.
         """
         commit = PageCommit(closes=closes)
         chunk = _Chunk(Tally(), commit, instant(self._clock.now()))
@@ -146,10 +160,11 @@ class Keeper:
                 raise Outdated("the store was believed anew while this window was read: it is read again")
             await self._unseen(kept, rows, keys, walk, chunk)
             await self._mentioned(chunk)
-            if checkpoint is not None:
-                commit.checkpoints = {checkpoint[0]: checkpoint[1]}
-            if commit.seen or commit.dead or checkpoint is not None or closes:
+            hours = await self._note(checkpoint, walk, chunk, advances=advances)
+            if commit.seen or commit.dead or commit.checkpoints or closes:
                 await self._commit(commit, chunk.events)
+            if self.book is not None and hours is not None:
+                self.book.note(walk.ask, walk.generation, hours, checkpoint if commit.checkpoints else None)
         self._count(chunk)
         return chunk.tally
 
@@ -168,6 +183,8 @@ class Keeper:
         seen: list[SeenKey] = []
         keys_of, horizon, offset = self._endpoint.keys, walk.horizon, walk.offset
         low, high = walk.asked.begin - walk.tolerance, walk.asked.end + walk.tolerance
+        counts = self.book is not None and self.book.counts
+        hour, end = Hour(0), 0
         identities = self.identities
         identity = identities[-1][1]
         seen_key = identity.seen_key
@@ -189,6 +206,10 @@ class Keeper:
                 if own < horizon:
                     chunk.tally.filtered += 1
                     continue
+                if counts:
+                    if not hour.begin <= own < end:
+                        hour, end = hour_of(own, chunk.hours)
+                    hour.duplicate += 1  # until it turns out to be something else
             if len(identities) > 1:
                 identity = self._identity_at(keys)
                 seen_key = identity.seen_key
@@ -232,9 +253,11 @@ class Keeper:
                 tally.duplicate += 1
             elif (normal := self._normalise(records[index], walk, commit)) is None:
                 tally.invalid += 1
+                if (hour := counted(chunk.hours, rows[index].own)) is not None:
+                    hour.invalid, hour.duplicate = hour.invalid + 1, hour.duplicate - 1
                 continue
             else:
-                self._mark(normal, rows[index], states, walk, tally)
+                self._mark(normal, rows[index], states, walk, chunk)
                 self._publish(normal, key, states, chunk)
             if repeated:
                 here.setdefault(key.id, []).append(key)
@@ -261,22 +284,28 @@ class Keeper:
             self._bury(record, walk, error, commit)
             return None
 
-    def _mark(self, normal: Normal, keys: Keys, states: int, walk: Walk, tally: Tally) -> None:
-        """Revision and lateness. Late: the record's span had been claimed complete."""
+    def _mark(self, normal: Normal, keys: Keys, states: int, walk: Walk, chunk: _Chunk) -> None:
+        """Revision and lateness. Late: the record's span had been claimed complete, as far as it shows where it belongs."""
         normal.data.revision = states + 1
-        own = keys.own
+        own, complete, hour = keys.own, walk.complete_until, counted(chunk.hours, keys.own)
+        normal.data.late = complete is not None and (walk.asked.end <= complete if own is None else own < complete)
+        if hour is not None:
+            hour.duplicate -= 1
+            hour.new, hour.updated = hour.new + (not states), hour.updated + (states > 0)
         if own is None or walk.read_until is None or own >= walk.read_until:
             return
-        normal.data.late = walk.complete_until is not None and own < walk.complete_until
         lateness = self._clock.now() - own
         self._late.observe(lateness)
-        tally.latest = max(tally.latest, lateness)
+        chunk.tally.late += 1
+        chunk.tally.latest = max(chunk.tally.latest, lateness)
+        if hour is not None:
+            hour.late_by = max(hour.late_by or 0.0, lateness)
         if lateness > NEAR_REACH * walk.reach:
             self._near.inc()
 
     async def _mentioned(self, chunk: _Chunk) -> None:
         """Publishes the recordings that new or changed calls name and that no list and no other call has shown yet."""
-        if not self._mentions or not chunk.mentions:
+        if self._recordings is None or not chunk.mentions:
             return
         identity, encoder = self._recordings
         mentions = list(chunk.mentions.values())
@@ -285,6 +314,25 @@ class Keeper:
         for index, sighting in sorted(sightings.items()):
             if not sighting.states:
                 self._append(encoder, _as_normal(mentions[index]), keys[index], chunk, new=True)
+
+    async def _note(self, checkpoint: Checkpoint | None, walk: Walk, chunk: _Chunk, *, advances: bool) -> Hours | None:
+        """Adds the checkpoint to the commit, with the counts of hours and what tells those that are whole with it."""
+        book, hours, commit = self.book, None, chunk.commit
+        if checkpoint is not None and book is not None:
+            hours = book.counted(walk.ask, walk.generation, chunk.hours, walk.asked.end)
+        if checkpoint is None or not (advances or any(hour.new or hour.updated for hour in chunk.hours.values())):
+            return hours
+        if book is not None and hours is not None and (due := book.due(walk.ask, walk.generation, checkpoint, hours)):
+            keys = [book.key(whole) for whole in due]
+            # Told once, whatever the store forgot and was given back.
+            for index in sorted(await self._shard.store.look_up(self._shard.number, keys)):
+                seq = self._shard.held.last.seq + len(chunk.events) + 1
+                chunk.events.append(book.event(due[index], keys[index], seq, chunk.recorded))
+                commit.seen.append((keys[index], seq))
+            hours = tell(hours, due[-1].begin + HOUR)
+        key = CheckpointKey(self._source, self._endpoint.name, walk.ask)
+        commit.checkpoints = {key: checkpoints.dump(structs.replace(checkpoint, hours=hours))}
+        return hours
 
     async def _commit(self, commit: PageCommit, events: list[Event]) -> None:
         shard, began = self._shard, self._clock.mono()
@@ -317,10 +365,9 @@ class Keeper:
 
     def _count(self, chunk: _Chunk) -> None:
         """After the commit, so that a failed one counts nothing twice."""
-        counters = self._counters
-        for name in ("new", "updated", "duplicate", "invalid", "filtered"):
-            if count := getattr(chunk.tally, name):
-                getattr(counters, name).inc(count)
+        for result in RECORD_RESULTS:
+            if count := getattr(chunk.tally, result):
+                self._metrics.records[self._name, self._endpoint.name, result].inc(count)
         for kind, count in Counter(event.type for event in chunk.events).items():
             self._metrics.events[kind].inc(count)
         for dead in chunk.commit.dead:

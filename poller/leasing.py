@@ -24,11 +24,21 @@ class Present(Struct, frozen=True):
     left: float
 
 
+SWITCHED = "sinks.switched"
+"""The meta value that is another one each time somebody has switched a sink."""
+
+
 class Leases(Struct, frozen=True):
-    """All of them at one moment, lapsed ones included: leases by shard, replicas by name."""
+    """All of them at one moment, lapsed ones included: leases by shard, replicas by name.
+
+    And what each replica would else have to ask for every second by itself: `asked`, the shards with errands that nobody has
+    answered; `switched`, the value of SWITCHED, None where there is none.
+    """
 
     leases: tuple[Lease, ...] = ()
     replicas: tuple[Present, ...] = ()
+    asked: frozenset[int] = frozenset()
+    switched: str | None = None
 
 
 @runtime_checkable

@@ -209,14 +209,14 @@ class Letters:
 
     async def _keep(self, letter: DeadRecord) -> None:
         track = self._track(letter)
-        await track.load(int(self._app.clock.now()))
+        known = await track.load(int(self._app.clock.now()))
         track.endpoint.keys(letter.raw, letter.offset)
         track.endpoint.normalise(letter.raw, letter.offset)
         walk = Walk(
             ask=letter.ask, generation=track.generation, asked=ALWAYS, tolerance=0, horizon=0,
-            read_until=None, complete_until=None, reach=track.ladder[-1].back, offset=letter.offset,
+            read_until=None, complete_until=track.complete_until(known), reach=track.ladder[-1].back, offset=letter.offset,
         )  # fmt: skip
-        await track.keeper.keep([letter.raw], walk, closes=(letter.id,))
+        await track.keeper.keep([letter.raw], walk, known if letter.ask == track.key.ask else None, closes=(letter.id,))
 
     def _track(self, letter: DeadRecord) -> Track:
         tracks = [

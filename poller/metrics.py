@@ -1,19 +1,19 @@
 """Every metric, declared once. The names and labels are a contract with dashboards and alerts.
 
-What exists once per endpoint is kept in tables of our own: with 1,000 endpoints these are 45,000 lines, which the library
+What exists once per endpoint is kept in tables of our own: with 1,000 endpoints these are 32,000 lines, which the library
 takes a second of the interpreter to write. Histograms are few and the library's. Values change in the event loop only;
-`render` may run in a thread.
+`write` may run in a thread.
 """
 
 import platform
-import time
 from collections import defaultdict
+from collections.abc import Iterator
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 
 from poller.errors import PollerError
-from poller.exposition import Table
+from poller.exposition import Labels, Table
 
 POLL_OUTCOMES = (
     "ok",
@@ -45,6 +45,7 @@ EVENT_TYPES = (
     "telephony.call.updated",
     "telephony.recording.new",
     "telephony.recording.updated",
+    "telephony.window.complete",
 )
 
 _BAD_ANSWERS = dict.fromkeys(
@@ -72,8 +73,6 @@ _POLL_OUTCOME = _BAD_ANSWERS | {
 }
 _HTTP_OUTCOME = _BAD_ANSWERS | {"timeout": "timeout", "not_the_api": "bad_answer"}
 
-_PAUSE = 0.0005
-
 
 def poll_outcome(error: PollerError | None) -> str:
     """The `outcome` label of a poll that ended so; None: it went well."""
@@ -92,19 +91,6 @@ def _fold(error: PollerError | None, names: dict[str, str], known: tuple[str, ..
     return name if name in known else other
 
 
-class Records:
-    """The five fates of a record of one endpoint, bound for the hot path: `.new.inc(7)`."""
-
-    __slots__ = RECORD_RESULTS
-
-    def __init__(self, table: Table, source: str, endpoint: str) -> None:
-        self.new = table[source, endpoint, "new"]
-        self.updated = table[source, endpoint, "updated"]
-        self.duplicate = table[source, endpoint, "duplicate"]
-        self.invalid = table[source, endpoint, "invalid"]
-        self.filtered = table[source, endpoint, "filtered"]
-
-
 class Metrics:
     """All metrics of one process, on a registry of their own."""
 
@@ -112,6 +98,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.tables: list[Table] = []
+        self._labels = Labels()
         self._pending: defaultdict[str, dict[int, tuple[int, float | None]]] = defaultdict(dict)
         self._endpoint_tables()
         self._endpoint_kinds()
@@ -122,12 +109,14 @@ class Metrics:
 
     def _endpoint_tables(self) -> None:
         labels = ("source", "endpoint")
-        self.polls = self._counter("poller_polls_total", "Passes by how they ended.", *labels, "outcome")
-        self._records = self._counter(
-            "poller_records_total", "Records read, by what became of them.", *labels, "result"
+        self.polls = self._counter(
+            "poller_polls_total", "Passes by how they ended.", *labels, "outcome", last=POLL_OUTCOMES
+        )
+        self.records = self._counter(
+            "poller_records_total", "Records read, by what became of them.", *labels, "result", last=RECORD_RESULTS
         )
         self.http_requests = self._counter(
-            "poller_http_requests_total", "Requests by how they ended.", *labels, "outcome"
+            "poller_http_requests_total", "Requests by how they ended.", *labels, "outcome", last=HTTP_OUTCOMES
         )
         self.last_success = self._gauge(
             "poller_last_success_timestamp_seconds", "When a pass last ended well.", *labels
@@ -270,12 +259,12 @@ class Metrics:
         for what in ("record", "event"):
             _ = self.dead_letters_expired[what]
 
-    def _counter(self, name: str, text: str, *labels: str) -> Table:
-        self.tables.append(Table(name, "counter", text, *labels))
+    def _counter(self, name: str, text: str, *labels: str, last: tuple[str, ...] = ()) -> Table:
+        self.tables.append(Table(name, "counter", text, *labels, last=last, shared=self._labels))
         return self.tables[-1]
 
     def _gauge(self, name: str, text: str, *labels: str) -> Table:
-        self.tables.append(Table(name, "gauge", text, *labels))
+        self.tables.append(Table(name, "gauge", text, *labels, shared=self._labels))
         return self.tables[-1]
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
@@ -285,10 +274,9 @@ class Metrics:
 
     def declare(self, source: str, endpoint: str) -> None:
         """Shows everything that is known from the configuration at 0; what is not known yet stays absent."""
-        for outcome in POLL_OUTCOMES:
-            _ = self.polls[source, endpoint, outcome]
+        _ = self.polls[source, endpoint, "ok"]
         self.declare_requests(source, endpoint)
-        self.records(source, endpoint)
+        _ = self.records[source, endpoint, "new"]
         _ = self.near_reach_rows[source, endpoint]
         self.overdue_rungs[source, endpoint].set(0)
         self.open_gaps[source, endpoint].set(0)
@@ -297,10 +285,15 @@ class Metrics:
 
     def declare_requests(self, source: str, endpoint: str) -> None:
         """The same for requests alone (a login is no endpoint, yet it asks)."""
-        for outcome in HTTP_OUTCOMES:
-            _ = self.http_requests[source, endpoint, outcome]
+        _ = self.http_requests[source, endpoint, "ok"]
         for histogram in (self.http_request_seconds, self.response_bytes):
             histogram.labels(endpoint)
+
+    def forget(self, source: str, endpoint: str) -> None:
+        """Another process reads the endpoint now, and claims what there is to claim. What was counted here stays."""
+        for table in (self.polls, self.http_requests, self.records, self.last_success, self.read_until,
+                      self.complete_until, self.open_gaps, self.overdue_rungs):  # fmt: skip
+            table.forget(source, endpoint)
 
     def declare_sink(self, sink: str) -> None:
         """The same for a sink."""
@@ -329,15 +322,9 @@ class Metrics:
         self.pending_events[sink].set(sum(events for events, _ in found))
         self.oldest_pending[sink].set(min((at for _, at in found if at is not None), default=None))
 
-    def records(self, source: str, endpoint: str) -> Records:
-        """The record counters of one endpoint; keep the object."""
-        return Records(self._records, source, endpoint)
-
-    def render(self) -> bytes:
-        """The text exposition format, version 0.0.4. Call it in a thread: it sleeps between slices to let the loop run."""
-        parts = [generate_latest(self.registry)]
+    def write(self) -> Iterator[bytes]:
+        """The text exposition format, version 0.0.4, in slices that hold the interpreter for a fraction of a millisecond."""
+        yield generate_latest(self.registry)
         for table in self.tables:
             for text in table.write():
-                parts.append(text.encode())
-                time.sleep(_PAUSE)
-        return b"".join(parts)
+                yield text.encode()

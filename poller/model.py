@@ -10,12 +10,15 @@ from typing import Literal, TypeAlias
 from msgspec import Raw, Struct, field
 
 Kind: TypeAlias = Literal["call", "recording"]
+Topic: TypeAlias = Literal["call", "recording", "window"]
+"""What an event is about: a thing of a vendor, or an hour of a list that is whole."""
 Direction: TypeAlias = Literal["inbound", "outbound", "internal"]
 Disposition: TypeAlias = Literal["answered", "no_answer", "busy", "failed", "cancelled", "unknown"]
 Precision: TypeAlias = Literal["second", "minute", "hour"]
 """How exactly `started_at` is known; `hour`: the local time lies in a doubled hour and nothing tells which one."""
 
 DAY = 86_400
+HOUR = 3_600
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------

@@ -1,16 +1,16 @@
 """What the command line may ask: the same code in a running daemon, and on a store that was opened because none runs."""
 
-from collections.abc import Sequence
-
 import msgspec
 
-from poller import __version__, elsewhere, housekeeping, segment, standing
+from poller import __version__, elsewhere, lists, segment, standing
 from poller.app_parts import App
 from poller.crosscheck import source_id
 from poller.errands import Doing, Slice, Wanted
 from poller.errors import PollerError, Unknown
 from poller.health import meta_name
 from poller.identity import Identity, day_of, shard_of
+from poller.journey import Search
+from poller.journeys import Journey
 from poller.kinds import kind_of
 from poller.letters import Letters
 from poller.model import DAY
@@ -18,7 +18,6 @@ from poller.one_by_one.switch import switch_name
 from poller.operations import (
     Again,
     DeadLetter,
-    EndpointStatus,
     Listed,
     Listing,
     Replay,
@@ -30,7 +29,7 @@ from poller.operations import (
 )
 from poller.replay_step import Step
 from poller.shard import Shard
-from poller.track import Track, claims
+from poller.source_status import EndpointStatus, SourceStatus
 
 
 class Work:
@@ -65,18 +64,16 @@ class Work:
 
     async def _endpoints(self) -> list[EndpointStatus]:
         await self._load_checkpoints()
-        found = [
-            _endpoint(source, endpoint, tracks)
-            for (source, endpoint), tracks in housekeeping.by_endpoint(self._app.tracks)
-        ]
-        stored = await self._app.store.checkpoints()
-        found = sorted(found + elsewhere.endpoints(self._app, stored), key=lambda one: (one.source, one.endpoint))
-        known = {(track.key.source, track.endpoint.name) for track in self._app.tracks}
-        known |= {(self._id_of(one.source), one.endpoint) for one in found}
-        left = {(key.source, key.endpoint) for key in stored} - known
-        return found + [
-            EndpointStatus(source=source, endpoint=endpoint, configured=False) for source, endpoint in sorted(left)
-        ]
+        return lists.endpoints(self._app, await self._app.store.checkpoints())
+
+    async def source(self, name: str) -> SourceStatus:
+        """One configured source. Raises Unknown."""
+        await self._load_checkpoints()
+        return await lists.source(self._app, name)
+
+    async def journey(self, wanted: str) -> Journey:
+        """What became of one id. Raises PollerError for one that cannot be any."""
+        return await Search(self._app, wanted, running=self._running).run()
 
     def _id_of(self, name: str) -> str:
         options = self._app.settings.sources.get(name)
@@ -186,18 +183,3 @@ class Work:
             if sentence
         ]
         return said or ["nothing waits for a rebuild"]
-
-
-def _endpoint(source: str, endpoint: str, tracks: Sequence[Track]) -> EndpointStatus:
-    read, complete = claims(tracks)
-    errors = [str(track.last_error) for track in tracks if track.last_error is not None]
-    return EndpointStatus(
-        source=source,
-        endpoint=endpoint,
-        read_until=read,
-        complete_until=complete,
-        last_success=tracks[0].setup.metrics.last_success[source, endpoint].value,
-        open_gaps=sum(housekeeping.open_gaps(track) for track in tracks),
-        overdue_rungs=sum(housekeeping.overdue(track) for track in tracks),
-        error=errors[0] if errors else None,
-    )

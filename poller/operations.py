@@ -5,24 +5,9 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from poller.health import State
+from poller.journeys import Journey
 from poller.kept import LetterPlace, Which
-
-
-class EndpointStatus(Struct, frozen=True, kw_only=True):
-    """One endpoint of one source."""
-
-    source: str
-    endpoint: str
-    read_until: float | None = None
-    """The lowest rung's last pass ended here."""
-    complete_until: float | None = None
-    """Everything up to here has been seen."""
-    last_success: float | None = None
-    open_gaps: int = 0
-    overdue_rungs: int = 0
-    configured: bool = True
-    error: str | None = None
-    """The last failure, None while all is well."""
+from poller.source_status import EndpointStatus, SourceStatus
 
 
 class SinkStatus(Struct, frozen=True, kw_only=True):
@@ -242,6 +227,14 @@ class Operations(Protocol):
 
     async def status(self) -> Status:
         """How things stand."""
+        ...
+
+    async def source(self, name: str) -> SourceStatus:
+        """How one configured source stands: its endpoints with their ladders, its last polls and errors."""
+        ...
+
+    async def journey(self, wanted: str) -> Journey:
+        """What became of the call, recording or event of this id. Bounded in what it looks through, and says so."""
         ...
 
     async def dead_letters(self, asked: Listing) -> Listed:

@@ -341,6 +341,14 @@ class SinkOptions(Options):
     vendor: Literal["include", "omit"] = Field(
         "include", description="Whether events carry the vendor's raw record and prices."
     )
+    windows: bool = Field(
+        False, description="Whether it is told each whole hour of each list: `telephony.window.complete`."
+    )
     mask_numbers: bool = Field(
         False, description="Whether all but the last three digits of phone numbers are masked, in file names too."
     )
+
+    @property
+    def asks_windows(self) -> bool:
+        """Whether `telephony.window.complete` is for it."""
+        return self.windows

@@ -7,6 +7,7 @@ from typing import cast
 from poller.app_parts import App, Part
 from poller.crosscheck import endpoints_of, source_id
 from poller.deliver import Delivery
+from poller.hours import Book
 from poller.http import Vendor
 from poller.identity import shard_of
 from poller.keep import Keeper
@@ -58,6 +59,7 @@ async def _open_source(app: App, stack: AsyncExitStack, part: Part, name: str, o
         metrics=app.metrics,
         rnd=app.rnd,
         seen_ttl=int(app.settings.seen_ttl),
+        told=told_sinks(app),
     )
     if not options.tls.verify:
         _log.warning(
@@ -73,11 +75,13 @@ def _tracks(
     setup: Setup, source: Source, key: str, options: EndpointOptions, *, mentions: bool, dead: set[str]
 ) -> list[Track]:
     endpoint = source.endpoints[key]
+    book = Book(setup.id, endpoint, setup.told) if setup.told else None
     tracks = []
     for ask in endpoint.asks:
         keeper = Keeper(
             setup.id, endpoint, options, setup.shard,
             metrics=setup.metrics, clock=setup.clock, mentions=mentions, name=setup.name,
+            book=book,
         )  # fmt: skip
         keeper.knows_dead(dead)
         tracks.append(Track(setup, endpoint, options, ask, keeper))
@@ -94,7 +98,13 @@ def _with_lane(app: App, part: Part, sink: Sink) -> Delivery:
 
     options = app.settings.sinks[sink.name]
     unsettled = [name for name in others if not getattr(app.sinks[name], "keeps_progress", False)]
-    return Delivery(Route(part.shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind, unsettled))
+    told = [name for name in told_sinks(app) if name != sink.name]
+    return Delivery(Route(part.shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind, told, unsettled))
+
+
+def told_sinks(app: App) -> tuple[str, ...]:
+    """The sinks that ask for whole hours."""
+    return tuple(name for name in app.sinks if app.settings.sinks[name].asks_windows)
 
 
 def one_by_one(app: App) -> list[EachDelivery]:
@@ -109,11 +119,9 @@ def one_by_one(app: App) -> list[EachDelivery]:
 def _forget_claims(app: App, part: Part) -> None:
     """What others claim from now on is theirs to show."""
     for name, endpoint in {(track.setup.name, track.endpoint.name) for track in part.tracks}:
-        for gauge in (app.metrics.read_until, app.metrics.complete_until, app.metrics.last_success):
-            gauge[name, endpoint].set(None)
-        app.metrics.open_gaps[name, endpoint].set(0)
-        app.metrics.overdue_rungs[name, endpoint].set(0)
+        app.metrics.forget(name, endpoint)
     for name in {track.setup.name for track in part.tracks}:
-        app.metrics.clock_skew[name].set(None)
+        app.metrics.forget(name, "login")
+        app.metrics.clock_skew.forget(name)
     for lane in part.lanes:
         app.metrics.forget_pending(lane.sink.name, part.shard.number)

@@ -66,6 +66,7 @@ async def read_slice(track: Track, checkpoint: Checkpoint, item: Pass, part: Sli
     """Reads one slice to its last page and commits it, or makes it shorter. Returns the checkpoint to go on with."""
     began = track.setup.clock.mono()
     walk = track.walk(checkpoint, part)
+    track.lately.asks(part.asked.begin, part.asked.end)
     try:
         end = await read_pages(track, walk, part)
     except ClockChange:
@@ -242,7 +243,7 @@ async def _check_inside(track: Track, walk: Walk, end: _End) -> None:
 
 
 async def _commit(track: Track, checkpoint: Checkpoint, walk: Walk, end: _End) -> None:
-    await track.keep(end.rest, walk, (track.key, checkpoints.dump(checkpoint)))
+    await track.keep(end.rest, walk, checkpoint)
     if walk.outside and track.endpoint.limits.shows_own_time:
         track.suspect("outside_window")
 

@@ -214,15 +214,6 @@ class Sink(Protocol):
         ...
 
 
-@runtime_checkable
-class Widening(Protocol):
-    """What a sink offers whose room for progress is made for a number of shards."""
-
-    async def widen(self) -> None:
-        """Makes room for more of them. Raises SinkFault or SinkRefused."""
-        ...
-
-
 # --- stores ----------------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +270,17 @@ class Store(Protocol):
 
     async def find_event(self, shard: int, key: SeenKey) -> Segment | None:
         """The segment in which the id of `key` (its state is ignored) was published last, while it is kept."""
+        ...
+
+    async def states_of(self, ids: Sequence[bytes]) -> list[tuple[SeenKey, int]]:
+        """What is remembered of these ids (16 bytes each) under any day: each state with the number of its event, 0 where there was none.
+
+        By day, id and state. Looks by keys: one look for each id and day.
+        """
+        ...
+
+    async def segments_before(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """Whole segments whose `last` is before `seq`, newest first, at least one where there is any."""
         ...
 
     async def position(self, sink: str, shard: int) -> Position | None:

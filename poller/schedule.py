@@ -1,40 +1,87 @@
 """When a track is polled: on its interval, after a failure with a growing wait, and what is counted and said about each poll."""
 
+import heapq
+import itertools
+from collections.abc import Sequence
 from contextlib import suppress
 
+import anyio
+import anyio.lowlevel
+
 from poller.backoff import delay
+from poller.clock import Clock
 from poller.errors import Denied, Lost, Outdated, PollerError, Transient, bare
 from poller.keep import NEAR_REACH, Tally
 from poller.log import get_logger
 from poller.metrics import poll_outcome
 from poller.poll import poll
+from poller.recent import Polled
 from poller.track import Track
+from poller.until import pause
 
 DENIED_TWICE = 2
 """So many refusals in a row are no coincidence: from then on DENIED_WAIT holds."""
 DENIED_WAIT = 300.0
 """Seconds before a refused credential is tried again: some vendors log every refusal."""
 LONGEST_WAIT = 300.0
+_LONG = 3600.0
 _POLLS = "polls"
 
 _log = get_logger()
 
 
-async def keep_polling(track: Track) -> None:
-    """Polls on the endpoint's interval until cancelled; a failure is retried after a growing, jittered wait."""
+class Timetable:
+    """Which track is polled next. One that waits is an entry here and no task: ten thousand sources wait most of the time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: list[tuple[float, int, Track]] = []
+        self._order = itertools.count()
+        self._sooner = anyio.Event()
+
+    def add(self, track: Track, due: float) -> None:
+        """`due`: monotonic seconds."""
+        track.lately.next_poll = self._clock.now() + due - self._clock.mono()
+        heapq.heappush(self._entries, (due, next(self._order), track))
+        if self._entries[0][2] is track:
+            self._sooner.set()
+
+    async def next(self) -> tuple[float, Track]:
+        """The track that is due, as soon as one is; and when it was."""
+        while not self._entries or self._entries[0][0] > self._clock.mono():
+            self._sooner = anyio.Event()
+            seconds = self._entries[0][0] - self._clock.mono() if self._entries else _LONG
+            await pause(self._clock, self._sooner, seconds)
+        due, _, track = heapq.heappop(self._entries)
+        return due, track
+
+
+async def keep_polling(tracks: Sequence[Track], clock: Clock) -> None:
+    """Polls each on its endpoint's interval until cancelled; a failure is retried after a growing, jittered wait."""
+    timetable = Timetable(clock)
+    for track in tracks:
+        timetable.add(track, clock.mono() + track.setup.rnd.uniform(0, track.options.interval))
+    async with anyio.create_task_group() as polls:
+        while True:
+            due, track = await timetable.next()
+            name = f"poll {track.setup.name} {track.endpoint.name} {track.ask.key}"
+            polls.start_soon(_poll_now, track, due, timetable, name=name)
+            await anyio.lowlevel.checkpoint()  # after a stall very many are due at once
+
+
+async def _poll_now(track: Track, due: float, timetable: Timetable) -> None:
     clock, interval = track.setup.clock, track.options.interval
-    due = clock.mono() + track.setup.rnd.uniform(0, interval)
-    while True:
-        await clock.sleep(due - clock.mono())
-        track.setup.metrics.schedule_lateness_seconds.observe(max(0.0, clock.mono() - due))
-        error = await poll_once(track, until=due + interval)
-        now = clock.mono()
-        due = max(due + interval, now) if error is None else now + wait_after(track, error)
+    track.setup.metrics.schedule_lateness_seconds.observe(max(0.0, clock.mono() - due))
+    error = await poll_once(track, until=due + interval)
+    now = clock.mono()
+    timetable.add(track, max(due + interval, now) if error is None else now + wait_after(track, error))
 
 
 async def poll_once(track: Track, *, until: float | None, force: bool = False) -> PollerError | None:
     """One poll with everything that is counted and said about it. Returns the error that ended it, if any."""
     setup, began = track.setup, track.setup.clock.mono()
+    at = setup.clock.now()
+    track.lately.begun(at)
     track.tally = Tally()
     error: PollerError | None = None
     try:
@@ -53,8 +100,23 @@ async def poll_once(track: Track, *, until: float | None, force: bool = False) -
     track.last_error = error
     setup.metrics.polls[setup.name, track.endpoint.name, poll_outcome(error)].inc()
     setup.metrics.poll_seconds.labels(track.endpoint.name).observe(setup.clock.mono() - began)
+    _remember(track, at, setup.clock.mono() - began, error)
     _say(track)
     return error
+
+
+def _remember(track: Track, at: float, seconds: float, error: PollerError | None) -> None:
+    """For whoever looks."""
+    tally, (begin, end) = track.tally, track.lately.asked or (None, None)
+    track.lately.late(tally.late, tally.latest, track.setup.clock.now())
+    track.lately.polled(
+        Polled(
+            at=at, seconds=seconds, new=tally.new, updated=tally.updated, duplicate=tally.duplicate, invalid=tally.invalid,
+            filtered=tally.filtered, begin=begin, end=end,
+            reason=error.reason if error is not None else None,
+            error=str(error) if error is not None else None,
+        )
+    )  # fmt: skip
 
 
 async def _failed(track: Track, error: PollerError) -> None:

@@ -1,7 +1,7 @@
 """What the outside may ask of the process: /metrics, /livez and /readyz."""
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import anyio
@@ -9,7 +9,7 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from poller.clock import Clock
@@ -18,8 +18,9 @@ from poller.errors import ConfigError
 from poller.metrics import Metrics
 from poller.serving import answer
 
-_BEAT = 0.25
-_RENDER = 10.0
+_BEAT = 1.0
+_TOO_LATE = b"\nthe metrics could not be written in time\n"
+"""No line of the format, so that whoever scrapes refuses the whole: half of the series would look like all of them."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -51,15 +52,27 @@ class Heartbeat:
         return self.age < self._limit
 
 
-def pages(metrics: Metrics, heartbeat: Heartbeat, ready: Callable[[], Mapping[str, bool]]) -> Starlette:
-    """The application. `ready` says for each thing that must be there (configuration, store) whether it is."""
+def pages(
+    metrics: Metrics, heartbeat: Heartbeat, ready: Callable[[], Mapping[str, bool]], longest: float = 10.0
+) -> Starlette:
+    """The application. `ready` says for each thing that must be there (configuration, store) whether it is.
+
+    `longest`: seconds in which the metrics must be written and read.
+    """
     turn = anyio.CapacityLimiter(1)
 
+    async def slices() -> AsyncIterator[bytes]:
+        """Written in a thread and sent one by one: all of it is many megabytes where there are thousands of sources."""
+        written, until = metrics.write(), anyio.current_time() + longest
+        while anyio.current_time() < until:
+            piece = await anyio.to_thread.run_sync(next, written, None, limiter=turn)
+            if piece is None:
+                return
+            yield piece
+        yield _TOO_LATE
+
     async def show_metrics(_: Request) -> Response:
-        with anyio.move_on_after(_RENDER):
-            text = await anyio.to_thread.run_sync(metrics.render, limiter=turn, abandon_on_cancel=True)
-            return Response(text, headers={"content-type": METRICS_TYPE})
-        return JSONResponse({"error": "the metrics could not be written in time"}, status_code=503)
+        return StreamingResponse(slices(), headers={"content-type": METRICS_TYPE})
 
     async def show_alive(_: Request) -> Response:
         said = {"alive": heartbeat.alive, "heartbeat_age_seconds": round(heartbeat.age, 3)}

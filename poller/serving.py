@@ -11,6 +11,10 @@ from starlette.applications import Starlette
 
 GRACE = 2.0
 """Seconds that requests in flight get at the end."""
+SETTLE = 0.1
+"""Seconds at the end in which connections that were made just now get known: only those are closed in order."""
+TICK = 5.0
+"""Seconds by which the header `Date` may lag."""
 
 
 async def answer(
@@ -39,7 +43,7 @@ async def answer(
         try:
             await ended.wait()
         finally:
-            server.should_exit = True
+            server.end()
             with anyio.move_on_after(GRACE + 1, shield=True):
                 await ended.wait()
             scope.cancel()
@@ -51,6 +55,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, answering: Callable[[], None]) -> None:
         super().__init__(config)
         self._answering = answering
+        self._ended = anyio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -61,3 +66,15 @@ class _Server(uvicorn.Server):
         """As the library does, and then the word that it is done."""
         await super().startup(sockets)
         self._answering()
+
+    async def main_loop(self) -> None:
+        """Keeps the header `Date` right, now and then: the library wakes ten times a second, to see whether it shall end."""
+        while not await self.on_tick(0):
+            with anyio.move_on_after(TICK):
+                await self._ended.wait()
+        await anyio.sleep(SETTLE)
+
+    def end(self) -> None:
+        """Answers what is in flight, and no more."""
+        self.should_exit = True
+        self._ended.set()

@@ -165,9 +165,9 @@ class Shifts:
         return not scope.cancelled_caught
 
     def _start_polls(self, part: Part, polls: TaskGroup) -> None:
-        for track in part.tracks:
-            name = f"poll {track.setup.name} {track.endpoint.name} {track.ask.key}"
-            polls.start_soon(schedule.keep_polling, track, name=name)
+        polls.start_soon(
+            schedule.keep_polling, part.tracks, self._app.clock, name=f"polls of shard {part.shard.number}"
+        )
         _log.info(
             "running",
             shard=part.shard.number,

@@ -17,6 +17,7 @@ from poller.metrics import Metrics
 from poller.model import Ask, CheckpointKey
 from poller.options import EndpointOptions
 from poller.protocols import Endpoint
+from poller.recent import Lately
 from poller.shard import Shard
 from poller.window import Slice
 
@@ -39,6 +40,8 @@ class Setup(Struct):
     metrics: Metrics
     rnd: random.Random
     seen_ttl: int
+    told: tuple[str, ...] = ()
+    """The sinks that ask for whole hours."""
     skew: float | None = None
     """The vendor's clock minus ours, from its last answer that had a Date."""
 
@@ -57,6 +60,7 @@ class Track:
         self.checkpoint: Checkpoint | None = None
         self.last_error: PollerError | None = None
         self.tally = Tally()
+        self.lately = Lately()
         where = {"source": setup.name, "endpoint": endpoint.name} | ({"ask": ask.key} if ask.key else {})
         self.outage = Outage(_log.bind(**where), setup.clock)
         self.shortened = 0
@@ -67,11 +71,10 @@ class Track:
         """Whether this poll read a slice to its end."""
         self.generation = -1
 
-    async def keep(
-        self, records: list[bytes], walk: Walk, checkpoint: tuple[CheckpointKey, bytes] | None = None
-    ) -> None:
-        """Commits and tallies."""
-        self.tally.add(await self.keeper.keep(records, walk, checkpoint))
+    async def keep(self, records: list[bytes], walk: Walk, draft: Checkpoint | None = None) -> None:
+        """Commits and tallies. `draft`: what is known then; None: no more than before."""
+        found = await self.keeper.keep(records, walk, draft or self.checkpoint, advances=draft is not None)
+        self.tally.add(found)
 
     def begin_poll(self) -> None:
         """Forgets what the poll before met."""
@@ -102,6 +105,8 @@ class Track:
         found = self._fresh(target) if data is None else checkpoints.load(data, self.ladder)
         self._remember_identity(found, target)
         self._say_edits(found)
+        if self.keeper.book is not None:
+            self.keeper.book.learn(self.ask.key, self.generation, found)
         self.checkpoint = found
         return found
 
@@ -149,9 +154,15 @@ class Track:
             tolerance=limits.resolution + (3_600 if limits.zone or limits.learns_offset else 0),
             horizon=checkpoints.horizon(checkpoint, self.setup.seen_ttl),
             read_until=checkpoints.read_until(checkpoint),
-            complete_until=checkpoints.complete_until(checkpoint),
+            complete_until=self.complete_until(checkpoint),
             reach=self.ladder[-1].back,
         )
+
+    def complete_until(self, checkpoint: Checkpoint) -> int | None:
+        """Up to where rows are late: what is claimed, or was told to be whole before a longer ladder took the claim back."""
+        claimed, book = checkpoints.complete_until(checkpoint), self.keeper.book
+        told = book.told(self.generation) if book is not None else None
+        return max((at for at in (claimed, told) if at is not None), default=None)
 
     def suspect(self, reason: str) -> None:
         """Counted always, logged once."""

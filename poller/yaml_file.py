@@ -108,6 +108,12 @@ class _TooMuch(Exception):
     pass
 
 
+class _Mark(Struct, frozen=True):
+    """What is used of the library's marks. Theirs are most of the memory that a file of 10,000 sources takes."""
+
+    line: int
+
+
 class _Loader(yaml.SafeLoader):
     """Knows where aliases stand: the node of one is its anchor's, and so is the line of that."""
 
@@ -115,11 +121,18 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.aliases: dict[tuple[int, int], int] = {}
         """Lines, by the node that an alias stands in and its index there, or its key's node."""
+        self._texts: dict[str, str] = {}
+        """Each text once: 10,000 sources have the same keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 as the library has it
         if parent is not None and self.check_event(yaml.AliasEvent):
             self.aliases[id(parent), _which(index)] = int(self.peek_event().start_mark.line) + 1  # type: ignore[no-untyped-call]
-        return super().compose_node(parent, index)
+        node = super().compose_node(parent, index)
+        if node is not None:
+            node.start_mark, node.end_mark = _Mark(node.start_mark.line), None
+        if isinstance(node, yaml.ScalarNode):
+            node.value = self._texts.setdefault(node.value, node.value)
+        return node
 
 
 def _which(index: yaml.Node | int | None) -> int:

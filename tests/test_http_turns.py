@@ -12,6 +12,7 @@ from http_peer import Asked, answer, get, open_vendor, peer, saying
 from poller.clock import SystemClock
 from poller.errors import RateLimited, Unreachable
 from poller.hosts import Host, Hosts, origin
+from poller.http import IDLE
 from poller.model import Request
 from poller.options import Tls
 
@@ -169,3 +170,52 @@ async def test_a_host_that_asks_to_be_left_alone_is_asked_by_nobody() -> None:
         assert len(server.asked) == 1
         await clock.advance(1)
         assert await get(vendor) == b"x"
+
+
+async def test_connections_that_nobody_uses_are_closed() -> None:
+    gone = anyio.Event()
+
+    async def respond(_: Asked, stream: ByteStream) -> None:
+        await stream.send(answer(body=b"x"))
+        with pytest.raises(anyio.EndOfStream):
+            await stream.receive(1)
+        gone.set()
+
+    clock = FakeClock()
+    async with peer(respond) as server, open_vendor(server.url, clock=clock) as vendor:
+        await get(vendor)
+        clock.time += IDLE - 1
+        await vendor.close_idle()
+        await settle()
+        assert not gone.is_set(), "the next poll may use it still"
+        clock.time += 1
+        await vendor.close_idle()
+        with anyio.fail_after(30):
+            await gone.wait()
+        await get(vendor)
+    assert server.connections == 2
+
+
+async def test_a_connection_in_use_is_left_alone() -> None:
+    asked, goes_on = anyio.Event(), anyio.Event()
+
+    async def respond(_: Asked, stream: ByteStream) -> None:
+        asked.set()
+        await goes_on.wait()
+        await stream.send(answer(body=b"x"))
+
+    clock = FakeClock()
+    async with (
+        peer(respond) as server,
+        open_vendor(server.url, clock=clock) as vendor,
+        anyio.create_task_group() as tasks,
+    ):
+        goes_on.set()
+        await get(vendor)
+        goes_on, asked = anyio.Event(), anyio.Event()
+        tasks.start_soon(get, vendor)
+        await asked.wait()
+        clock.time += 2 * IDLE
+        await vendor.close_idle()
+        goes_on.set()
+    assert (len(server.asked), server.connections) == (2, 1)

@@ -3,6 +3,7 @@
 import inspect
 from collections import Counter
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from poller import errors
@@ -13,7 +14,7 @@ from poller.metrics import HTTP_OUTCOMES, POLL_OUTCOMES, Metrics, http_outcome, 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in text_string_to_metric_families(b"".join(metrics.write()).decode())
         for sample in family.samples
     }
 
@@ -47,19 +48,33 @@ def test_a_gauge_comes_and_goes() -> None:
     gauge.set(5.5)
     assert samples(metrics)["poller_oldest_pending_timestamp_seconds", (("sink", "kafka"),)] == 5.5
     gauge.set(None)
-    assert "poller_oldest_pending_timestamp_seconds{" not in metrics.render().decode()
+    assert "poller_oldest_pending_timestamp_seconds{" not in b"".join(metrics.write()).decode()
 
 
-def test_bound_record_counters_are_the_five_fates() -> None:
+def test_record_counters_are_the_five_fates() -> None:
     metrics = Metrics()
-    records = metrics.records("mor", "mor.user_calls")
-    records.new.inc(7)
-    records.duplicate.inc()
-    assert metrics.records("mor", "mor.user_calls").new is records.new
+    metrics.records["mor", "mor.user_calls", "new"].inc(7)
+    metrics.records["mor", "mor.user_calls", "duplicate"].inc()
     found = samples(metrics)
     assert found["poller_records_total", (HERE[0], ("result", "new"), HERE[1])] == 7
     assert found["poller_records_total", (HERE[0], ("result", "duplicate"), HERE[1])] == 1
     assert found["poller_records_total", (HERE[0], ("result", "filtered"), HERE[1])] == 0
+    with pytest.raises(KeyError):
+        metrics.records["mor", "mor.user_calls", "lost"].inc()
+
+
+def test_an_endpoint_that_another_process_reads_shows_what_was_counted_and_no_more() -> None:
+    metrics = Metrics()
+    metrics.declare("mor", "mor.user_calls")
+    metrics.polls["mor", "mor.user_calls", "ok"].inc()
+    metrics.read_until["mor", "mor.user_calls"].set(5.0)
+    metrics.forget("mor", "mor.user_calls")
+    left = {key: value for key, value in samples(metrics).items() if ("source", "mor") in key[1] and value}
+    assert left == {("poller_polls_total", (HERE[0], ("outcome", "ok"), HERE[1])): 1}
+    text = b"".join(metrics.write()).decode()
+    assert not [name for name in ("http_requests_total", "open_gaps", "overdue_rungs") if f"\npoller_{name}{{" in text]
+    metrics.declare("mor", "mor.user_calls")
+    assert samples(metrics)["poller_open_gaps", HERE] == 0
 
 
 def test_every_error_has_an_outcome_of_the_closed_sets() -> None:
@@ -93,7 +108,7 @@ def test_the_number_of_series_is_bounded() -> None:
         for gauge in (metrics.last_success, metrics.read_until, metrics.complete_until):
             gauge[here].set(1.0)
         metrics.clock_skew[here[0]].set(0.1)
-    lines = [line for line in metrics.render().decode().splitlines() if not line.startswith("#")]
+    lines = [line for line in b"".join(metrics.write()).decode().splitlines() if not line.startswith("#")]
     print(f"series for {sources} sources with one list each: {len(lines)}")
     of_one = Counter(line.partition("{")[0] for line in lines if 'source="office7"' in line)
     assert max(of_one.values()) <= 10, of_one

@@ -1,7 +1,7 @@
 """/metrics, /livez and /readyz on a real socket."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from poller.clock import Clock, SystemClock
 from poller.errors import ConfigError
 from poller.metrics import Metrics
-from poller.server import METRICS_TYPE, listening, serve, split_listen
+from poller.server import METRICS_TYPE, Heartbeat, listening, pages, serve, split_listen
 
 pytestmark = pytest.mark.anyio
 
@@ -62,10 +62,10 @@ async def test_the_heartbeat_measures_how_late_it_wakes() -> None:
     clock = FakeClock()
     metrics = Metrics()
     async with running(metrics, {}, clock):
-        await clock.advance(0.25)
+        await clock.advance(1)
         clock.time += 3
-        await clock.advance(0.25)
-    text = metrics.render().decode()
+        await clock.advance(1)
+    text = b"".join(metrics.write()).decode()
     assert 'poller_loop_lag_seconds_bucket{le="1.0"} 2.0' in text  # the first one and the one after the long one
     assert 'poller_loop_lag_seconds_bucket{le="5.0"} 3.0' in text
 
@@ -85,9 +85,10 @@ async def test_a_scrape_is_written_off_the_loop_in_short_slices() -> None:
     where: list[int] = []
 
     class Watched(Metrics):
-        def render(self) -> bytes:
-            where.append(threading.get_ident())
-            return super().render()
+        def write(self) -> Iterator[bytes]:
+            for piece in super().write():
+                where.append(threading.get_ident())
+                yield piece
 
     metrics = Watched()
     for at in range(1000):
@@ -95,9 +96,26 @@ async def test_a_scrape_is_written_off_the_loop_in_short_slices() -> None:
     async with running(metrics, {}) as (client, _):
         answer = await client.get("/metrics")
     assert answer.text.count("\n") > 25_000
-    assert where
+    assert len(where) > 50
     assert threading.get_ident() not in where
     assert max(text.count("\n") for table in metrics.tables for text in table.write()) <= 500
+
+
+async def test_metrics_that_take_too_long_are_none() -> None:
+    """Half of them would look like all of them."""
+
+    class Endless(Metrics):
+        def write(self) -> Iterator[bytes]:
+            while True:
+                yield from super().write()
+
+    metrics, clock = Endless(), FakeClock()
+    transport = httpx.ASGITransport(pages(metrics, Heartbeat(clock, metrics), dict, longest=0.2))
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        answer = await client.get("/metrics")
+    assert answer.text.endswith("the metrics could not be written in time\n")
+    with pytest.raises(ValueError, match="could not convert"):
+        list(text_string_to_metric_families(answer.text))
 
 
 async def test_the_socket_is_free_again_and_no_thread_or_task_stays() -> None:

@@ -38,10 +38,12 @@ def _show_status(found: Status) -> None:
     say(f"poller {found.version}, {running}; {found.store} store, {found.store_bytes} bytes, {found.seen_ids} ids seen")
     for reason in found.paused:
         say(f"Polling pauses: {reason}")
-    heads = ["source", "endpoint", "read until", "complete until", "last success", "gaps", "overdue", "error"]
+    heads = [
+        "source", "endpoint", "read until", "complete until", "next poll", "last success", "late", "gaps", "overdue", "error",
+    ]  # fmt: skip
     say_table("Endpoints", heads, [
         (each.source, _known(each.endpoint, each.configured), when(each.read_until), when(each.complete_until),
-         when(each.last_success), each.open_gaps, each.overdue_rungs, each.error)
+         when(each.next_poll), when(each.last_success), each.late_rows, each.open_gaps, each.overdue_rungs, each.error)
         for each in found.endpoints
     ])  # fmt: skip
     _show_sinks(found.sinks)

@@ -8,9 +8,10 @@ import typer
 import yaml
 
 from poller import __version__, commands
-from poller.cli import daemon, state, webhook_state
+from poller.cli import daemon, source_state, state, webhook_state
 from poller.cli.check import check
 from poller.cli.demo import demo_command
+from poller.cli.journey import journey
 from poller.cli.letters import dead_letters
 from poller.cli.media import recording
 from poller.cli.print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, told
@@ -39,6 +40,7 @@ app.add_typer(config, name="config")
 app.command()(run)
 app.command()(check)
 app.command()(replay)
+app.command()(journey)
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)
 app.add_typer(recording, name="recording")
@@ -47,6 +49,7 @@ webhook_state.register(webhook)
 app.add_typer(webhook, name="webhook")
 daemon.register(app)
 state.register(daemon.state)
+source_state.register(daemon.sources)
 
 
 def main() -> None:
@@ -124,6 +127,12 @@ def schema_call(event: WholeEvent = False) -> None:
 def schema_recording(event: WholeEvent = False) -> None:
     """Print the JSON Schema of `data` in recording events, new and updated alike."""
     say(document("recording-event" if event else "recording").rstrip())
+
+
+@schema.command("window")
+def schema_window(event: WholeEvent = False) -> None:
+    """Print the JSON Schema of `data` in window events, which say that an hour of a list is whole."""
+    say(document("window-event" if event else "window").rstrip())
 
 
 @schema.command("asyncapi")

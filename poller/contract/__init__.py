@@ -5,8 +5,8 @@
 
 from importlib import resources
 
-DOCUMENTS = ("call", "call-event", "recording", "recording-event", "asyncapi")
-"""`call`, `recording`: schemas of an event's `data`; `…-event`: of the whole event; `asyncapi`: topics, keys, headers."""
+DOCUMENTS = ("call", "call-event", "recording", "recording-event", "window", "window-event", "asyncapi")
+"""`call`, `recording`, `window`: schemas of an event's `data`; `…-event`: of the whole event; `asyncapi`: topics, keys, headers."""
 
 
 def document(name: str) -> str:

@@ -17,6 +17,8 @@ def made() -> dict[str, str]:
         "call-event": event_schema("call"),
         "recording": data_schema("recording"),
         "recording-event": event_schema("recording"),
+        "window": data_schema("window"),
+        "window-event": event_schema("window"),
         "asyncapi": asyncapi(),
     }
     return {

@@ -5,12 +5,16 @@ from typing import Any
 
 from poller import __version__
 from poller.contract import webhooks
-from poller.contract.schemas import WITHIN, Schema, envelope, shape
+from poller.contract.schemas import SAYS, WITHIN, Schema, envelope, shape
 from poller.event import CONTENT_TYPE, SCHEMAS
-from poller.model import Kind
+from poller.model import Topic
 
-KINDS: tuple[Kind, ...] = ("call", "recording")
-TOPICS: dict[Kind, str] = {"call": "telephony.calls", "recording": "telephony.recordings"}
+KINDS: tuple[Topic, ...] = ("call", "recording", "window")
+TOPICS: dict[Topic, str] = {
+    "call": "telephony.calls",
+    "recording": "telephony.recordings",
+    "window": "telephony.windows",
+}
 """What the Kafka sink's `topics` are unless configured."""
 IN_HEADERS = (
     "specversion",
@@ -26,12 +30,18 @@ IN_HEADERS = (
 )
 """The attributes that are headers as well."""
 _BINDING = "0.5.0"
+_SUMMARIES: dict[Topic, str] = {
+    "call": "One event for each state of a call that was not seen before.",
+    "recording": "One event for each state of a recording that was not seen before.",
+    "window": "One event for each hour of a list that is whole, to the sinks that ask for it (`windows: true`).",
+}
 
 ABOUT = """\
-One event for each new call and recording of a phone system, and one for each further state of it.
+One event for each new call and recording of a phone system, and one for each further state of it; where a sink asks for it, one for each \
+hour of a list that is whole.
 
-Topics are named by the sink's configuration (`topics.call`, `topics.recording`); the addresses here are the defaults, and both may be \
-one topic. Read with `isolation.level=read_committed`. Let pass fields, headers and types of events that you do not know: that is how this \
+Topics are named by the sink's configuration (`topics.call`, `topics.recording`, `topics.window`); the addresses here are the defaults, and all may \
+be one topic. Read with `isolation.level=read_committed`. Let pass fields, headers and types of events that you do not know: that is how this \
 contract grows without a new version. Webhooks get the same events under the same ids, as signed calls. The topic `poller.progress` is no part of it: it is poller's memory of what it has sent, for itself alone."""
 
 
@@ -46,43 +56,43 @@ def asyncapi() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": CONTENT_TYPE,
-        "channels": {f"{kind}s": _channel(kind) for kind in KINDS} | _of_both(webhooks.channels),
-        "operations": {f"send{kind.title()}s": _operation(kind) for kind in KINDS} | _of_both(webhooks.operations),
+        "channels": {f"{kind}s": _channel(kind) for kind in KINDS} | _of_all(webhooks.channels),
+        "operations": {f"send{kind.title()}s": _operation(kind) for kind in KINDS} | _of_all(webhooks.operations),
         "components": {
-            "messages": _moved({kind: _message(kind) for kind in KINDS} | _of_both(webhooks.messages)),
+            "messages": _moved({kind: _message(kind) for kind in KINDS} | _of_all(webhooks.messages)),
             "schemas": _schemas(),
         },
     }
 
 
-def _of_both(made: Callable[[Kind], dict[str, Any]]) -> dict[str, Any]:
+def _of_all(made: Callable[[Topic], dict[str, Any]]) -> dict[str, Any]:
     return {name: value for kind in KINDS for name, value in made(kind).items()}
 
 
-def _channel(kind: Kind) -> dict[str, Any]:
+def _channel(kind: Topic) -> dict[str, Any]:
     return {
         "address": TOPICS[kind],
         "title": f"{kind.title()}s",
-        "description": f"Events of {kind}s, `new` and `updated`. The topic is what the Kafka sink's `topics.{kind}` says.",
+        "description": f"{_SUMMARIES[kind]} The topic is what the Kafka sink's `topics.{kind}` says.",
         "messages": {kind: {"$ref": f"#/components/messages/{kind}"}},
         "bindings": {"kafka": {"topic": TOPICS[kind], "bindingVersion": _BINDING}},
     }
 
 
-def _operation(kind: Kind) -> dict[str, Any]:
+def _operation(kind: Topic) -> dict[str, Any]:
     return {
         "action": "send",
         "channel": {"$ref": f"#/channels/{kind}s"},
-        "summary": f"One event for each state of a {kind} that was not seen before.",
+        "summary": _SUMMARIES[kind],
         "messages": [{"$ref": f"#/channels/{kind}s/messages/{kind}"}],
     }
 
 
-def _message(kind: Kind) -> dict[str, Any]:
+def _message(kind: Topic) -> dict[str, Any]:
     return {
         "name": f"telephony.{kind}",
         "title": f"{kind.title()} event",
-        "summary": f"A {kind} that is new, or known and in a state not seen before.",
+        "summary": f"{SAYS[kind]}.",
         "contentType": CONTENT_TYPE,
         "headers": headers(kind),
         "payload": {"$ref": f"#/components/schemas/{kind.title()}Event"},
@@ -91,12 +101,12 @@ def _message(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _key(kind: Kind) -> Schema:
+def _key(kind: Topic) -> Schema:
     attribute = envelope(kind)["properties"]["partitionkey"]
     return {**attribute, "description": f"The `partitionkey`, in UTF-8. {attribute['description']}"}
 
 
-def headers(kind: Kind) -> Schema:
+def headers(kind: Topic) -> Schema:
     """The headers of a record: all are text in UTF-8."""
     attributes = envelope(kind)
     seen = "For poller alone: what its store must remember of this event, so that a lost store can be rebuilt."

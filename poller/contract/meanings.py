@@ -140,6 +140,39 @@ MEANINGS: dict[str, Shape] = {
             "vendor": _VENDOR,
         },
     ),
+    "WindowData": Shape(
+        "An hour of one list of which everything has been seen that is not later than the list's longest rung reaches back.",
+        {
+            "source": Meaning("The configured source: its `id`.", ("mor-main",)),
+            "endpoint": Meaning("The list.", ("mor.user_calls",)),
+            "kind": Meaning("What the list is of: its events are `telephony.call.*` or `telephony.recording.*`."),
+            "from": Meaning("Where the hour begins, UTC. It is part of it.", ("2024-03-31T01:00:00Z",)),
+            "until": Meaning("Where it ends, UTC. It is not part of it.", ("2024-03-31T02:00:00Z",)),
+            "counts": Meaning(
+                "What became of the list's records of this hour, by the time that the vendor filters by. Null where that is not "
+                "known: the list does not show this time (fonouc.cdrs), or the hour began before it was counted."
+            ),
+            "late_by_seconds": Meaning(
+                "How long after its own time the latest of them was seen, of those that appeared where had been read before; null "
+                "where there was none, and where nothing was counted.",
+                (4200.0,),
+            ),
+        },
+    ),
+    "WindowCounts": Shape(
+        "Records by what became of them. `new` and `updated` are events; the others are as often as they were read.",
+        {
+            "new": Meaning("Things that were published as new.", (12,), {"minimum": 0}),
+            "updated": Meaning("Further states of things that were published.", (1,), {"minimum": 0}),
+            "duplicate": Meaning("Records that were known when they were read again.", (340,), {"minimum": 0}),
+            "invalid": Meaning(
+                "Records that were not understood although their time was: they are dead letters, and once they are tried again "
+                "with success their events say `late: true`.",
+                (0,),
+                {"minimum": 0},
+            ),
+        },
+    ),
     "CloudEvent": Shape(
         "A CloudEvent 1.0 in structured JSON.",
         {
@@ -167,7 +200,7 @@ MEANINGS: dict[str, Shape] = {
                 ("00000000000000006232",),
                 {"pattern": "^[0-9]{20,}$"},
             ),
-            "data": Meaning("The call or recording itself."),
+            "data": Meaning("The call, recording or hour itself."),
             "subject": Meaning(
                 "The vendor's id of the thing; composed of other fields where the vendor gives none.",
                 ("1711847109.4411",),
@@ -187,3 +220,11 @@ MEANINGS: dict[str, Shape] = {
         },
     ),
 }  # fmt: skip
+
+WINDOWS = {
+    "partitionkey": ("The source and the list, so that its hours come in order.", "mor-main/mor.user_calls"),
+    "recordedtime": ("When the hour was found whole, UTC.", "2024-03-31T08:00:05.123Z"),
+    "subject": ("The list.", "mor.user_calls"),
+    "time": ("The same as `data.from`.", "2024-03-31T01:00:00Z"),
+}
+"""What the attributes of a window's event mean, where that is not what a call's or recording's say."""

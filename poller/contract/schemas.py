@@ -6,33 +6,39 @@ from typing import Any, TypeAlias, get_args
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from poller.contract.meanings import MEANINGS, Meaning
-from poller.event import SCHEMAS, CloudEvent
-from poller.model import CallData, Cost, Kind, Party, RecordingData, RecordingRef
+from poller.contract.meanings import MEANINGS, WINDOWS, Meaning
+from poller.event import SCHEMAS, WINDOW, CloudEvent, WindowCounts, WindowData
+from poller.model import CallData, Cost, Party, RecordingData, RecordingRef, Topic
 
 Schema: TypeAlias = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-WITHIN: dict[Kind, tuple[type[msgspec.Struct], ...]] = {
+WITHIN: dict[Topic, tuple[type[msgspec.Struct], ...]] = {
     "call": (CallData, Party, Cost, RecordingRef),
     "recording": (RecordingData, Party),
+    "window": (WindowData, WindowCounts),
 }
 """The structs of an event's `data`, the outermost first."""
+SAYS: dict[Topic, str] = {
+    "call": "A call that is new, or known and in a state not seen before",
+    "recording": "A recording that is new, or known and in a state not seen before",
+    "window": "An hour of a list that is whole",
+}
 
 
-def data_schema(kind: Kind) -> Schema:
+def data_schema(kind: Topic) -> Schema:
     """The schema of `data`; its `$id` is the event's `dataschema`."""
     outer, *inner = WITHIN[kind]
     head = {"$schema": DIALECT, "$id": SCHEMAS[kind]}
     return {**head, **shape(outer), "$defs": {struct.__name__: shape(struct) for struct in inner}}
 
 
-def event_schema(kind: Kind) -> Schema:
+def event_schema(kind: Topic) -> Schema:
     """The schema of the whole event, `data` included."""
     head = {"$schema": DIALECT, "$id": SCHEMAS[kind].replace(f":{kind}:", f":{kind}-event:")}
     return {**head, **envelope(kind), "$defs": {struct.__name__: shape(struct) for struct in WITHIN[kind]}}
 
 
-def envelope(kind: Kind) -> Schema:
+def envelope(kind: Topic) -> Schema:
     """The attributes of one kind's events. What is not known is absent there, never null."""
     found = shape(CloudEvent)
     properties = found["properties"]
@@ -41,21 +47,34 @@ def envelope(kind: Kind) -> Schema:
     properties["data"] = {"$ref": f"#/$defs/{WITHIN[kind][0].__name__}"}
     for name in ("subject", "time", "dataref"):
         properties[name]["type"] = "string"  # left out instead of null
-    if kind == "call":
+    if kind != "recording":
         del properties["dataref"]
-    text = f"A {kind} that is new, or known and in a state not seen before: a CloudEvent 1.0 in structured JSON."
-    return found | {"title": f"{kind.title()}Event", "description": text}
+    if kind == "window":
+        found["required"] = [*found["required"], "time"]
+    return found | {
+        "title": f"{kind.title()}Event",
+        "description": f"{SAYS[kind]}: a CloudEvent 1.0 in structured JSON.",
+    }
 
 
-def _narrowed(kind: Kind) -> dict[str, Schema]:
-    return {
+def types_of(kind: Topic) -> tuple[str, ...]:
+    """The types of event of a kind."""
+    return (WINDOW,) if kind == "window" else (f"telephony.{kind}.new", f"telephony.{kind}.updated")
+
+
+def _narrowed(kind: Topic) -> dict[str, Schema]:
+    found: dict[str, Schema] = {
         "source": {
             "pattern": f"^/poller/[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}/{kind}s$",
             "examples": [f"/poller/mor-main/{kind}s"],
         },
-        "type": {"enum": [f"telephony.{kind}.new", f"telephony.{kind}.updated"]},
+        "type": {"enum": list(types_of(kind))},
         "dataschema": {"const": SCHEMAS[kind]},
     }
+    if kind == "window":
+        found |= {name: {"description": text, "examples": [example]} for name, (text, example) in WINDOWS.items()}
+        found["type"] |= {"description": "The hour is whole."}
+    return found
 
 
 def shape(struct: type[msgspec.Struct]) -> Schema:

@@ -2,14 +2,12 @@
 
 from typing import Any, Literal, TypeAlias, get_args
 
-from poller.contract.schemas import WITHIN, Schema, envelope
+from poller.contract.schemas import WITHIN, Schema, envelope, types_of
 from poller.event import CONTENT_TYPE, SCHEMAS
-from poller.model import Kind
+from poller.model import Topic
 
 Format: TypeAlias = Literal["cloudevents", "cloudevents-binary", "standard"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-STATES = ("new", "updated")
-"""What an event's type ends with."""
 _JSON = "application/json"
 _CONTENT: dict[Format, str] = {"cloudevents": CONTENT_TYPE.lower(), "cloudevents-binary": _JSON, "standard": _JSON}
 _NAMES: dict[Format, str] = {
@@ -30,34 +28,34 @@ signed after Standard Webhooks. Answer with 2xx once the event is kept; anything
 same `webhook-id` may come more than once."""
 
 
-def channels(kind: Kind) -> dict[str, Any]:
+def channels(kind: Topic) -> dict[str, Any]:
     """A channel for each type of a kind. What it is called at is known to nobody but the configuration."""
     return {
-        f"webhook{kind.title()}{state.title()}": {
+        f"webhook{kind.title()}{name.rpartition('.')[2].title()}": {
             "address": None,
-            "title": f"telephony.{kind}.{state} by webhook",
+            "title": f"{name} by webhook",
             "description": CHANNEL,
-            "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _names(kind)},
+            "messages": {one: {"$ref": f"#/components/messages/{one}"} for one in _names(kind)},
         }
-        for state in STATES
+        for name in types_of(kind)
     }
 
 
-def operations(kind: Kind) -> dict[str, Any]:
+def operations(kind: Topic) -> dict[str, Any]:
     """An operation for each channel."""
     return {
         f"call{channel[:1].upper()}{channel[1:]}": {
             "action": "send",
             "channel": {"$ref": f"#/channels/{channel}"},
-            "summary": f"One signed call for each event `telephony.{kind}.{state}`.",
-            "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in _names(kind)],
+            "summary": f"One signed call for each event `{name}`.",
+            "messages": [{"$ref": f"#/channels/{channel}/messages/{one}"} for one in _names(kind)],
             "bindings": {"http": {"method": "POST", "bindingVersion": _BINDING}},
         }
-        for channel, state in zip(channels(kind), STATES, strict=True)
+        for channel, name in zip(channels(kind), types_of(kind), strict=True)
     }
 
 
-def messages(kind: Kind) -> dict[str, Any]:
+def messages(kind: Topic) -> dict[str, Any]:
     """A message for each format."""
     outer = WITHIN[kind][0].__name__
     payloads: dict[Format, str] = {
@@ -79,11 +77,11 @@ def messages(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _names(kind: Kind) -> list[str]:
+def _names(kind: Topic) -> list[str]:
     return [f"{kind}{_NAMES[form]}" for form in FORMATS]
 
 
-def headers(kind: Kind, form: Format) -> Schema:
+def headers(kind: Topic, form: Format) -> Schema:
     """The headers of a call that are promised; HTTP's own come on top."""
     event_id = envelope(kind)["properties"]["id"]
     found: dict[str, Schema] = {
@@ -134,10 +132,11 @@ def _encoded(attribute: Schema) -> Schema:
     return {**attribute, "description": f"{attribute['description']} Percent-encoded where it is not plain ASCII."}
 
 
-def standard(kind: Kind) -> Schema:
+def standard(kind: Topic) -> Schema:
     """The body in the format `standard`."""
     attributes = envelope(kind)["properties"]
-    said = "When the call or recording began, UTC; where the vendor shows no sane date, when poller first saw it."
+    began = "When the call or recording began, UTC; where the vendor shows no sane date, when poller first saw it."
+    said = "When the hour began, UTC." if kind == "window" else began
     return {
         "title": f"{kind.title()}Standard",
         "description": f"An event of a {kind} without CloudEvents attributes.",

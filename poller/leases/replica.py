@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -20,17 +20,16 @@ from poller.clock import Clock, lasting
 from poller.errors import Lost, PollerError, StoreFault, StoreRefused
 from poller.leases.fair import plan
 from poller.leases.tenure import Tenure, Tenures
-from poller.leasing import Leasing
+from poller.leasing import Leases, Leasing
 from poller.log import SharedOutage, get_logger
 from poller.model import Held
-from poller.until import pause
 
 LOOK = 1.0
 """Seconds between two looks at who owns what: what is given up is taken over that soon."""
 RETRY = 0.5
 """Seconds before a renewal that failed is tried again."""
-TICK = 0.5
-"""Seconds between two looks for what is over, at most."""
+TICK, TICKS = 1.0, 10
+"""Seconds between two looks for what is over, at most, and at least so many looks in a lease."""
 RELEASE = 1.0
 """Seconds that giving a lease back may take; else it ends by itself."""
 HOUR = 3_600.0
@@ -40,6 +39,30 @@ _AFTER = 0.02
 
 
 T = TypeVar("T")
+
+
+class News:
+    """What each look at the leases finds, also for those who would else have to ask the store every second by themselves."""
+
+    def __init__(self) -> None:
+        self._table = Leases()
+        self._came = anyio.Event()
+
+    def tell(self, table: Leases) -> None:
+        """A look has found this."""
+        self._table = table
+        self._came.set()
+        self._came = anyio.Event()
+
+    async def asked(self) -> Collection[int]:
+        """Of which shards something is asked, by the next look."""
+        await self._came.wait()
+        return self._table.asked
+
+    async def switched(self) -> str | None:
+        """What changes when somebody has switched a sink, by the next look."""
+        await self._came.wait()
+        return self._table.switched
 
 
 def unique_name() -> str:
@@ -92,6 +115,7 @@ class Replica:
         self.owned: dict[int, Owned] = {}
         self.looked = anyio.Event()
         """The first share was claimed."""
+        self.news = News()
         self._leasing = leasing
         self._shards = shards
         self._clock = clock
@@ -100,7 +124,8 @@ class Replica:
         self._lease = leasing.lease
         self._tenures = Tenures(self._lease)
         self._staying = True
-        self._leave = anyio.Event()
+        self._rests: list[anyio.CancelScope] = []
+        """Waits that end at once when this replica leaves."""
         self._quiet = anyio.Event()
         self._log = get_logger().bind(replica=self.name)
 
@@ -122,7 +147,8 @@ class Replica:
     def leave(self) -> None:
         """Gives everything up in order; `run` returns then. Nobody leaves this replica a share any more."""
         self._staying = False
-        self._leave.set()
+        for rest in self._rests:
+            rest.cancel()
         for owned in self.owned.values():
             owned.ending.set()
 
@@ -183,7 +209,7 @@ class Replica:
     async def _watch(self) -> None:
         while True:
             self._drop(self._tenures.lapsed(self._elapsed()), "their leases could not be renewed in time")
-            await self._clock.sleep(min(TICK, self._lease) if math.isfinite(self._lease) else HOUR)
+            await self._clock.sleep(min(TICK, self._lease / TICKS) if math.isfinite(self._lease) else HOUR)
 
     def _drop(self, shards: Iterable[int], why: str) -> None:
         found = [self.owned[shard] for shard in shards if shard in self.owned]
@@ -212,6 +238,7 @@ class Replica:
     async def _look(self, tasks: TaskGroup, work: Work) -> float:
         """Claims what is due to this replica, or gives up what is too much. Returns the seconds until the next look."""
         table = await self._within(self._leasing.leases())
+        self.news.tell(table)
         there = {one.owner for one in table.replicas if one.left > 0} | {self.name}
         mine = [shard for shard, owned in self.owned.items() if not owned.tenure.over]
         todo = plan(table.leases, there, self._shards, self.name, mine)
@@ -253,4 +280,10 @@ class Replica:
 
     async def _rest(self, seconds: float, *, unless: bool) -> None:
         """Waits so long, by the program's clock; `unless`: or until this replica leaves."""
-        await (pause(self._clock, self._leave, seconds) if unless else self._clock.sleep(seconds))
+        if not unless:
+            await self._clock.sleep(seconds)
+        elif self._staying:
+            with anyio.CancelScope() as scope:
+                self._rests.append(scope)
+                await self._clock.sleep(seconds)
+            self._rests.remove(scope)

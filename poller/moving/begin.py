@@ -6,7 +6,8 @@ from poller.errors import StoreRefused
 from poller.log import get_logger
 from poller.model import Position
 from poller.moving.frames import Header, SinkState
-from poller.protocols import Lane, Sink, Store, Widening
+from poller.offers import Widening
+from poller.protocols import Lane, Sink, Store
 
 
 def check_sinks(header: Header, sinks: Mapping[str, Sink]) -> None:

@@ -38,6 +38,7 @@ class EachDelivery:
         self._moved = Bell()
         self._backlog = EachBacklog(outlet)
         self._feed = Feed(outlet, self.gate, self._backlog, self._moved)
+        self.recent = self._feed.recent
         self._parts: dict[int, Part] = {}
         self._tasks: TaskGroup | None = None
         for shard in shards:

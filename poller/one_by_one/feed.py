@@ -26,6 +26,7 @@ from poller.one_by_one.part import Part
 from poller.one_by_one.seldom import Seldom
 from poller.one_by_one.waiting import MOST
 from poller.outgoing import for_sink, recorded_time
+from poller.recent import Note, Notes
 from poller.retrying import again, longest
 from poller.until import pause
 
@@ -56,6 +57,7 @@ class Feed:
         self._blocked: Part | None = None
         """Its next event waits at the gate: nobody passes it there, or a large one would wait for ever."""
         self._seldom = Seldom(outlet.clock)
+        self.recent = Notes()
 
     def add(self, part: Part) -> None:
         """One shard more."""
@@ -271,7 +273,9 @@ class Feed:
             line.looked = -1
         if answer is None:
             return
-        self._metrics.delivery_seconds.labels(self._sink.name).observe(self._clock.mono() - mono)
+        seconds = self._clock.mono() - mono
+        self._metrics.delivery_seconds.labels(self._sink.name).observe(seconds)
+        self._remember(retry, attempt, answer, seconds)
         self._follow_clock(line)
         self._settle(part, line, retry, attempt, answer)
         waiting = sum(one.pending for one in self._parts)
@@ -281,6 +285,15 @@ class Feed:
             self._seen_to_delivered(retry.event, committed)
             self._forget_failures()
         self._moved.ring()
+
+    def _remember(self, retry: Retry, attempt: Attempt, answer: Answered, seconds: float) -> None:
+        """For whoever looks."""
+        self.recent.add(
+            Note(
+                shard=retry.shard, first=retry.seq, last=retry.seq, begin=attempt.at, end=attempt.at + seconds,
+                outcome=answer.outcome, number=attempt.number, reason=answer.reason, error=answer.error,
+            )
+        )  # fmt: skip
 
     def _forget_failures(self) -> None:
         """The sink works: what failed before says nothing about it any more."""

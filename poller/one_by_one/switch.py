@@ -4,23 +4,20 @@ Every replica that shares the store follows it within a second. What a replica m
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from poller.clock import Clock
 from poller.errors import PollerError
 from poller.health import Condition, disabled, enabled
+from poller.leasing import SWITCHED
 from poller.log import SharedOutage
 from poller.protocols import Store
 
-EVERY = 1.0
-"""Seconds between two looks of a replica."""
 _ALL = 60
 """Of so many looks one reads every switch, told or not: whoever switched may have ended before it told."""
-_TOLD = "sinks.switched"
 _WHO = "looking at switches"
 
 
@@ -58,7 +55,7 @@ async def read(store: Store, sink: str) -> Switch | None:
 async def write(store: Store, sink: str, switch: Switch) -> None:
     """And tells the others. Raises StoreFault."""
     await store.put_meta(switch_name(sink), msgspec.json.encode(switch).decode())
-    await store.put_meta(_TOLD, secrets.token_hex(8))
+    await store.put_meta(SWITCHED, secrets.token_hex(8))
 
 
 async def flip(store: Store, sink: str, condition: Condition, since: float) -> Switch:
@@ -79,14 +76,14 @@ class Follower(Protocol):
 
 
 async def keep_following(
-    store: Store, followers: Callable[[], Iterable[Follower]], clock: Clock, outage: SharedOutage
+    followers: Callable[[], Iterable[Follower]], outage: SharedOutage, look: Callable[[], Awaitable[str | None]]
 ) -> None:
-    """Until it is cancelled. One small read a second, however many sinks there are."""
+    """Until it is cancelled. `look`: waits for the next look at the store, about a second, and returns the value of SWITCHED."""
     told: str | None = None
     looks = 0
     while True:
+        found = await look()
         try:
-            found = await store.get_meta(_TOLD)
             if found != told or looks % _ALL == 0:
                 for one in followers():
                     await one.follow()
@@ -94,4 +91,3 @@ async def keep_following(
             outage.ended(_WHO)
         except PollerError as error:  # a right that was revoked while it runs may be given again
             outage.failed(_WHO, error)
-        await clock.sleep(EVERY)

@@ -17,18 +17,21 @@ from starlette.routing import Route
 
 from poller.clock import Clock
 from poller.errors import PollerError, Unknown
-from poller.kept import LetterPlace
+from poller.kept import LetterPlace, Which
 from poller.masking import masked, quoted
-from poller.operations import Again, Listing, Operations
+from poller.operations import Again, Cursor, Listing, Operations
 from poller.page.access import COOKIE, LASTS, Access, from_here
+from poller.page.advice import advice
 from poller.page.shown import FOLDER, STATIC, environment, text
-from poller.page.verdict import view
+from poller.page.verdict import Row, standing, view
 from poller.server import listening
 from poller.serving import answer
 
 Page: TypeAlias = Callable[[Request], Awaitable[Response]]
 LETTERS = 100
 """Of one page."""
+WHICH = ("sink", "source", "reason")
+"""By which dead letters are chosen."""
 _FORM = 16 << 10
 """Bytes of a form."""
 _READING = 10.0
@@ -54,6 +57,7 @@ class Pages:
         self._access = access
         self._clock = clock
         self._templates = environment()
+        self._templates.globals |= {"advice": advice, "standing": standing, "rows": Row}
         self._wrong = anyio.Lock()
 
     # --- who may -----------------------------------------------------------------------------------------------------
@@ -82,7 +86,7 @@ class Pages:
 
     async def login(self, request: Request) -> Response:
         """Asks for the token, and takes it."""
-        if request.method == "GET":
+        if request.method != "POST":  # a HEAD asks for the same
             return await self._page("login.html", wrong=False)
         if not from_here(request.headers):
             return await self._said("Not from here", ["This form was sent by another page."], HTTPStatus.FORBIDDEN)
@@ -110,14 +114,29 @@ class Pages:
         shown = view(status, hooks, self._clock.now())
         return await self._page("status.html", status=status, view=shown, hooks={one.sink: one for one in hooks})
 
+    async def source(self, request: Request) -> Response:
+        """One phone system, with all that is known of it."""
+        found = await self._operations.source(request.path_params["name"])
+        return await self._page("source.html", source=found)
+
+    async def journey(self, request: Request) -> Response:
+        """What became of one call, recording or event."""
+        wanted, numbers = request.query_params.get("id", "").strip(), request.query_params.get("numbers") == "shown"
+        found = await self._operations.journey(wanted) if wanted else None
+        show = str if numbers else quoted
+        return await self._page(
+            "journey.html", wanted=wanted, found=found, numbers=numbers, show=show, text=partial(text, numbers=numbers)
+        )
+
     async def letters(self, request: Request) -> Response:
         """A part of the dead letters, oldest first."""
         try:
             after = LetterPlace(float(request.query_params.get("at", 0)), request.query_params.get("id", ""))
         except ValueError:
             after = LetterPlace()
-        listed = await self._operations.dead_letters(Listing(after=after, limit=LETTERS))
-        return await self._page("letters.html", listed=listed, masked=masked)
+        chosen = {name: said for name in WHICH if (said := request.query_params.get(name))}
+        listed = await self._operations.dead_letters(Listing(which=Which(**chosen), after=after, limit=LETTERS))
+        return await self._page("letters.html", listed=listed, masked=masked, chosen=chosen)
 
     async def letter(self, request: Request) -> Response:
         """One, with its bytes."""
@@ -130,14 +149,33 @@ class Pages:
     # --- doing ---------------------------------------------------------------------------------------------------------
 
     async def retry(self, request: Request) -> Response:
-        """One dead letter is tried again."""
-        tried = await self._operations.retry(Again(ids=((await _form(request)).get("id", ""),)))
+        """One dead letter is tried again, or one step of all that were chosen."""
+        form = await _form(request)
+        if form.get("all") == "yes":  # said, so that a form that broke off does not mean everything
+            return await self._retry_some(form)
+        tried = await self._operations.retry(Again(ids=(form.get("id", ""),)))
         lines = [
             f"{one.id[:12]}: {'tried again' if one.done else quoted(one.error or 'not done')}" for one in tried.results
         ]
         if tried.waiting:
             lines = [f"{tried.waiting} events wait for {tried.sink} already: try again when it has taken them."]
         return await self._said("Retry", lines or ["There is no such dead letter any more."], back="/dead-letters")
+
+    async def _retry_some(self, form: dict[str, str]) -> Response:
+        """Goes on where the step before ended: what fails again does not keep the others from their turn."""
+        chosen = {name: said for name in WHICH if (said := form.get(name))}
+        cursor = None
+        with suppress(ValueError):
+            place = LetterPlace(float(form.get("at", "")), form.get("after", ""))
+            cursor = Cursor(place, float(form.get("until", "")))
+        tried = await self._operations.retry(Again(which=Which(**chosen), cursor=cursor))
+        done = sum(one.done for one in tried.results)
+        failed = [f"{one.id[:12]}: {quoted(one.error or 'not done')}" for one in tried.results if not one.done]
+        lines = [f"{done} tried again.", *failed[:LETTERS]]
+        if tried.waiting:
+            lines = [f"{tried.waiting} events wait for {tried.sink} already: go on when it has taken them."]
+        goes_on = None if tried.ended or not (tried.results or tried.waiting) else tried.cursor
+        return await self._page("retried.html", lines=lines, chosen=chosen, cursor=goes_on)
 
     async def enable(self, request: Request) -> Response:
         """A webhook."""
@@ -188,6 +226,8 @@ def page_app(operations: Operations, token: str, clock: Clock) -> Starlette:
             Route("/", inside(pages.status)),
             Route("/login", pages.login, methods=["GET", "POST"]),
             Route("/logout", inside(pages.logout), methods=["POST"]),
+            Route("/sources/{name:path}", inside(pages.source)),
+            Route("/journey", inside(pages.journey)),
             Route("/dead-letters", inside(pages.letters)),
             Route("/dead-letters/retry", inside(pages.retry), methods=["POST"]),
             Route("/dead-letters/{id:path}", inside(pages.letter)),

@@ -31,9 +31,24 @@ def when(at: float | None, now: float) -> str | Markup:
     """How long ago, or in how long; the instant itself for machines and for whoever points at it."""
     if at is None:
         return "not known"
-    exact = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    try:
+        exact = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # a vendor's date may be any number
+        return "no date"
     words = "now" if abs(now - at) < 1 else f"{span(now - at)} ago" if at < now else f"in {span(at - now)}"
     return Markup(f'<time datetime="{exact}" title="{exact}">{words}</time>')  # noqa: S704 digits, and words of ours
+
+
+def moment(at: float | None) -> str | Markup:
+    """The instant itself, in UTC."""
+    if at is None:
+        return "not known"
+    try:
+        exact = datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):  # a vendor's date may be any number
+        return "no date"
+    iso = exact.isoformat(timespec="seconds")
+    return Markup(f'<time datetime="{iso}">{exact:%Y-%m-%d %H:%M:%S}&nbsp;UTC</time>')  # noqa: S704 digits, and words of ours
 
 
 def text(body: bytes, *, numbers: bool) -> str:
@@ -53,5 +68,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     made.filters["quoted"] = quoted
-    made.globals |= {"when": when, "size": show_size}
+    made.globals |= {"when": when, "moment": moment, "span": span, "size": show_size}
     return made

@@ -5,8 +5,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from poller.operations import EndpointStatus, ShardStatus, SinkStatus, Status, WebhookStatus
+from poller.event import instant
+from poller.operations import ShardStatus, SinkStatus, Status, WebhookStatus
+from poller.page.advice import advice
+from poller.page.shown import span
+from poller.source_status import EndpointStatus
 
+_LEAST_SAID = 60.0
 WAITS = 900.0
 """Seconds for which an event may wait before that is said."""
 Weight = Literal["bad", "watch"]
@@ -22,6 +27,10 @@ class Trouble(Struct, frozen=True):
     why: str
     anchor: str
     """Section of the runbook."""
+    do: str = ""
+    """What to do about it, in plain words."""
+    source: str | None = None
+    """The phone system that it is about."""
 
 
 class Row(Struct, frozen=True):
@@ -42,15 +51,20 @@ class View(Struct, frozen=True):
 
 def view(status: Status, webhooks: Sequence[WebhookStatus], now: float) -> View:
     """What is worst comes first."""
-    rows = sorted((Row(one, standing(one)) for one in status.endpoints), key=lambda row: _ORDER.index(row.standing))
+    rows = sorted((Row(one, standing(one)) for one in status.endpoints), key=_worst_first)
     troubles = [
         *([Trouble("bad", "Polling pauses.", "; ".join(status.paused), "pollerpaused")] if status.paused else []),
         *(_ownerless(status.shards)),
-        *(trouble for row in rows for trouble in _of_row(row)),
+        *_of_rows(rows),
         *(trouble for one in status.sinks for trouble in _of_sink(one, webhooks, now)),
     ]
     troubles.sort(key=lambda one: one.weight != "bad")
     return View(sentence=_sentence(rows, troubles), well=not troubles, troubles=troubles, rows=rows)
+
+
+def _worst_first(row: Row) -> tuple[int, float, str, str]:
+    it = row.it
+    return _ORDER.index(row.standing), -it.behind if row.standing == "behind" else 0.0, it.source, it.endpoint
 
 
 def standing(one: EndpointStatus) -> Standing:
@@ -70,8 +84,11 @@ def _sentence(rows: Sequence[Row], troubles: Sequence[Trouble]) -> str:
     lists = [row for row in rows if row.standing != "removed"]
     behind = [row for row in lists if row.standing in {"behind", "failing"}]
     if behind:
-        names = list(dict.fromkeys(row.it.source for row in behind))
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        names: dict[str, str] = {}
+        for row in behind:
+            names.setdefault(row.it.source, _why(row.it))
+        some = [f"{name}{why}" for name, why in names.items()]
+        shown = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
         return f"{len(behind)} of {len(lists)} lists {'is' if len(behind) == 1 else 'are'} not up to date: {shown}."
     if troubles:
         return f"All {len(lists)} lists are up to date, but {troubles[0].what[0].lower()}{troubles[0].what[1:]}"
@@ -90,20 +107,41 @@ def _ownerless(shards: Sequence[ShardStatus]) -> list[Trouble]:
     ]
 
 
-def _of_row(row: Row) -> list[Trouble]:
-    it, found = row.it, list[Trouble]()
-    name = f"{it.source}, {it.endpoint}"
-    if row.standing == "behind":
-        why = it.error or "Its passes take longer than their turns, or a long one after an outage is under way."
-        found.append(Trouble("bad", f"{name} is behind.", why, "pollersourcebehind"))
-    if row.standing == "failing":
-        found.append(Trouble("watch", f"{name} has begun to fail.", it.error or "", "pollersourcebehind"))
-    if it.configured and it.open_gaps:
-        why = "A span cannot be read. The rest goes on; completeness stays below it."
-        found.append(
-            Trouble("watch", f"{name} has {_count(it.open_gaps, 'open gap', 'open gaps')}.", why, "polleropengap")
-        )
-    return found
+def _why(it: EndpointStatus) -> str:
+    said = advice(it.reason)
+    return f" ({said.what})" if said is not None else ""
+
+
+def _of_rows(rows: Sequence[Row]) -> list[Trouble]:
+    """One for the lists of a phone system that stand alike for the same reason."""
+    alike: dict[tuple[str, str, str | None], list[Row]] = {}
+    for row in rows:
+        if row.standing in {"behind", "failing"}:
+            alike.setdefault((row.it.source, row.standing, row.it.reason), []).append(row)
+    found = [_of_alike(same) for same in alike.values()]
+    return [*found, *(_of_gaps(row.it) for row in rows if row.it.configured and row.it.open_gaps)]
+
+
+def _of_alike(same: Sequence[Row]) -> Trouble:
+    it, most = same[0].it, max(row.it.behind for row in same)
+    name = f"{it.source}, {', '.join(row.it.endpoint for row in same)}"
+    said = advice(it.reason)
+    because = f": it {said.what}." if said is not None else "."
+    do = said.do if said is not None else ""
+    if same[0].standing == "failing":
+        what = f"{name} {'has' if len(same) == 1 else 'have'} begun to fail{because}"
+        return Trouble("watch", what, it.error or "", "pollersourcebehind", do, it.source)
+    by = f" by {span(most)}" if most >= _LEAST_SAID else ""
+    what = f"{name} {'is' if len(same) == 1 else 'are'} behind{by}{because}"
+    why = it.error or "Its passes take longer than their turns, or a long one after an outage is under way."
+    return Trouble("bad", what, why, "pollersourcebehind", do, it.source)
+
+
+def _of_gaps(it: EndpointStatus) -> Trouble:
+    what = f"{it.source}, {it.endpoint} has {_count(it.open_gaps, 'open gap', 'open gaps')}."
+    where = "; ".join(f"{instant(gap.begin)} to {instant(gap.end)} ({gap.reason})" for gap in it.gaps)
+    why = f"{where or 'A span'} cannot be read. The rest goes on; completeness stays below it."
+    return Trouble("watch", what, why, "polleropengap", "It is tried again by itself.", it.source)
 
 
 def _of_sink(one: SinkStatus, webhooks: Sequence[WebhookStatus], now: float) -> list[Trouble]:

@@ -23,6 +23,33 @@ async def test_status(daemon: Daemon) -> None:
     assert line.split() == ["crm", "-", "down", "7", "2", "-", "0", "-"]
 
 
+async def test_one_source(daemon: Daemon) -> None:
+    text = (await daemon.poller("sources", "show", "pbx")).stdout.decode()
+    for said in ("pbx (mor, id pbx)", "refused: it is not taken", "behind: 2400 s", "late rows: 3, 7000 s at most",
+                 "Ladder of user 5", "Open gaps of user 5", "50% read", "denied"):  # fmt: skip
+        assert said in " ".join(text.split()), said
+    assert "\x1b" not in text
+    assert "601 234" not in text
+    told = json.loads((await daemon.poller("sources", "show", "pbx", "--json")).stdout)
+    assert told["endpoints"][0]["asks"][0]["polls"][1]["duplicate"] == 20
+    assert (await daemon.poller("sources", "show", "nobody")).returncode == 1
+
+
+async def test_the_way_of_a_call(daemon: Daemon) -> None:
+    text = (await daemon.poller("journey", "48601234567.7")).stdout.decode()
+    for said in ("this call, event abab", "by a poll of s, mor.user_calls", "0 updated, 40 known",
+                 "kafka: delivered, topic telephony.calls, partition 3", "attempt 2: dead (gone: 410)", "no longer kept",
+                 "Dead letter that holds it: a/b", "Looked: The whole log: 9 events."):  # fmt: skip
+        assert said in text, said
+    assert "601 234" not in text
+    assert "+48 601 234 567" in (await daemon.poller("journey", "x", "--numbers")).stdout.decode()
+    told = json.loads((await daemon.poller("journey", "x", "--json")).stdout)
+    assert told["legs"][1]["stops"][1]["letter"] == "a/b"
+    assert told["legs"][1]["body"]["data"]["from"]["number"] == "+48 601 234 567"
+    assert (await daemon.poller("journey", "nothing")).stdout.startswith(b"Nothing is known of nothing")
+    assert (await daemon.poller("journey", "")).returncode == 1
+
+
 async def test_forget_and_rebuild(daemon: Daemon) -> None:
     assert (await daemon.poller("sinks", "forget", "old")).returncode == 0
     assert (await daemon.poller("sources", "forget", "old")).returncode == 0

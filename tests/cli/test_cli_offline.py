@@ -114,7 +114,7 @@ def test_schema_of_events(poller: Run, kind: str) -> None:
 def test_schema_asyncapi(poller: Run) -> None:
     told = json.loads(poller("schema", "asyncapi").stdout)
     assert told["asyncapi"] == "3.1.0"
-    assert list(told["channels"])[:3] == ["calls", "recordings", "webhookCallNew"]
+    assert list(told["channels"])[:3] == ["calls", "recordings", "windows"]
 
 
 def test_migrate_makes_the_store(poller: Run, tmp_path: Path) -> None:

@@ -218,6 +218,33 @@ async def test_the_latest_event_of_an_id_is_found_under_any_state_and_neighbouri
     assert await store.find_event(0, key(3)) is None
 
 
+async def test_an_id_is_found_under_any_day_with_each_of_its_states(store: Store) -> None:
+    assert await store.states_of([key(1).id]) == []
+    held = await store.hold(0)
+    far = key(1, state=2, day=DAY0 + 40)
+    held = await store.commit_page(held, page(held, [1]))
+    held = await store.commit_page(held, page(held, [2, 3], seen=[(far, 2), (key(2), 3)]))
+    held = await store.commit_page(held, PageCommit(seen=[(key(1, state=9), 0)]))
+    first = [(key(1), 1), (key(1, state=9), 0)]
+    wanted = [key(7).id, key(1).id, key(1).id]
+    assert await store.states_of(wanted) == [*sorted(first, key=lambda one: one[0].state), (far, 2)]
+    assert await store.states_of([key(2).id]) == [(key(2), 3)]
+    assert await store.states_of([]) == []
+
+
+async def test_segments_come_backwards_in_bounded_lots(store: Store) -> None:
+    held = await store.hold(0)
+    assert await store.segments_before(0, 1 << 62, 1 << 20) == []
+    for n in range(5):
+        held = await store.commit_page(held, page(held, [n]))
+    everything = await store.segments_before(0, 1 << 62, 1 << 20)
+    assert everything == list(reversed(await store.segments_after(0, 0, 1 << 20)))
+    size = everything[0].recorded_bytes
+    assert [s.last for s in await store.segments_before(0, 5, 2 * size)] == [4, 3]
+    assert [s.last for s in await store.segments_before(0, 5, 0)] == [4]
+    assert await store.segments_before(0, 1, 1 << 20) == []
+
+
 async def test_segments_come_in_order_and_in_bounded_lots(store: Store) -> None:
     held = await store.hold(0)
     for n in range(5):

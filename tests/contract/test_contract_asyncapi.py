@@ -27,8 +27,12 @@ GOLDEN = golden_events()
 @pytest.mark.node
 def test_the_reference_parser_accepts_it() -> None:
     said = json.loads(run_node("asyncapi.mjs", document("asyncapi")))
-    names = ["call", "recording"]
-    names += [name for kind in BOTH for name in (f"{kind}Webhook", f"{kind}WebhookBinary", f"{kind}WebhookStandard")]
+    names = ["call", "recording", "window"]
+    names += [
+        name
+        for kind in (*BOTH, "window")
+        for name in (f"{kind}Webhook", f"{kind}WebhookBinary", f"{kind}WebhookStandard")
+    ]
     assert said == {"accepted": True, "messages": names, "diagnostics": []}
 
 

@@ -21,14 +21,25 @@ from poller.contract import DOCUMENTS, document
 from poller.contract.__main__ import made
 from poller.contract.meanings import MEANINGS
 from poller.contract.schemas import data_schema, event_schema, shape
-from poller.event import SCHEMAS, CloudEvent, Encoder, instant
+from poller.event import SCHEMAS, CloudEvent, Encoder, WindowCounts, WindowData, instant
 from poller.kinds import KINDS
-from poller.model import CallData, Cost, Kind, Normal, Party, RecordingData, RecordingRef, SeenKey
+from poller.model import (
+    CallData,
+    Cost,
+    Kind,
+    Normal,
+    Party,
+    RecordingData,
+    RecordingRef,
+    SeenKey,
+)
 from poller.outgoing import Outgoing, as_update, renumbered
 
 ROOT = Path(__file__).parents[2]
 BOTH: tuple[Kind, ...] = ("call", "recording")
-STRUCTS: list[type[msgspec.Struct]] = [CallData, RecordingData, Party, Cost, RecordingRef, CloudEvent]
+STRUCTS: list[type[msgspec.Struct]] = [
+    CallData, RecordingData, Party, Cost, RecordingRef, WindowData, WindowCounts, CloudEvent,
+]  # fmt: skip
 GOLDEN = golden_events()
 CLOSED = {kind: closed(event_schema(kind)) for kind in BOTH}
 
@@ -106,9 +117,13 @@ def test_types_agree(struct: type[msgspec.Struct], info: FieldInfo) -> None:
     kinds = kinds or (info.type,)
     meaning = MEANINGS[struct.__name__].fields[info.encode_name]
     schema = shape(struct)["properties"][info.encode_name]
-    definitions = {one.__name__: shape(one) for one in (Party, Cost, RecordingRef)}
+    definitions = {one.__name__: shape(one) for one in (Party, Cost, RecordingRef, WindowCounts)}
     samples = {str: "x", int: 3, float: 0.5, bool: True, NoneType: None, datetime: "2026-01-31T10:00:00Z"}
-    structs = {Party: {"number": None, "name": None}, Cost: {"amount": "1", "currency": None}}
+    structs = {
+        Party: {"number": None, "name": None},
+        Cost: {"amount": "1", "currency": None},
+        WindowCounts: {"new": 1, "updated": 1, "duplicate": 1, "invalid": 1},
+    }
     for sample in (*samples.values(), *structs.values(), [], {}):
         fits = any(_fits(kind, sample, samples, structs) for kind in kinds)
         strict = {name: value for name, value in schema.items() if name not in meaning.more}

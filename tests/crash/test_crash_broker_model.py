@@ -151,7 +151,7 @@ async def seen(config: Config, topic: str, isolation: Isolation) -> dict[int, tu
 @pytest.mark.parametrize("seed", range(1, 5))
 async def test_readers_of_the_model_and_of_a_broker_see_the_same(broker: Broker, prefix: str, seed: int) -> None:
     config = kafka_config(broker.bootstrap, prefix, partitions=PARTITIONS)
-    topic = config.topics.data[0]
+    topic = config.topics.call
     await prepare(config, config.connection(), 1, [topic])
     model = Model(time.monotonic)
     model.create(topic, PARTITIONS)

@@ -335,6 +335,6 @@ async def test_figures_of_attempts(each: EachLife) -> None:
     await each.pass_time(10)
     counts = each.metrics.deliveries
     assert (counts["crm", "failed", "timeout"].value, counts["crm", "delivered", ""].value) == (1, 1)
-    text = each.metrics.render().decode()
+    text = b"".join(each.metrics.write()).decode()
     assert 'poller_delivery_seconds_count{sink="crm"} 2.0' in text
     assert 'poller_end_to_end_seconds_count{sink="crm"} 1.0' in text

@@ -8,6 +8,7 @@ import pytest
 import structlog
 from each_life import TAKEN, EachLife, later
 
+from poller.leasing import SWITCHED
 from poller.log import SharedOutage
 from poller.one_by_one import switch as switches
 from poller.one_by_one.delivery import EachDelivery
@@ -35,7 +36,13 @@ class Two:
         life = self.lives[number]
         delivery = await life.begin()
         outage = SharedOutage(structlog.get_logger(), life.clock)
-        following = switches.keep_following(self.store, lambda: [delivery.gate], life.clock, outage)
+
+        async def look() -> str | None:
+            await life.clock.sleep(1)
+            told: str | None = await self.store.get_meta(SWITCHED)
+            return told
+
+        following = switches.keep_following(lambda: [delivery.gate], outage, look)
         self.tasks.append(asyncio.create_task(following))
         await life.drive()
         return delivery

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from delivery_events import seen_key
+from delivery_events import hour_event, seen_key
 
 from poller.model import Event, PageCommit
 from poller.replay import again
@@ -109,3 +109,20 @@ async def test_a_replay_that_was_not_published_is_sent_and_still_says_what_it_is
     assert life.published == ["a", "b", "a"]
     sent = (await log(life))[-1]
     assert (sent.subject, sent.replay, sent.only, sent.seen) == ("a", True, ("kafka",), None)
+
+
+async def test_whole_hours_that_were_published_go_to_those_of_the_others_that_ask(life: Any) -> None:
+    """The store is emptied; the topics say what it told."""
+    await life.commit("a")
+    told = hour_event(2, "kafka", "crm")
+    assert told.seen is not None
+    page = PageCommit(segment=pack([told], life.shard.held.last, life.clock.now()), seen=[(told.seen, 2)])
+    life.shard.held = await life.store.commit_page(life.shard.held, page)
+    await life.begin()
+    await life.end()
+    assert life.published == ["a", "fonouc.cdrs"]
+    life.store.restore(type(life.store)())
+    await life.begin(restart=True, others=("crm", "plain"), told=("crm",))
+    assert {event.subject: event.only for event in await log(life)} == {"a": ("crm", "plain"), "fonouc.cdrs": ("crm",)}
+    assert await life.store.look_up(0, [told.seen]) == {}, "it is not told again"
+    assert life.published == ["a", "fonouc.cdrs"]

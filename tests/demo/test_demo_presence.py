@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from poller.demo_daemon import Presence
-from poller.operations import EndpointStatus, Status
+from poller.operations import Status
+from poller.source_status import EndpointStatus
 
 
 def status(started: float, *successes: float | None) -> Status:

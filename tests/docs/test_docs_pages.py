@@ -4,7 +4,11 @@ import ast
 import json
 import re
 import shlex
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from msgspec.structs import fields
 
 from poller.cli.program import app
 from poller.config import load
-from poller.event import CloudEvent
+from poller.event import CloudEvent, WindowData
 from poller.metrics import EVENT_TYPES, Metrics
 from poller.model import CallData, RecordingData
 from poller.signing import hmac_text
@@ -43,7 +47,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_reached_from_the_readme() -> None:
     listed = {(ROOT / link).resolve() for link in links(ROOT / "README.md") if "://" not in link}
-    assert {page for page in PAGES if page.name != "README.md"} <= listed
+    assert set(PAGES) - {ROOT / "README.md"} <= listed
 
 
 def test_anchors_are_made_as_forges_make_them() -> None:
@@ -80,23 +84,46 @@ def test_configurations_load(block: Block, tmp_path: Path) -> None:
 # --- commands --------------------------------------------------------------------------------------------------------
 
 COMMANDS = sorted({(page.name, command) for page in PAGES for command in commands(page)})
+COMMANDS += [
+    ("NOTES.txt", command)
+    for command in re.findall(r"-- (poller .*)", text_of(ROOT / "helm/poller/templates/NOTES.txt"))
+]
 
 
-def problem(command: str) -> str | None:
-    """What is wrong with a command line: no such command, no such option."""
-    words = shlex.split(command)[1:]
+def problem(command: str, *, whole: bool = False) -> str | None:
+    """What is wrong with a command line: no such command, no such option; `whole`: an argument is missing or too many, a value wrong."""
+    words = shlex.split(re.sub(r" <\s*\S+$", "", command))[1:]
     here = PROGRAM
     while hasattr(here, "commands") and words and not words[0].startswith("-"):
         if (found := here.commands.get(words[0])) is None:
             return f"no command {words[0]}"
         here, words = found, words[1:]
     known = {name for parameter in here.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
-    return next((f"no option {word}" for word in words if word.startswith("-") and word not in known), None)
+    unknown = next((f"no option {word}" for word in words if word.startswith("-") and word not in known), None)
+    return unknown or (incomplete(here, words) if whole or words else None)
+
+
+def incomplete(command: Any, words: list[str]) -> str | None:
+    """What the command itself says to its words. It is not run."""
+    if hasattr(command, "commands") or {"--help", "--version"} & set(words):
+        return None
+    try:
+        command.make_context(command.name, list(words))
+    except Exception as refused:  # noqa: BLE001 the parser's own class is not public
+        return str(refused)
+    return None
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
 def test_commands_exist(page: str, command: str) -> None:
-    assert problem(command) is None, page
+    assert problem(command, whole=page == "runbook.md") is None, page
+
+
+def test_whoever_follows_the_runbook_can_type_what_it_says() -> None:
+    said = [command for page, command in COMMANDS if page == "runbook.md"]
+    assert len(said) >= 8
+    assert problem("poller sinks forget", whole=True)
+    assert problem("poller sinks forget") is None  # in a sentence about it
 
 
 def test_every_command_is_documented() -> None:
@@ -113,9 +140,33 @@ def leaves(group: Any, before: str = "") -> Iterator[str]:
             yield f"{before}{name}"
 
 
-@pytest.mark.parametrize("command", ["poller fly", "poller sinks paint", "poller run --twice", "poller -x"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "poller fly",
+        "poller sinks paint",
+        "poller run --twice",
+        "poller -x",
+        "poller sinks forget a b",
+        "poller run --once yes",
+        "poller dead-letters list --limit many",
+    ],
+)
 def test_a_wrong_command_is_seen(command: str) -> None:
     assert problem(command)
+
+
+def test_the_backup_without_sqlite3_is_one(tmp_path: Path) -> None:
+    (program,) = re.findall(r'^python3 -c "(import sqlite3; [^"]*)"', text_of(ROOT / "docs/operating.md"), re.MULTILINE)
+    for folder in ("/var/lib/poller", "/backup"):
+        (tmp_path / folder[1:]).mkdir(parents=True)
+        program = program.replace(folder, str(tmp_path / folder[1:]))
+    with closing(sqlite3.connect(tmp_path / "var/lib/poller/poller.db")) as store:
+        store.execute("PRAGMA journal_mode = WAL")
+        store.execute("CREATE TABLE t AS SELECT 5 AS five")
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    with closing(sqlite3.connect(tmp_path / "backup/poller.db")) as backup:
+        assert backup.execute("SELECT five FROM t").fetchall() == [(5,)]
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------
@@ -201,8 +252,8 @@ def test_an_invented_sentence_is_seen() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_targets_of_make_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text_of(page), re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text_of(page), re.MULTILINE)) <= targets
 
 
 def test_files_that_are_mentioned_exist() -> None:
@@ -229,11 +280,11 @@ def test_there_is_an_example_of_each_type_of_event() -> None:
     events = [json.loads(block.text) for block in blocks("json") if block.page == "consuming.md"]
     assert sorted(event["type"] for event in events) == sorted(EVENT_TYPES)
     for event in events:
-        shape = CallData if ".call." in event["type"] else RecordingData
+        shape = {"call": CallData, "recording": RecordingData, "window": WindowData}[event["type"].split(".")[1]]
         assert set(event["data"]) == set(shape.__struct_encode_fields__), event["type"]
         required = {field.encode_name for field in fields(CloudEvent) if field.required}
         assert required <= set(event) <= set(CloudEvent.__struct_encode_fields__)
-        assert event["data"]["revision"] == 1 + event["type"].endswith("updated")
+        assert event["data"].get("revision", 1) == 1 + event["type"].endswith("updated")
 
 
 def test_every_list_is_in_the_table_of_identities() -> None:

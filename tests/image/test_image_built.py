@@ -90,7 +90,7 @@ def etc(folder: Path, text: str) -> Path:
 def test_other_commands_run_in_it(said: dict[str, Any], root: Path, tmp_path: Path) -> None:
     container = Container(root, said, etc(tmp_path, "store: {kind: memory}\n"))
     assert container.run("--version") == (0, "poller 0.1.0\n")
-    code, told = container.run("config", "show", "-c", "/etc/poller/poller.yaml")
+    code, told = container.run("config", "show")  # it finds the configuration by itself
     assert (code, yaml.safe_load(told)["store"]["kind"]) == (0, "memory")
     code, told = container.run("schema", "asyncapi")
     assert (code, json.loads(told)["asyncapi"]) == (0, "3.1.0")

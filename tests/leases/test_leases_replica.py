@@ -72,6 +72,30 @@ async def test_a_replica_alone_takes_everything_and_keeps_it() -> None:
         assert {epoch for epoch, _ in rig.table.epochs.values()} == {1}
 
 
+async def test_a_look_tells_at_once_what_is_asked_and_what_was_switched() -> None:
+    rig = Rig()
+    async with rig.running("a") as (one,), anyio.create_task_group() as tasks:
+        found: list[object] = []
+
+        async def wait() -> None:
+            found.append(await one.news.asked())
+            found.append(await one.news.switched())
+
+        tasks.start_soon(wait)
+        await rig.clock.advance(0.1)
+        rig.table.asked = frozenset({3})
+        assert not found, "nobody has looked since"
+        await rig.clock.advance(1)
+        assert found == [{3}]
+        rig.table.switched = "x"
+        rig.table.away = True
+        await rig.clock.advance(1)
+        assert found == [{3}], "a look that fails tells nothing"
+        rig.table.away = False
+        await rig.clock.advance(1)
+        assert found == [{3}, "x"]
+
+
 async def test_a_newcomer_gets_its_share_soon() -> None:
     rig = Rig()
     async with rig.running("a", "b"):

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -12,6 +13,7 @@ from e2e_daemon import daemon, simulation, source, world
 from postgres_server import free_port
 from prometheus_programs import DASHBOARDS, missing, promtool
 from prometheus_server import PATIENCE, Prometheus, panels, prometheus
+from series_bound import bound, count
 from webhook_case import HMAC
 from webhook_receiver import Answer, Got, receiver, says
 
@@ -86,15 +88,20 @@ async def test_every_panel_shows_something(tmp_path: Path, monkeypatch: pytest.M
             async with prometheus(tmp_path / "prometheus", free_port(), port) as server:
                 shown = await until_each_shows(server)
                 assert len(shown) == len(set(QUERIES))
-                await check_the_endpoint(port)
+                await check_the_endpoint(port, running.settings)
             assert await running.stop() == 0
 
 
-async def check_the_endpoint(port: int) -> None:
+async def check_the_endpoint(port: int, settings: dict[str, Any]) -> None:
     """The names and texts of what the daemon says are as Prometheus wants them."""
     async with httpx.AsyncClient(trust_env=False) as client:
         text = (await client.get(f"http://127.0.0.1:{port}/metrics", timeout=60)).text
     for words in (("check", "metrics"), ("check", "metrics", "--extended")):
         code, said = promtool(*words, text=text)
         assert code == 0, said
-    print("series:", sum(not line.startswith("#") for line in text.splitlines()))
+    kinds = [(source["kind"], name) for source in settings["sources"].values() for name in source["endpoints"]]
+    most = bound(
+        lists=len(kinds), sources=len(settings["sources"]), kinds=len(set(kinds)) + 1, sinks=len(settings["sinks"])
+    )
+    print(f"series: {count(text)} of at most {most}")
+    assert count(text) <= most

@@ -27,9 +27,10 @@ async def test_as_people_use_it(tmp_path: Path) -> None:
     assert said["findings"] == []
     assert said["wide"] == []
     assert said["complaints"] == []
-    assert said["before"] == "1 of 7 lists is not up to date: pbx-0003."
+    assert said["before"] == "1 of 7 lists is not up to date: pbx-0003 (answers that it has failed)."
     assert said["meanwhile"] == ["No answer · poller", said["before"]]
     assert said["after"].startswith("7 of 7 lists are not up to date")
     assert said["same"], "it was put in place, not loaded anew"
     assert said["pressed"] == "Enabled"
     assert said["plain"] == said["after"]
+    assert (said["journey"], said["source"]) == ("The way of 1700000000.7", "pbx-0001")

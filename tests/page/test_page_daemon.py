@@ -1,6 +1,8 @@
 """The real daemon serves its status page, with what it really polls, and without a secret."""
 
+import json
 import time
+from html import escape
 from pathlib import Path
 
 import anyio
@@ -31,7 +33,17 @@ async def test_it_shows_what_the_daemon_does(tmp_path: Path, monkeypatch: pytest
                     assert time.monotonic() < deadline, page
                     await anyio.sleep(0.3)
                 assert (await browser.get("/dead-letters")).status_code == 200
-                assert (await browser.get("/dead-letters/none")).status_code == 404
+                for name in running.settings["sources"]:
+                    assert "Last polls" in (await browser.get(f"/sources/{name}")).text
+                event = json.loads((tmp_path / "out.ndjson").read_text(encoding="utf-8").splitlines()[0])
+                for wanted in (event["subject"], event["id"]):
+                    # It is written to the file before that is noted.
+                    while ">delivered<" not in (way := (await browser.get("/journey", params={"id": wanted})).text):
+                        assert time.monotonic() < deadline, way
+                        await anyio.sleep(0.1)
+                    for said in (f"The way of {escape(wanted)}", event["type"], "by a poll of", "out.ndjson"):
+                        assert said in way, said
+                    assert "When is not remembered" not in way
             for name in ("mor.user_calls", "thulium.connections", "fonouc.cdrs"):
                 assert name in page
             for secret in [TOKEN, *sims.environment().values()]:

@@ -3,8 +3,11 @@
 import pytest
 from msgspec import structs
 
-from poller.operations import EndpointStatus, ShardStatus, SinkStatus, Status, WebhookStatus
+from poller.errors import PollerError
+from poller.operations import ShardStatus, SinkStatus, Status, WebhookStatus
+from poller.page.advice import OF, OTHER, advice
 from poller.page.verdict import WAITS, View, standing, view
+from poller.source_status import EndpointStatus, GapStatus
 
 NOW = 1_000_000.0
 WELL = EndpointStatus(source="mor", endpoint="mor.user_calls", complete_until=NOW - 60, read_until=NOW)
@@ -45,6 +48,49 @@ def test_who_is_behind_comes_first_and_says_why() -> None:
     assert found.sentence == "1 of 2 lists is not up to date: fono."
     assert [row.it.source for row in found.rows] == ["fono", "mor"]
     assert (found.troubles[0].why, found.troubles[0].weight) == ("the phone system refuses the password", "bad")
+
+
+def test_the_furthest_behind_is_first_and_the_reason_is_in_plain_words() -> None:
+    some = structs.replace(WELL, source="a", overdue_rungs=1, behind=90.0, error="no", reason="timeout")
+    most = structs.replace(some, source="z", behind=7_300.0, error="403", reason="denied")
+    also = structs.replace(most, endpoint="mor.recordings", behind=7_200.0)
+    found = seen(endpoints=[WELL, some, also, most])
+    assert found.sentence == ("3 of 4 lists are not up to date: z (refuses the credential), a (answers too slowly).")
+    assert [(row.it.source, row.it.endpoint) for row in found.rows[:2]] == [
+        ("z", "mor.user_calls"),
+        ("z", "mor.recordings"),
+    ]
+    first, second = found.troubles
+    assert first.what == "z, mor.user_calls, mor.recordings are behind by 2 h: it refuses the credential."
+    assert first.do.startswith("Check the user")
+    assert (first.source, second.what) == ("z", "a, mor.user_calls is behind by 1 min: it answers too slowly.")
+
+
+def test_a_gap_says_from_when_until_when() -> None:
+    gap = GapStatus(begin=NOW - 100, end=NOW - 90, since=NOW, reason="malformed")
+    (trouble,) = seen(endpoints=[structs.replace(WELL, open_gaps=1, gaps=[gap])]).troubles
+    assert "1970-01-12T13:45:00.000Z to 1970-01-12T13:45:10.000Z (malformed)" in trouble.why
+
+
+def test_every_reason_has_plain_words() -> None:
+    def all_of(kind: type[PollerError]) -> set[type[PollerError]]:
+        return {kind}.union(*(all_of(each) for each in kind.__subclasses__()))
+
+    never_asking = {
+        "config",
+        "unknown",
+        "bad_record",
+        "store_refused",
+        "sink",
+        "fenced",
+        "sink_refused",
+        "foreign_progress",
+    }
+    generic = {"error", "transient", "permanent"}
+    ours = {each.reason for each in all_of(PollerError) if each.__module__ == "poller.errors"}
+    assert ours - never_asking - generic == OF.keys()
+    assert advice("of tomorrow") is OTHER
+    assert advice(None) is None
 
 
 def test_many_that_are_behind_are_counted() -> None:

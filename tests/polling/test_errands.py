@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio.lowlevel
+import anyio
 import pytest
 from delivery_events import call_event
 from delivery_model import Lease
@@ -113,11 +113,16 @@ class Two:
         """Each looks for what it is asked, and time passes."""
         async with anyio.create_task_group() as tasks:
             for one in replicas:
-                tasks.start_soon(keep_doing, one.app, one.work)
+                tasks.start_soon(keep_doing, one.app, one.work, self._look)
             tasks.start_soon(self._pass_time)
             with anyio.fail_after(60):
                 yield
             tasks.cancel_scope.cancel()
+
+    async def _look(self) -> Collection[int]:
+        """Of all shards something may be asked."""
+        await self.clock.sleep(1)
+        return range(SHARDS)
 
     async def _pass_time(self) -> None:
         while True:
@@ -283,7 +288,7 @@ async def test_what_another_version_asks_is_refused(two: Two) -> None:
     await two.store.ask(Errand("e", 1, b'{"type": "dance"}'), PATIENCE)
     async with two.working(two.second):
         while (said := await two.store.answer_to("e")) is None:
-            await anyio.lowlevel.checkpoint()
+            await two.clock.sleep(0.1)
     assert b"another version" in said
 
 

@@ -59,21 +59,21 @@ async def test_an_endpoint_claims_the_least_of_what_it_asks(rig: Rig) -> None:
     listed = Listed(asks=(Ask((("user", "1"),)), Ask((("user", "2"),))))
     one, other = (rig.track(listed, ask=ask, ladder=LADDER, start="2h") for ask in listed.asks)
     shown = keeping(rig, one, other)
-    shown.show_tracks()
+    await shown.show_tracks()
     assert claims(rig) == (None, None), "nothing was read: nothing is shown"
     await poll_on(one)
-    shown.show_tracks()
+    await shown.show_tracks()
     assert claims(rig) == (None, None), "one of them was never read"
     await other.load(other.target())
-    shown.show_tracks()
+    await shown.show_tracks()
     assert claims(rig) == (None, None), "one of them claims nothing yet"
     first = rig.clock.now() - 60 - 10
     later(rig.clock, 600)
     await poll_on(other)
-    shown.show_tracks()
+    await shown.show_tracks()
     assert claims(rig) == (first, first - 1_800)
     await poll_on(one, 2)
-    shown.show_tracks()
+    await shown.show_tracks()
     assert claims(rig)[0] == 1_700_000_000 + 660 - 10, "now the other is the last"
 
 
@@ -81,14 +81,14 @@ async def test_gaps_and_overdue_rungs_are_shown(rig: Rig) -> None:
     track = rig.track(start="10m", ladder=LADDER, interval="60s")
     shown = keeping(rig, track)
     await poll_on(track)
-    shown.show_tracks()
+    await shown.show_tracks()
     overdue, gaps = rig.metrics.overdue_rungs[NAME, "phones.calls"], rig.metrics.open_gaps[NAME, "phones.calls"]
     assert (overdue.value, gaps.value) == (0, 0)
     later(rig.clock, 300)
-    shown.show_tracks()
+    await shown.show_tracks()
     assert overdue.value == 1
     later(rig.clock, 600)
-    shown.show_tracks()
+    await shown.show_tracks()
     assert overdue.value == 2
 
     def say(query: Query) -> bytes | None:
@@ -98,7 +98,7 @@ async def test_gaps_and_overdue_rungs_are_shown(rig: Rig) -> None:
     for _ in range(3):
         with suppress(BadAnswer):  # three of them end a poll
             await poll_on(track)
-    shown.show_tracks()
+    await shown.show_tracks()
     assert (gaps.value or 0) >= 1
 
 

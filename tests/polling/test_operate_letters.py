@@ -19,10 +19,11 @@ from polling_vendor import Listed, Query, lines
 from poller import segment
 from poller.config import Settings
 from poller.errors import Outdated, PollerError, Unknown
+from poller.hours import Book
 from poller.kept import LetterHead, LetterPlace, Which
 from poller.letters import COMMIT, LISTED, RECORDS
 from poller.metrics import Metrics
-from poller.model import DeadEvent, DeadRecord, Event, Held, PageCommit, Position
+from poller.model import HOUR, DeadEvent, DeadRecord, Event, Held, PageCommit, Position
 from poller.one_by_one.delivery import EachDelivery
 from poller.one_by_one.notes import MOST
 from poller.one_by_one.outlet import Outlet
@@ -83,6 +84,26 @@ async def test_a_record_is_published_once_its_parser_was_mended(rig: Rig) -> Non
     assert await rig.told() == [("call.new", "good", 1), ("call.new", "mended", 1)]
     with pytest.raises(Unknown):
         await tried(work, letter.id)
+
+
+async def test_a_record_that_is_mended_after_its_hour_was_told_is_late_and_before_is_counted(rig: Rig) -> None:
+    listed, begin = Listed(), int(rig.clock.now()) // HOUR * HOUR - HOUR
+    keys: dict[str, Any] = {"ladder": [{"back": "10m"}], "start": "3h", "book": Book(ID, listed, ("crm",))}
+    for number in range(2):
+        rig.phones.add(begin + number * (HOUR + 1_000), id=str(number), later_defect=True)
+    rig.clock.wall = begin + HOUR + 1_200
+    track = rig.track(listed, **keys)
+    await poll_on(track)
+    listed.mended = True
+    work = working(rig, listed)
+    work._app.tracks = [track]
+    assert all(one.done for one in await tried(work, *[letter.id for letter in await shown(work)]))
+    found = {one["subject"]: one["data"] for one in await rig.events()}
+    assert (found["0"]["late"], found["1"]["late"]) == (True, False)
+    rig.clock.wall += HOUR
+    await poll_on(rig.track(listed, **keys | {"book": Book(ID, listed, ("crm",))}))
+    told = [one["data"]["counts"] for one in await rig.events() if one["type"] == "telephony.window.complete"]
+    assert [(counts["new"], counts["invalid"] > 0) for counts in told[-2:]] == [(0, True), (1, True)]
 
 
 async def test_a_record_that_is_named_twice_is_tried_once(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from poller import schedule
 from poller.errors import Denied, RateLimited, VendorFault
+from poller.metrics import POLL_OUTCOMES
 from poller.track import Track
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["memory"], indirect=True)]
@@ -24,8 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["memory"], 
 async def scheduled(*tracks: Track) -> AsyncIterator[None]:
     """Polls of these tracks go on during the block."""
     async with anyio.create_task_group() as tasks:
-        for track in tracks:
-            tasks.start_soon(schedule.keep_polling, track)
+        tasks.start_soon(schedule.keep_polling, tracks, tracks[0].setup.clock)
         yield
         tasks.cancel_scope.cancel()
 
@@ -40,8 +40,8 @@ async def polls(rig: Rig, track: Track, count: int) -> None:
     """Lets time pass until so many polls are over."""
 
     def over() -> int:
-        table = rig.metrics.polls._series
-        return int(sum(one.value or 0 for key, one in table.items() if key[:2] == (NAME, track.endpoint.name)))
+        found = (rig.metrics.polls[NAME, track.endpoint.name, outcome].value for outcome in POLL_OUTCOMES)
+        return int(sum(count or 0 for count in found))
 
     def moved(before: int) -> bool:
         return over() > before or rig.clock.sleeping > 0
@@ -213,3 +213,21 @@ async def test_no_answer_is_an_endpoint_that_spins(rig: Rig) -> None:
         await polls(rig, track, 3)
     assert len(rig.phones.asked) == 9
     assert rig.phones.asked[-1].at - rig.phones.asked[0].at >= 2
+
+
+async def test_a_track_that_is_due_sooner_is_not_kept_waiting(rig: Rig) -> None:
+    late, soon = rig.track(interval="60s"), rig.track(interval="60s")
+    timetable = schedule.Timetable(rig.clock)
+    timetable.add(late, rig.clock.mono() + 60)
+    found: list[tuple[float, Track]] = []
+
+    async def follow() -> None:
+        found.extend([await timetable.next(), await timetable.next()])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await until(lambda: rig.clock.sleeping)
+        timetable.add(soon, rig.clock.mono() + 5)
+        await rig.clock.advance(5)
+        await rig.clock.advance(55)
+    assert [track for _, track in found] == [soon, late]

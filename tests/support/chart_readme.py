@@ -34,7 +34,9 @@ helm test calls
 
 `config` is poller's own configuration, passed on as it stands and checked by Helm before anything is installed: a key that does not exist,
 a duration without its unit and an `{{env: NAME}}` that nothing sets are refused. `config/poller.yaml` shows all of it, and
-docs/configuration.md lists each key. A changed configuration restarts the pods. A changed Secret does not: `kubectl rollout restart`.
+docs/configuration.md lists each key. Helm says where: `config.retention: Does not match pattern …` means that a number and a unit are expected
+there; `Expected: object, given: string` (Helm 4: `got string, want object`) at a password, that it is `{{env: NAME}}` or `{{file: PATH}}`, never the
+secret itself. A changed configuration restarts the pods. A changed Secret does not: `kubectl rollout restart`.
 
 ## Several pods
 
@@ -52,8 +54,8 @@ migration:
     POLLER_DSN: {{name: poller-owner, key: dsn}}
 ```
 
-The job runs before anything else of the chart is there, its NetworkPolicy and account included: where all egress is denied, allow that of
-pods with `app.kubernetes.io/component: migration`.
+The job runs before the rest of the chart is there, with a NetworkPolicy of its own (name servers, 5432 and `networkPolicy.extraPorts`); its
+account must be there already.
 
 **From one pod to several** the store moves (docs/state.md). Stop the pod (`kubectl scale statefulset/calls-poller --replicas=0`). In a pod of the
 same image, with its claim `store-calls-poller-0` at `/var/lib/poller` and the Secrets of both configurations, run `poller state export` with the old
@@ -62,7 +64,7 @@ PostgreSQL store ends, since Kafka has the progress of another one; where there 
 
 ## Status page
 
-A page for the browser says which phone system is behind and why (docs/operating.md). It is reached through the cluster's own log-in:
+A page for the browser says which phone system is behind and why (docs/operating.md). Usually it is reached through the cluster's own log-in:
 
 ```yaml
 config:
@@ -75,6 +77,11 @@ secrets:
 ```sh
 kubectl port-forward statefulset/calls-poller 9465        # deployment/… with several pods; then http://127.0.0.1:9465/
 ```
+
+For people who have no log-in to the cluster, with a Service and, if you like, an Ingress:
+
+```yaml
+{page}```
 
 ## Metrics, alerts, dashboards
 
@@ -117,7 +124,7 @@ extraObjects:
 
 def text() -> str:
     """The page, whole."""
-    from_values = {"single": _example("sqlite"), "several": _example("postgres")}
+    from_values = {"single": _example("sqlite"), "several": _example("postgres"), "page": _example("page")}
     rows = [f"| `{key}` | `{default}` | {meaning} |" for key, default, meaning in described()]
     table = ["| key | default | meaning |", "|---|---|---|", *rows]
     return INTRO.format(**from_values) + "\n".join(table) + "\n"

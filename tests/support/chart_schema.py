@@ -13,7 +13,6 @@ HELM = Path(__file__).resolve().parents[2] / "helm"
 TARGET = HELM / "poller" / "values.schema.json"
 _IDLE = {"title", "default", "examples", "discriminator", "x-minimum", "x-maximum", "$schema", "$defs"}
 """Keywords that refuse nothing. Bounds of durations are the program's to check: a schema cannot compare texts."""
-_LISTEN = r"^(0\.0\.0\.0|\[::\]):[1-9][0-9]{0,4}$"
 _SOCKET = "^/run/poller/[^/]+$"
 
 
@@ -39,9 +38,11 @@ def _for_pods(config: dict[str, Any], parts: dict[str, Any]) -> None:
 
 
 def _for_addresses(parts: dict[str, Any]) -> None:
-    """Probes come from outside the pod, and only one folder may hold a socket."""
-    parts["Server"]["properties"]["listen"]["pattern"] = _LISTEN
-    parts["Admin"]["properties"]["socket"]["pattern"] = _SOCKET
+    """Only one folder may hold a socket, and a status page asks for a token. Which addresses a pod has, the chart says in a sentence."""
+    admin = parts["Admin"]
+    admin["properties"]["socket"]["pattern"] = _SOCKET
+    admin["if"] = {"required": ["listen"], "properties": {"listen": {"type": "string"}}}
+    admin["then"] = {"required": ["token"], "properties": {"token": {"type": "object"}}}
 
 
 def _older(part: Any) -> Any:
@@ -53,7 +54,20 @@ def _older(part: Any) -> Any:
     if "discriminator" in part:
         mapping = part["discriminator"]["mapping"]
         return _by_kind({kind: _place(ref) for kind, ref in mapping.items()})
+    if {"type": "null"} in part.get("anyOf", ()) and len(part["anyOf"]) == 2:
+        return _or_nothing(part)
     return {key: _entry(key, value) for key, value in part.items() if not _idle(key, value)}
+
+
+def _or_nothing(part: dict[str, Any]) -> dict[str, Any]:
+    """Something or null, so that a fault is told of the something alone, and not that it might have been null."""
+    own = {key: value for key, value in part.items() if key != "anyOf"}
+    (given,) = (each for each in part["anyOf"] if each != {"type": "null"})
+    if given.get("type") == "string" and not {"enum", "const"} & given.keys():
+        parts = own | given | {"type": ["string", "null"]}
+    else:
+        parts = own | {"if": {"not": {"type": "null"}}, "then": given}
+    return {key: _entry(key, value) for key, value in parts.items() if not _idle(key, value)}
 
 
 def _idle(key: str, value: Any) -> bool:

@@ -17,6 +17,7 @@ from crash_world import LADDER, World
 from poller import segment
 from poller.app_parts import App
 from poller.checkpoint import Checkpoint, complete_until
+from poller.metrics import EVENT_TYPES
 from poller.model import Segment
 from poller.simulate.judge import Verdict, judge, thing_id
 
@@ -138,7 +139,7 @@ class Judge:
             self._wrong("nothing was opened")
             return
         more = app.shards[0].held.last.seq - before
-        counted = sum(int(series.value or 0) for _, series in app.metrics.events.items())
+        counted = sum(int(app.metrics.events[kind].value or 0) for kind in EVENT_TYPES)
         if counted != more and not self._changed:
             self._wrong(f"{counted} events were counted, the log has {more} more")
 

@@ -42,7 +42,7 @@ def cursor_before_last_page() -> None:
         same = next(other for other in draft.passes if other.top == item.top)
         window.read(draft, same, part, track.endpoint.limits, bound=None, easy=False, found=[])
         walk = track.walk(checkpoint, part)
-        await track.keep([], walk, (track.key, checkpoints.dump(draft)))
+        await track.keep([], walk, draft)
         return await read_slice(track, checkpoint, item, part)
 
     replace(poll, "read_slice", early)

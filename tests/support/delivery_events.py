@@ -4,9 +4,21 @@ from hashlib import blake2b
 
 import msgspec
 
-from poller.event import Encoder, instant
-from poller.identity import Identity, event_id
-from poller.model import CallData, Event, Keys, Normal, Party, Position, SeenKey, Segment
+from poller.event import Encoder, WindowData, instant, window_event
+from poller.identity import Identity, event_id, window_key
+from poller.model import (
+    HOUR,
+    CallData,
+    Event,
+    Keys,
+    Normal,
+    Party,
+    Position,
+    SeenKey,
+    Segment,
+    Window,
+    utc,
+)
 from poller.segment import pack
 
 SOURCE = "fono-1"
@@ -30,6 +42,16 @@ def call_event(call: str, seq: int, *, state: str = "", new: bool = True, size: 
     )
     normal = Normal(data=data, subject=call, time=None, partition_key=call)
     return _encoder.event(normal, seen_key(call, state), new=new, seq=seq, recorded=instant(at))
+
+
+def hour_event(seq: int, *only: str, begin: int = 1_700_049_600) -> Event:
+    """What tells a whole hour to the sinks that ask."""
+    data = WindowData(
+        source=SOURCE, endpoint="fonouc.cdrs", kind="call", from_=utc(begin), until=utc(begin + HOUR), counts=None,
+        late_by_seconds=None,
+    )  # fmt: skip
+    key = window_key(SOURCE, data.endpoint, Window(begin, begin + HOUR))
+    return window_event(data, key, seq=seq, recorded=instant(1.7e9), only=only)
 
 
 def call_id(call: str) -> str:

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "helm/poller/README.md",
+]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`((?:[^`\n]|\n(?!\n))+)`")
@@ -65,8 +70,8 @@ def commands(page: Path) -> Iterator[str]:
                 if command.startswith("poller "):
                     yield command
     for code in _CODE.findall(prose_of(page)):
-        if re.match(r"poller\s", code):
-            yield " ".join(code.split())
+        if found := re.match(r"(?:kubectl exec \S+ -- )?(poller\s.*)", " ".join(code.split())):
+            yield found[1]
 
 
 def quotations(page: Path) -> list[str]:

@@ -85,7 +85,7 @@ def kafka_sink(bootstrap: str, prefix: str, **more: Any) -> dict[str, Any]:
     return {
         "kind": "kafka",
         "bootstrap_servers": [bootstrap],
-        "topics": {"call": f"{prefix}.calls", "recording": f"{prefix}.recordings"},
+        "topics": {"call": f"{prefix}.calls", "recording": f"{prefix}.recordings", "window": f"{prefix}.windows"},
         "progress_topic": f"{prefix}.progress",
         "transactional_id_prefix": prefix,
         "partitions": 3,

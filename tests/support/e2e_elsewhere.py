@@ -35,6 +35,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.poll.read_page: track.keep",),
     ),
     Elsewhere(
+        "an hour is whole, and a sink asks for whole hours",
+        "tests/polling/test_polling_hours.py::test_an_hour_is_told_with_its_counts_by_the_commit_that_completes_it",
+        ("poller.keep.Keeper._note: self._shard.store.look_up",),
+    ),
+    Elsewhere(
         "a poll is the first that meets a store that was set back (in a crash it is either that or a delivery)",
         "tests/polling/test_polling_commit.py::test_a_restored_store_is_believed_anew_and_read_again[memory]",
         ("poller.schedule._failed: shard.believe_anew",),

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from golden_events import GoldenEvent, golden_events
+from golden_events import GoldenEvent, golden_events, golden_windows
 
+from poller.contract.meanings import WINDOWS
 from poller.contract.schemas import Schema, data_schema, envelope
 from poller.kinds import KINDS
-from poller.model import Kind
+from poller.model import Topic
 
 WIDTH = 120
 INTRO = """\
@@ -24,17 +25,18 @@ What does each event mean, and what stands in every field? How to read them from
 | `telephony.call.updated` | a known call in a state that was not seen before | once for each further state; never with `on_change: ignore` |
 | `telephony.recording.new` | a recording that was not seen before, in its list or named by a call (`partial`) | once for each recording |
 | `telephony.recording.updated` | a known recording in a state that was not seen before | once for each further state |
+| `telephony.window.complete` | an hour (UTC) of a list is whole: [when an hour is whole](consuming.md#when-an-hour-is-whole) | once for each hour of each list, to sinks that ask (`windows: true`) |
 
-Which fields make another state, and what to do with each type: [consuming](consuming.md#is-this-event-a-repetition). An event says all
-that is known of its thing, so the one with the largest `revision` is enough. Nothing is ever taken back: no event says that a vendor has
+Which fields make another state, and what to do with each type: [consuming](consuming.md#is-this-event-a-repetition). An event of a call or
+recording says all that is known of it, so the one with the largest `revision` is enough. Nothing is ever taken back: no event says that a vendor has
 deleted something. Skip a `type` that you do not know.
 
 The shapes as documents, for programs that check events and for generators of code:
 
 | command | document |
 |---|---|
-| `poller schema call`, `poller schema recording` | JSON Schema (2020-12) of `data`; its `$id` is the event's `dataschema` |
-| `poller schema call --event`, `poller schema recording --event` | JSON Schema of the whole event |
+| `poller schema call`, `poller schema recording`, `poller schema window` | JSON Schema (2020-12) of `data`; its `$id` is the event's `dataschema` |
+| the same with `--event` | JSON Schema of the whole event |
 | `poller schema asyncapi` | AsyncAPI 3: topics and webhooks, keys, headers, values |
 
 The same documents are files of the installed package: `poller/contract/*.json`.
@@ -70,6 +72,9 @@ ATTRIBUTES = """\
 
 What stands around `data`, with every type. What is not known is absent here, and null within `data`.
 """
+OF_WINDOWS = """\
+Around the `data` of a window, these mean something else:
+"""
 EXAMPLES = """\
 ## Examples
 
@@ -81,16 +86,17 @@ _WORDS = {"string": "text", "integer": "whole number", "number": "number", "bool
 
 def page() -> str:
     """The whole page."""
-    calls, recordings = data_schema("call"), data_schema("recording")
-    parts = [INTRO, ATTRIBUTES, *_table(envelope("recording")), ""]
-    for kind, schema in (("call", calls), ("recording", recordings)):
+    calls, recordings, windows = data_schema("call"), data_schema("recording"), data_schema("window")
+    parts = [INTRO, ATTRIBUTES, *_table(envelope("recording")), "", OF_WINDOWS, *_table(_differing()), ""]
+    for kind, schema in (("call", calls), ("recording", recordings), ("window", windows)):
         parts += [f"## `data` of a {kind}\n", f"{schema['description']}\n", *_table(schema), ""]
-    for name, schema in {**calls["$defs"], **recordings["$defs"]}.items():
+    for name, schema in {**calls["$defs"], **recordings["$defs"], **windows["$defs"]}.items():
         parts += [f"### {name}\n", f"{schema['description']}\n", *_table(schema), ""]
     parts += [LEFT_OUT, EXAMPLES]
     found = golden_events()
     for endpoint in sorted({one.endpoint for one in found}, key=_place):
         parts += _examples(endpoint, [one for one in found if one.endpoint == endpoint])
+    parts += ["### An hour that is whole\n", *(f"```json\n{shown(one)}\n```\n" for one in golden_windows()[:1])]
     return "\n".join(parts)
 
 
@@ -104,23 +110,23 @@ def _table(schema: Schema) -> Iterator[str]:
     yield "| field | type | meaning |\n|---|---|---|"
     for name, field in schema["properties"].items():
         may = "" if name in schema["required"] else "; may be absent"
-        yield f"| `{name}` | {_type(field)}{may} | {_meaning(name, field)} |"
+        yield f"| `{name}` | {_type(field)}{may} | {_meaning(name, field, schema)} |"
 
 
-def _meaning(name: str, field: Schema) -> str:
+def _meaning(name: str, field: Schema, schema: Schema) -> str:
     if name == "data":
-        return "The call or recording itself: see below."
+        return "The call, recording or window itself: see below."
     values = [f"`{value}`" for value in (field["const"],) if value] if "const" in field else []
-    if name in {"type", "dataschema", "source"}:
-        return f"{field['description']} {_of_both(name)}"
+    if name in {"type", "dataschema", "source"} and "specversion" in schema["properties"]:
+        return f"{field['description']} {_of_all(name)}"
     return " ".join([field["description"], *(f"Always {value}." for value in values)])
 
 
-def _of_both(name: str) -> str:
+def _of_all(name: str) -> str:
     """What differs between the kinds of events."""
-    both: list[Kind] = ["call", "recording"]
+    kinds: list[Topic] = ["call", "recording", "window"]
     found: list[str] = []
-    for kind in both:
+    for kind in kinds:
         field = envelope(kind)["properties"][name]
         found += [field["const"]] if "const" in field else field.get("enum") or field["examples"]
     return ", ".join(f"`{value}`" for value in found) + "."
@@ -142,6 +148,11 @@ def _type(field: Schema) -> str:
         words = {"object": "object"}
     kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
     return " or ".join({**_WORDS, **words}[kind] for kind in kinds)
+
+
+def _differing() -> Schema:
+    whole = envelope("window")
+    return {**whole, "properties": {name: whole["properties"][name] for name in ("type", *WINDOWS)}}
 
 
 def _examples(endpoint: str, found: list[GoldenEvent]) -> Iterator[str]:

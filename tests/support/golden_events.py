@@ -9,10 +9,10 @@ from mor_support import read_answer
 from source_case import ROOT, load_module, read
 
 from poller.errors import PollerError
-from poller.event import Encoder
-from poller.identity import Identity
+from poller.event import Encoder, WindowCounts, WindowData, window_event
+from poller.identity import Identity, window_key
 from poller.keep import _as_normal
-from poller.model import Event, Kind
+from poller.model import HOUR, Event, Kind, Window, utc
 from poller.protocols import Endpoint
 
 RECORDED = "2026-01-31T10:00:00.000Z"
@@ -35,6 +35,26 @@ def golden_events() -> list[GoldenEvent]:
         for record in records:
             found += _events(endpoint, page, record, offset, len(found) + 1)
     return found
+
+
+def golden_windows() -> list[GoldenEvent]:
+    """An hour that was counted, and one of a list that does not show the time to count by."""
+    counts = WindowCounts(new=12, updated=1, duplicate=340)
+    return [
+        _window("mor", "mor.user_calls", counts, 4_200.0, 21),
+        _window("fonouc", "fonouc.cdrs", None, None, 22),
+    ]
+
+
+def _window(source: str, endpoint: str, counts: WindowCounts | None, late_by: float | None, seq: int) -> GoldenEvent:
+    hour = Window(1_711_846_800, 1_711_846_800 + HOUR)
+    data = WindowData(
+        source=source, endpoint=endpoint, kind="call", from_=utc(hour.begin), until=utc(hour.end), counts=counts,
+        late_by_seconds=late_by,
+    )  # fmt: skip
+    key = window_key(source, endpoint, hour)
+    event = window_event(data, key, seq=seq, recorded=RECORDED, only=("crm",))
+    return GoldenEvent(endpoint, Path("windows"), event, mention=False)
 
 
 def _answers() -> Iterator[tuple[Endpoint, Path, list[bytes], int | None]]:

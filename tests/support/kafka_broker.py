@@ -17,7 +17,7 @@ def kafka_config(bootstrap: str, prefix: str, **more: Any) -> Config:
         {
             "kind": "kafka",
             "bootstrap_servers": [bootstrap],
-            "topics": {"call": f"{prefix}.calls", "recording": f"{prefix}.recordings"},
+            "topics": {"call": f"{prefix}.calls", "recording": f"{prefix}.recordings", "window": f"{prefix}.windows"},
             "progress_topic": f"{prefix}.progress",
             "transactional_id_prefix": prefix,
             "partitions": 4,

@@ -24,6 +24,8 @@ class LeaseTable:
         """Epoch and mark of each shard; marks never come twice, whatever copy of the database goes on."""
         self.rows: dict[int, tuple[str, int, float]] = {}
         self.there: dict[str, float] = {}
+        self.asked: frozenset[int] = frozenset()
+        self.switched: str | None = None
         self.calls = 0
         self._marks = iter(range(1, 1 << 30))
 
@@ -78,7 +80,8 @@ class LeaseTable:
     def table(self) -> Leases:
         now = self.now()
         leases = [Lease(shard, owner, epoch, until - now) for shard, (owner, epoch, until) in sorted(self.rows.items())]
-        return Leases(tuple(leases), tuple(Present(name, until - now) for name, until in sorted(self.there.items())))
+        there = tuple(Present(name, until - now) for name, until in sorted(self.there.items()))
+        return Leases(tuple(leases), there, self.asked, self.switched)
 
     def mark(self, shard: int) -> int:
         """Of the newest claim; a writer remembers the one of its own."""

@@ -9,8 +9,9 @@ from msgspec import structs
 
 from poller.clock import SystemClock
 from poller.errors import Unknown
-from poller.operations import DeadLetter, EndpointStatus, ShardStatus, SinkStatus, Status, Switched, WebhookStatus
+from poller.operations import DeadLetter, ShardStatus, SinkStatus, Status, Switched, WebhookStatus
 from poller.page import serve_page
+from poller.source_status import EndpointStatus, GapStatus
 
 TOKEN = "of-the-tests-0123456789"
 EVIL = '<script>alert("1")</script>'
@@ -33,7 +34,10 @@ class Figures(Ledger):
         found = [
             EndpointStatus(
                 source=f"pbx-{number:04}", endpoint="mor.user_calls", read_until=now - 40, complete_until=now - 7_200,
-                last_success=now - 40, overdue_rungs=int(bad), error=self.failed if bad else None,
+                last_success=now - 40, overdue_rungs=int(bad), error=self.failed if bad else None, next_poll=now + 12,
+                reason="vendor_fault" if bad else None, behind=2_400.0 if bad else 0.0, late_rows=number % 50,
+                late_most=4_000.0, late_last=now - 90, open_gaps=int(number % 50 == 5),
+                gaps=[GapStatus(begin=now - 9_000, end=now - 8_990, since=now - 60, reason="malformed")] if number % 50 == 5 else [],
             )
             for number in range(self.sources)
             for bad in [self.down or number % 100 == 3]

@@ -13,9 +13,10 @@ from polling_vendor import Listed, Phones, Record
 
 from poller import segment
 from poller.checkpoint import Checkpoint, complete_until, load
+from poller.hours import Book
 from poller.http import Vendor
 from poller.keep import Keeper
-from poller.metrics import Metrics
+from poller.metrics import RECORD_RESULTS, Metrics
 from poller.model import Ask, Event
 from poller.options import EndpointOptions, SourceOptions
 from poller.poll import poll
@@ -42,14 +43,23 @@ class Rig:
     endpoints: dict[str, Listed] = field(default_factory=dict)
 
     def track(
-        self, endpoint: Listed | None = None, *, ask: Ask | None = None, mentions: bool = True, **keys: Any
-    ) -> Track:
+        self, endpoint: Listed | None = None, *, ask: Ask | None = None, mentions: bool = True, book: Book | None = None,
+        **keys: Any,
+    ) -> Track:  # fmt: skip
         """A track of its own, as a restart would make it. `keys`: the endpoint's configuration."""
         endpoint = endpoint or Listed()
         self.metrics.declare(NAME, endpoint.name)
         options = EndpointOptions.model_validate({"ladder": ONE_RUNG, "start": "1h", "timeout": "30s"} | keys)
         keeper = Keeper(
-            ID, endpoint, options, self.shard, metrics=self.metrics, clock=self.clock, mentions=mentions, name=NAME
+            ID,
+            endpoint,
+            options,
+            self.shard,
+            metrics=self.metrics,
+            clock=self.clock,
+            mentions=mentions,
+            name=NAME,
+            book=book,
         )
         return Track(self.setup, endpoint, options, ask or endpoint.asks[0], keeper)
 
@@ -83,8 +93,7 @@ class Rig:
 
     def counted(self, track: Track) -> dict[str, float]:
         """The records of an endpoint by what became of them, those that are none left out."""
-        records = self.metrics.records(NAME, track.endpoint.name)
-        found = {name: getattr(records, name).value for name in type(records).__slots__}
+        found = {name: self.metrics.records[NAME, track.endpoint.name, name].value for name in RECORD_RESULTS}
         return {name: count for name, count in found.items() if count}
 
     def suspicions(self, track: Track, reason: str) -> float:

@@ -13,10 +13,10 @@ from poller.contract import webhooks
 from poller.contract.asyncapi import headers
 from poller.contract.schemas import data_schema, event_schema
 from poller.event import SCHEMAS
-from poller.model import Kind
+from poller.model import Topic
 
 FOLDER = Path(__file__).resolve().parents[1] / "contract" / "baseline"
-KINDS: tuple[Kind, ...] = ("call", "recording")
+KINDS: tuple[Topic, ...] = ("call", "recording", "window")
 ANNOTATIONS = {"title", "description", "examples", "$comment", "$schema"}
 _WITHIN = {"properties", "required", "$defs", "items", "anyOf", "enum", "type"}
 

@@ -1,9 +1,11 @@
-{{/* The configuration with its store filled in. */}}
+{{/* The configuration with its store filled in, and with the addresses that a pod needs where somebody took them out with null. */}}
 {{- define "poller.config" -}}
-{{- $config := deepCopy .Values.config -}}
+{{- $config := deepCopy (default (dict) .Values.config) -}}
 {{- if not $config.store -}}
 {{- $_ := set $config "store" (dict "kind" "sqlite" "path" "/var/lib/poller/poller.db") -}}
 {{- end -}}
+{{- $_ := set $config "server" (merge (default (dict) $config.server) (dict "listen" "0.0.0.0:9464")) -}}
+{{- $_ := set $config "admin" (merge (default (dict) $config.admin) (dict "socket" "/run/poller/poller.sock")) -}}
 {{- toYaml $config -}}
 {{- end -}}
 
@@ -17,7 +19,17 @@
 {{- end -}}
 
 {{- define "poller.port" -}}
-{{- regexFind "[0-9]+$" .Values.config.server.listen -}}
+{{- regexFind "[0-9]+$" (include "poller.config" . | fromYaml).server.listen -}}
+{{- end -}}
+
+{{/* The port of the status page; empty where there is none. */}}
+{{- define "poller.page" -}}
+{{- with (include "poller.config" . | fromYaml).admin.listen }}{{ regexFind "[0-9]+$" . }}{{ end -}}
+{{- end -}}
+
+{{/* Its port where others than the pod itself reach it; empty where they do not. */}}
+{{- define "poller.page.open" -}}
+{{- with (include "poller.config" . | fromYaml).admin.listen }}{{ if regexMatch "^(0[.]0[.]0[.]0|\\[::\\]):" . }}{{ regexFind "[0-9]+$" . }}{{ end }}{{ end -}}
 {{- end -}}
 
 {{/* A duration of the configuration in whole seconds, rounded up. */}}
@@ -30,7 +42,7 @@
 
 {{/* The program ends by itself after shutdown_grace and 5 seconds; what is left is for the container to go. */}}
 {{- define "poller.grace" -}}
-{{- $own := add 5 (include "poller.seconds" (default "30s" .Values.config.shutdown_grace) | int) -}}
+{{- $own := add 5 (include "poller.seconds" (default "30s" (include "poller.config" . | fromYaml).shutdown_grace) | int) -}}
 {{- if kindIs "invalid" .Values.terminationGracePeriodSeconds -}}
 {{- add $own 15 -}}
 {{- else -}}
@@ -54,28 +66,16 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What the schema cannot say: refuses it with a sentence. Prints nothing. */}}
-{{- define "poller.refuse" -}}
-{{- $config := include "poller.config" . | fromYaml -}}
-{{- $replicas := include "poller.replicas" . | int -}}
-{{- if and (gt $replicas 1) (ne $config.store.kind "postgres") -}}
-{{- fail (printf "replicas is %d, but a store of kind %s belongs to one pod: set config.store to {kind: postgres, dsn: {env: POLLER_DSN}}, or replicas to 1" $replicas $config.store.kind) -}}
+{{/* Paths of all files that the configuration refers to, one a line. */}}
+{{- define "poller.files" -}}
+{{- if kindIs "map" . -}}
+{{- if and (eq (len .) 1) (hasKey . "file") (kindIs "string" (get . "file")) -}}
+{{ .file }}{{ "\n" }}
+{{- else -}}
+{{- range $_, $value := . }}{{ include "poller.files" $value }}{{ end -}}
 {{- end -}}
-{{- if and (eq $config.store.kind "sqlite") (not (hasPrefix "/var/lib/poller/" $config.store.path)) -}}
-{{- fail (printf "config.store.path is %s, which is not on the volume: put it below /var/lib/poller/" $config.store.path) -}}
-{{- end -}}
-{{- if and (eq .Values.migration.mode "hook") (ne $config.store.kind "postgres") -}}
-{{- fail "migration.mode is hook, but only a PostgreSQL store can be brought up to date from outside: set it to start" -}}
-{{- end -}}
-{{- range $name, $_ := .Values.env -}}
-{{- if hasKey $.Values.secrets.env $name }}{{ fail (printf "%s stands in env and in secrets.env: keep one" $name) }}{{ end -}}
-{{- end -}}
-{{- if not .Values.secrets.envFrom -}}
-{{- range $name := splitList "\n" (include "poller.wanted" $config) | uniq | compact -}}
-{{- if not (or (hasKey $.Values.secrets.env $name) (hasKey $.Values.env $name)) -}}
-{{- fail (printf "config refers to {env: %s}, which nothing sets: add it to secrets.env (%s: {name: SECRET, key: KEY}), or its Secret to secrets.envFrom" $name $name) -}}
-{{- end -}}
-{{- end -}}
+{{- else if kindIs "slice" . -}}
+{{- range . }}{{ include "poller.files" . }}{{ end -}}
 {{- end -}}
 {{- end -}}
 

@@ -141,6 +141,11 @@ spec:
         - name: metrics
           containerPort: {{ include "poller.port" . }}
           protocol: TCP
+        {{- with include "poller.page.open" . }}
+        - name: page
+          containerPort: {{ . }}
+          protocol: TCP
+        {{- end }}
       startupProbe:
         {{- include "poller.probe" (list "/livez" .Values.probes.startup) | nindent 8 }}
       livenessProbe:

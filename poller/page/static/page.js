@@ -11,7 +11,7 @@ async function refresh() {
   const main = document.getElementById("main");
   const busy = main.contains(document.activeElement) && document.activeElement !== live;
   if (!live.checked || busy || document.hidden) return;
-  const answer = await fetch("/", { headers: { accept: "text/html" }, signal: AbortSignal.timeout(EVERY) });
+  const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(EVERY) });
   if (answer.redirected) return location.reload();
   if (!answer.ok) throw new Error("another page, which does not refresh itself");
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");

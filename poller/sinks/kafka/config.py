@@ -38,10 +38,9 @@ class Topics(Options):
             return self.recording
         return self.window if event_type.startswith("telephony.window.") else self.call
 
-    @property
-    def data(self) -> tuple[str, ...]:
-        """The topics that calls and recordings are read back from."""
-        return tuple(dict.fromkeys((self.call, self.recording)))
+    def data(self, *, windows: bool) -> tuple[str, ...]:
+        """The topics that events are written to, and read back from."""
+        return tuple(dict.fromkeys((self.call, self.recording, *((self.window,) if windows else ()))))
 
 
 def _login(protocol: str, username: str | None, password: Secret | None) -> Iterator[Fault]:
@@ -142,6 +141,11 @@ class Config(SinkOptions):
         None,
         description="Cannot be set: Kafka would lack what is deleted. There are few: events that are too large.",
     )
+
+    @property
+    def event_topics(self) -> tuple[str, ...]:
+        """Those that this sink writes to."""
+        return self.topics.data(windows=self.windows)
 
     def transactional_id(self, sink: str, shard: int) -> str:
         """One transactional id per installation, sink and shard."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from poller.errors import SinkFault
+from poller.event import WINDOW
 from poller.model import DeadEvent, Event, Position, Progress, Segment
 from poller.outgoing import Outgoing, dead_id, for_sink
 from poller.protocols import Published, Sent
@@ -66,7 +67,7 @@ class KafkaLane:
         Raises SinkFault or SinkRefused; whether the transaction took place is then known only to the progress record.
         """
         position = end(segments[-1])
-        entries = [entry for entry in _entries(segments, self._sink) if entry.seq not in self._dead]
+        entries = [entry for entry in self._entries(segments) if entry.seq not in self._dead]
         try:
             try:
                 await self._transaction(self._batches(entries), position)
@@ -93,7 +94,7 @@ class KafkaLane:
         """What is in the event topics, read_committed, up to the stable end."""
         limits = self._limits
         assert limits is not None, "a lane that was never started"  # noqa: S101 the sink hands out started lanes only
-        topics = {topic: limits.partitions[topic] for topic in self._config.topics.data}
+        topics = {topic: limits.partitions[topic] for topic in self._config.event_topics}
         return self._reading.published(topics, since)
 
     async def close(self) -> None:
@@ -101,6 +102,16 @@ class KafkaLane:
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.discard()
+
+    def _entries(self, segments: Sequence[Segment]) -> list[Entry]:
+        """What is meant for this sink. It may have asked for windows before, and has no topic for them any more."""
+        out: list[Entry] = []
+        sink, windows = self._sink, self._config.windows
+        for segment in segments:
+            events: list[Event] = unpack(segment)
+            numbered = enumerate(events, segment.first)
+            out += [Entry(seq, one) for seq, one in numbered if for_sink(one, sink) and (windows or one.type != WINDOW)]
+        return out
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -212,11 +223,3 @@ class KafkaLane:
             event=entry.event,
             at=time.time(),
         )
-
-
-def _entries(segments: Sequence[Segment], sink: str) -> list[Entry]:
-    out: list[Entry] = []
-    for segment in segments:
-        events: list[Event] = unpack(segment)
-        out += [Entry(seq, event) for seq, event in enumerate(events, segment.first) if for_sink(event, sink)]
-    return out

@@ -1,10 +1,13 @@
 """The sink: settings, topics, and a lane for each shard."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from poller.model import Progress
+from poller.model import Event, Progress
+from poller.outgoing import Outgoing
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.lane import KafkaLane
+from poller.sinks.kafka.partition import hashes_of
 from poller.sinks.kafka.producer import Producer
 from poller.sinks.kafka.reading import Reading
 from poller.sinks.kafka.records import Identity
@@ -26,6 +29,9 @@ class KafkaSink:
         self.config = config
         self.shards = shards
         self.keeps_progress = config.delivery == "exactly_once"
+        self._outgoing = Outgoing(vendor=config.vendor == "include", mask_numbers=config.mask_numbers)
+        self._partitions: Mapping[str, int] = {}
+        """Of each topic, as the brokers said last."""
         self._connection: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
@@ -37,6 +43,14 @@ class KafkaSink:
         if not self.keeps_progress:
             return ""
         return str(Identity(self.config.transactional_id(self.name, shard), self.config.progress_topic))
+
+    def place_of(self, event: Event) -> str:
+        """The topic, and the partition once the brokers have said how many there are."""
+        topic, key = self.config.topics.of(event.type), self._outgoing.event(event).key
+        if topic not in self._partitions:
+            return f"topic {topic}, in the partition of its key"
+        (hashed,) = hashes_of([key.encode("utf-8", "surrogatepass")])
+        return f"topic {topic}, partition {hashed % self._partitions[topic]}"
 
     async def peek(self, shard: int, identity: str = "") -> Progress | None:
         """The progress, read without fencing anybody."""
@@ -69,7 +83,9 @@ class KafkaSink:
         """Nothing is kept between lanes."""
 
     async def _limits(self) -> Limits:
-        return await prepare(self.config, self._connect(), self.shards, self.config.topics.data)
+        limits = await prepare(self.config, self._connect(), self.shards, self.config.event_topics)
+        self._partitions = limits.partitions
+        return limits
 
     def _reading(self) -> Reading:
         return Reading(self.config, self._connect())

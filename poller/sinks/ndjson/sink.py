@@ -11,7 +11,7 @@ import anyio
 from pydantic import Field
 
 from poller.errors import SinkFault, SinkRefused
-from poller.model import Position, Progress, Segment
+from poller.model import Event, Position, Progress, Segment
 from poller.options import FilePath, SinkOptions
 from poller.outgoing import Outgoing, for_sink
 from poller.protocols import Published, Sent
@@ -44,6 +44,10 @@ class NdjsonSink:
     def identity(self, shard: int) -> str:  # noqa: ARG002 there is no progress
         """Nothing."""
         return ""
+
+    def place_of(self, event: Event) -> str:  # noqa: ARG002 all go to one place
+        """The file."""
+        return "standard output" if self.path is None else str(self.path)
 
     async def peek(self, shard: int, identity: str = "") -> Progress | None:  # noqa: ARG002 there is no progress
         """None."""

@@ -98,7 +98,10 @@ class Config(SinkOptions):
         "not signed). `standard`: `{type, timestamp, data}`.",
     )
     events: tuple[Annotated[str, AfterValidator(_type)], ...] | None = Field(
-        None, min_length=1, description="Only these event types; `telephony.call.*` is both of calls. All unless given."
+        None,
+        min_length=1,
+        description="Only these event types; `telephony.call.*` is both of calls. All unless given, but for whole hours: they "
+        "come where `windows` is true, or one of `telephony.window.*` stands here.",
     )
     sources: tuple[Name, ...] | None = Field(
         None, min_length=1, description="Only events of sources with these ids. All unless given."
@@ -154,6 +157,11 @@ class Config(SinkOptions):
     max_pending: Annotated[Size, Between("1KiB", "65536GiB")] | None = Field(
         1 << 30, description="Largest backlog; beyond it the oldest events become dead letters. Polling never waits."
     )
+
+    @property
+    def asks_windows(self) -> bool:
+        """By either key. `telephony.*` was all of calls and recordings before there were others, and stays so."""
+        return self.windows or any(kind.startswith("telephony.window.") for kind in self.events or ())
 
     def allowed(self) -> Allow:
         """What `allow` opens."""

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from poller.event import WINDOW
 from poller.model import Event
 from poller.sinks.webhook.config import Config
 
@@ -24,6 +25,7 @@ class Filter:
 
     def __init__(self, config: Config) -> None:
         events = config.events or ()
+        self._windows = config.asks_windows
         self._types = frozenset(events)
         self._prefixes = tuple(text.removesuffix("*") for text in events if text.endswith(".*"))
         self._sources = frozenset(config.sources or ())
@@ -32,6 +34,8 @@ class Filter:
 
     def passes(self, event: Event) -> bool:
         """Never raises: an event that cannot be read is not kept back."""
+        if event.type == WINDOW:
+            return self._windows and (not self._sources or _source(event.source) in self._sources)
         if self._types and event.type not in self._types and not event.type.startswith(self._prefixes):
             return False
         if self._sources and _source(event.source) not in self._sources:

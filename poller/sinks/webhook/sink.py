@@ -44,6 +44,10 @@ class WebhookSink:
         """Whether the filters let the event pass."""
         return self._filter.passes(event)
 
+    def place_of(self, event: Event) -> str:  # noqa: ARG002 all go to one place
+        """Scheme, host and port."""
+        return self.place
+
     async def attempt(self, event: Event, attempt: Attempt) -> Answered:
         """Calls once. Every failure is an answer."""
         try:

@@ -4,11 +4,12 @@ A lease spares work, the epoch keeps order: an owner that was stopped and wakes 
 has raised the epoch, and every write of the old one is Outdated.
 """
 
+from collections import defaultdict
 from collections.abc import Collection
 
-from poller.leasing import Lease, Leases, Present
+from poller.leasing import SWITCHED, Lease, Leases, Present
 from poller.model import Held
-from poller.stores.postgres.database import Database, fetch
+from poller.stores.postgres.database import Database, Row, fetch
 from poller.stores.postgres.pool import Session
 from poller.stores.postgres.values import array
 
@@ -46,9 +47,15 @@ async def release(database: Database, owner: str, held: Collection[Held]) -> Non
 
 async def leases(database: Database) -> Leases:
     """By shard and by name."""
-    rows = await database.rows("leases")
-    taken = [Lease(*row) for row in rows if row[0] is not None]
-    return Leases(tuple(taken), tuple([Present(owner, left) for shard, owner, _, left in rows if shard is None]))
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for kind, *row in await database.rows("leases", switched=SWITCHED):
+        found[kind].append(tuple(row))
+    return Leases(
+        tuple([Lease(*row) for row in found["lease"]]),
+        tuple([Present(name, left) for _, name, _, left in found["replica"]]),
+        frozenset(row[0] for row in found["asked"]),
+        next((row[1] for row in found["switched"]), None),
+    )
 
 
 def _places(held: Collection[Held]) -> dict[str, str]:

@@ -64,6 +64,30 @@ SELECT first, last, chain, at, data, recorded_bytes, sinks FROM (
 WHERE place = 1 OR size <= %(max_bytes)s
 ORDER BY last;
 
+-- name: segments_before
+-- The same backwards.
+SELECT first, last, chain, at, data, recorded_bytes, sinks FROM (
+    SELECT lot.*, row_number() OVER place AS place, sum(recorded_bytes) OVER place AS size
+    FROM (SELECT * FROM segment WHERE shard = %(shard)s AND last < %(seq)s ORDER BY last DESC LIMIT 1000) AS lot
+    WINDOW place AS (ORDER BY last DESC)
+) AS sized
+WHERE place = 1 OR size <= %(max_bytes)s
+ORDER BY last DESC;
+
+-- name: states_of
+-- All states of the ids in :ids (16 bytes each), under each day that there is. OFFSET keeps the planner from joining whole days.
+SELECT known.day, wanted.id, found.state, found.seq
+FROM (SELECT DISTINCT day FROM seen_count WHERE rows > 0) AS known
+CROSS JOIN (
+    SELECT substr(%(ids)b, i * 16 + 1, 16) AS id FROM generate_series(0, %(count)s::integer - 1) AS i
+) AS wanted
+CROSS JOIN LATERAL (
+    SELECT state, seq FROM seen
+    WHERE (day & 63) = (known.day & 63) AND day = known.day AND id = wanted.id
+    OFFSET 0
+) AS found
+ORDER BY 1, 2, 3;
+
 -- name: segment_ends
 SELECT EXISTS (SELECT FROM segment WHERE shard = %(shard)s AND last = %(seq)s AND chain = %(chain)b)
     OR EXISTS (SELECT FROM shard WHERE number = %(shard)s AND seq = %(seq)s AND chain = %(chain)b);
@@ -290,9 +314,12 @@ INSERT INTO meta (name, value) VALUES (%(name)s, %(value)b) ON CONFLICT (name) D
 DELETE FROM meta WHERE name = %(name)s RETURNING 1;
 
 -- name: facts
-SELECT (SELECT coalesce(sum(rows), 0) FROM seen_count)::bigint,
+-- What is kept, as `kept_bytes` counts it, and how much of what.
+SELECT ((SELECT coalesce(sum(log_bytes), 0) FROM shard) + ids * 160 + (SELECT coalesce(sum(size), 0) FROM retry))::bigint,
+    ids,
     (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'record')::bigint,
-    (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'event')::bigint;
+    (SELECT coalesce(sum(letters), 0) FROM dead_total WHERE what = 'event')::bigint
+FROM (SELECT coalesce(sum(rows), 0)::bigint AS ids FROM seen_count) AS seen;
 
 -- name: somebody_has
 SELECT FROM lease WHERE shard = %(shard)s AND owner <> %(owner)s AND until > clock_timestamp();
@@ -334,10 +361,13 @@ WHERE lease.shard = held.shard AND lease.epoch = held.epoch AND lease.owner = %(
 RETURNING 1;
 
 -- name: leases
--- And the replicas, without a shard: all at one moment.
-SELECT shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease
-UNION ALL SELECT NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
-ORDER BY 1, 2;
+-- And the replicas, what is asked of shards, and the last word about switches: all at one moment, in the one statement that
+-- each replica asks every second.
+SELECT 'lease', shard, owner, epoch, extract(epoch FROM until - clock_timestamp())::float8 FROM lease
+UNION ALL SELECT 'replica', NULL, name, NULL, extract(epoch FROM until - clock_timestamp())::float8 FROM replica
+UNION ALL SELECT 'asked', shard, NULL, NULL, NULL FROM errand WHERE answer IS NULL AND until > clock_timestamp()
+UNION ALL SELECT 'switched', NULL, encode(value, 'escape'), NULL, NULL FROM meta WHERE name = %(switched)s
+ORDER BY 1, 2, 3;
 
 -- name: ask_errand
 -- What somebody asked who has died goes by the way.

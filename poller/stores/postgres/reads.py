@@ -66,6 +66,19 @@ async def segments_after(database: Database, shard: int, seq: int, max_bytes: in
     return [_segment(row) for row in rows]
 
 
+async def segments_before(database: Database, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+    """Newest first."""
+    rows = await database.rows("segments_before", shard=shard, seq=seq, max_bytes=max_bytes)
+    return [_segment(row) for row in rows]
+
+
+async def states_of(database: Database, ids: Sequence[bytes]) -> list[tuple[SeenKey, int]]:
+    """One statement."""
+    wanted = set(ids)
+    rows = await database.rows("states_of", ids=b"".join(wanted), count=len(wanted))
+    return [(SeenKey(day, one, state), seq) for day, one, state, seq in rows]
+
+
 async def find_event(database: Database, shard: int, key: SeenKey) -> Segment | None:
     """By the largest seq of all states of the id: its newest state knows the most."""
     rows = await database.rows("find_event", shard=shard, day=key.day, id=key.id)
@@ -113,8 +126,7 @@ async def places(database: Database, sink: str, shard: int) -> list[Place]:
 
 async def facts(database: Database) -> Facts:
     """From counts that the writes keep: flat in the size of the store."""
-    ((kept,),) = await database.rows("kept_bytes")
-    ((seen, records, events),) = await database.rows("facts")
+    ((kept, seen, records, events),) = await database.rows("facts")
     return Facts(
         bytes=kept, limit_bytes=database.config.max_bytes, seen_ids=seen, dead_records=records, dead_events=events
     )

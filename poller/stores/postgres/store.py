@@ -196,6 +196,14 @@ class PostgresStore:
         """None when it was never published or is no longer kept."""
         return await reads.find_event(self._database, shard, key)
 
+    async def states_of(self, ids: Sequence[bytes]) -> list[tuple[SeenKey, int]]:
+        """By day, id and state."""
+        return await reads.states_of(self._database, ids)
+
+    async def segments_before(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """`max_bytes` counts the bodies before compression; at most 1,000 at a time."""
+        return await reads.segments_before(self._database, shard, seq, max_bytes)
+
     async def position(self, sink: str, shard: int) -> Position | None:
         """None: it has none yet."""
         rows = await self._database.rows("position", sink=sink, shard=shard)

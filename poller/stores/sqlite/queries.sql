@@ -56,6 +56,20 @@ UNION ALL SELECT 1 FROM shard WHERE number = ? AND seq = ? AND chain = ?;
 -- name: latest_seq
 SELECT max(seq) FROM seen WHERE day IN (:day - 1, :day, :day + 1) AND id = :id AND seq > 0;
 
+-- name: states_of
+-- All states of the ids in :ids (16 bytes each), under each day that there is: by looks, and not by reading days.
+WITH RECURSIVE known (day) AS (
+    SELECT min(day) FROM seen
+    UNION ALL SELECT (SELECT min(day) FROM seen WHERE day > known.day) FROM known WHERE known.day IS NOT NULL
+), place (i) AS (SELECT 0 WHERE :count > 0 UNION ALL SELECT i + 1 FROM place WHERE i + 1 < :count)
+SELECT seen.day, seen.id, seen.state, seen.seq FROM known
+CROSS JOIN place
+CROSS JOIN seen ON seen.day = known.day AND seen.id = substr(:ids, place.i * 16 + 1, 16)
+ORDER BY seen.day, seen.id, seen.state;
+
+-- name: segments_before
+SELECT first, last, chain, at, data, recorded_bytes, sinks FROM segment WHERE shard = ? AND last < ? ORDER BY last DESC;
+
 -- name: backlog
 SELECT coalesce(sum(last - first + 1), 0), coalesce(sum(recorded_bytes), 0), min(at) FROM segment
 WHERE shard = :shard AND last > :seq

@@ -85,9 +85,18 @@ def seen_after(connection: sqlite3.Connection, after: SeenKey | None, limit: int
 
 def segments_after(connection: sqlite3.Connection, shard: int, seq: int, max_bytes: int) -> list[Segment]:
     """Stops reading rows once there is enough."""
+    return _some(connection.execute(SQL["segments_after"], (shard, seq)), max_bytes)
+
+
+def segments_before(connection: sqlite3.Connection, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+    """Newest first."""
+    return _some(connection.execute(SQL["segments_before"], (shard, seq)), max_bytes)
+
+
+def _some(rows: Iterator[tuple[Any, ...]], max_bytes: int) -> list[Segment]:
     segments: list[Segment] = []
     size = 0
-    for row in connection.execute(SQL["segments_after"], (shard, seq)):
+    for row in rows:
         segment = _segment(row)
         size += segment.recorded_bytes
         if segments and size > max_bytes:
@@ -111,6 +120,12 @@ def find_event(connection: sqlite3.Connection, shard: int, key: SeenKey) -> Segm
         return None
     row = connection.execute(SQL["segment_with"], {"shard": shard, "seq": seq}).fetchone()
     return None if row is None else _segment(row)
+
+
+def states_of(connection: sqlite3.Connection, ids: Sequence[bytes]) -> list[tuple[SeenKey, int]]:
+    """One statement."""
+    bound = {"ids": b"".join(set(ids)), "count": len(set(ids))}
+    return [(SeenKey(day, one, state), seq) for day, one, state, seq in connection.execute(SQL["states_of"], bound)]
 
 
 def checkpoints(connection: sqlite3.Connection, source: str | None) -> dict[CheckpointKey, bytes]:

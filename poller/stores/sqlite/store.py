@@ -162,6 +162,14 @@ class SqliteStore:
         """None when it was never published or is no longer kept."""
         return await self._read(lambda database: reads.find_event(database.reader, shard, key))
 
+    async def states_of(self, ids: Sequence[bytes]) -> list[tuple[SeenKey, int]]:
+        """By day, id and state."""
+        return await self._read(lambda database: reads.states_of(database.reader, ids))
+
+    async def segments_before(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """`max_bytes` counts the bodies before compression."""
+        return await self._read(lambda database: reads.segments_before(database.reader, shard, seq, max_bytes))
+
     async def position(self, sink: str, shard: int) -> Position | None:
         """None: it has none yet."""
         return await self._read(lambda database: reads.position(database.reader, sink, shard))

@@ -3,12 +3,13 @@
 import json
 
 import pytest
-from delivery_events import call_id, segment_of, segments
+from delivery_events import call_event, call_id, hour_event, segment_of, segments
 from kafka_broker import ids, kafka_config, read_all
 
 from poller.errors import Fenced
+from poller.event import WINDOW
 from poller.model import Position
-from poller.segment import end
+from poller.segment import end, pack
 from poller.simulate.broker import Broker
 from poller.sinks.kafka import build
 from poller.sinks.kafka.records import unpack_seen
@@ -55,6 +56,27 @@ async def test_numbers_are_masked_in_headers_and_keys_too(broker: Broker, prefix
     assert body["subject"] == "q/2026-01-31/********567.ogg"
     assert headers["ce_subject"] == headers["ce_partitionkey"] == record.key == body["subject"].encode()
     assert b"221234567" not in b"".join([record.key, record.value, *headers.values()])
+
+
+async def test_whole_hours_have_a_topic_where_they_are_asked_for(broker: Broker, prefix: str) -> None:
+    """Who does not ask any more passes what the log still holds."""
+    config = kafka_config(broker.bootstrap, prefix, windows=True)
+    sink = build("kafka", config, shards=1)
+    log = [pack([call_event("a", 1), hour_event(2, "kafka")], Position(), 1.7e9)]
+    log.append(pack([hour_event(3, "kafka", begin=1_700_053_200), call_event("b", 4)], end(log[0]), 1.7e9))
+    lane = await sink.lane(0)
+    await lane.send(log[:1])
+    assert {event.type async for event in lane.published(None)} == {"telephony.call.new", WINDOW}
+    await lane.close()
+    (record,) = await read_all(broker.bootstrap, [config.topics.window])
+    assert json.loads(record.value)["data"]["endpoint"] == "fonouc.cdrs"
+
+    without = build("kafka", kafka_config(broker.bootstrap, prefix), shards=1)
+    lane = await without.lane(0)
+    assert (await lane.send(log[1:])).position == end(log[1])
+    assert [event.type async for event in lane.published(None)] == ["telephony.call.new"] * 2
+    await lane.close()
+    assert len(await read_all(broker.bootstrap, [config.topics.window])) == 1
 
 
 async def test_newer_lane_fences_older(broker: Broker, prefix: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from delivery_events import call_event
+from delivery_events import call_event, hour_event
 from hypothesis import given
 from hypothesis import strategies as st
 from webhook_case import HMAC, PRIVATE, PUBLIC, hook
@@ -229,6 +229,25 @@ def test_filters(options: dict[str, Any], passes: list[Event], stays: list[Event
     sink = hook("https://crm.example/", **options)
     assert [one for one in passes if not sink.wants(one)] == []
     assert [one for one in stays if sink.wants(one)] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "asks"),
+    [
+        ({}, False),
+        ({"events": ["telephony.*"]}, False),
+        ({"events": ["telephony.call.*"]}, False),
+        ({"windows": True}, True),
+        ({"windows": True, "events": ["telephony.call.new"], "directions": ["inbound"], "sources": ["fono-1"]}, True),
+        ({"events": ["telephony.window.complete"]}, True),
+        ({"events": ["telephony.call.new", "telephony.window.*"]}, True),
+        ({"events": ["telephony.window.*"], "sources": ["another"]}, False),
+    ],
+)
+def test_whole_hours_are_for_those_who_ask(options: dict[str, Any], asks: bool) -> None:
+    """A sink from before there were such events goes on to get what it got."""
+    assert hook("https://crm.example/", **options).wants(hour_event(1)) is asks
+    assert config(**options).asks_windows is (asks or "sources" in options)
 
 
 @given(st.binary(), st.text(), st.text())

@@ -95,7 +95,7 @@ def everything(sink: WebhookSink, answered: Answered, metrics: Metrics, lines: i
     metrics.deliveries[sink.name, answered.outcome, answered.reason].inc()
     get_logger().warning("not delivered", sink=repr(sink), error=answered.error, answered=repr(answered))
     state = {name: repr(value) for name, value in vars(sink).items()}
-    return "\n".join([repr(answered), repr(sink), repr(state), metrics.render().decode(), lines.getvalue()])
+    return "\n".join([repr(answered), repr(sink), repr(state), b"".join(metrics.write()).decode(), lines.getvalue()])
 
 
 def leaks(text: str, *more: str) -> list[str]:

@@ -10,6 +10,7 @@ from stores_content import page
 
 from poller.errand import Errand, Errands
 from poller.errors import Outdated
+from poller.leasing import SWITCHED
 from poller.stores.postgres import PostgresStore
 
 pytestmark = [pytest.mark.postgres, pytest.mark.anyio]
@@ -38,6 +39,26 @@ async def test_it_is_found_by_who_works_on_its_shard_until_it_is_answered(store:
     assert await store.answer_to(asked.id) == b"done\0"
     assert await store.withdraw(asked.id) == b"done\0"
     assert await store.withdraw(asked.id) is None
+
+
+async def test_a_look_at_the_leases_tells_of_what_is_asked_and_switched(store: PostgresStore) -> None:
+    """So that no replica has to ask for either by itself."""
+    asked, other = errand(3), errand(5)
+    table = await store.leases()
+    assert (table.asked, table.switched) == (frozenset(), None)
+    for one in (asked, errand(3), other):
+        await store.ask(one, LONG)
+    await store.ask(errand(7), 0.0)
+    assert (await store.leases()).asked == {3, 5}, "nobody waits for the last one"
+    await store.answer(other.id, b"done")
+    assert (await store.leases()).asked == {3}
+    await store.claim(1, "a", LONG)
+    await store.renew("a", [], LONG, staying=True)
+    for value in ("one", "two"):
+        await store.put_meta(SWITCHED, value)
+        table = await store.leases()
+        assert table.switched == value
+    assert ([one.shard for one in table.leases], [one.owner for one in table.replicas]) == ([1], ["a"])
 
 
 async def test_what_was_taken_back_is_not_done(store: PostgresStore) -> None:

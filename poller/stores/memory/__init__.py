@@ -2,15 +2,14 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from itertools import chain
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal, Self
 
 from msgspec import structs
 from pydantic import Field
 
 from poller.errors import Outdated, StoreFull
-from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which, head_of
+from poller.kept import Attempted, Discarded, LetterHead, LetterPlace, LetterTotal, Place, Retry, Which
 from poller.model import (
     Behind,
     CheckpointKey,
@@ -26,6 +25,7 @@ from poller.model import (
 )
 from poller.options import Between, Options, Size
 from poller.protocols import Facts
+from poller.stores.memory.contents import Contents
 
 _SEEN_BYTES = 40
 """What a row of `seen` takes in a database; here it only makes `max_bytes` mean about the same."""
@@ -41,53 +41,6 @@ class Config(Options):
     )
 
 
-_ANY = Which()
-
-
-class _Contents:
-    """Everything that a copy copies."""
-
-    def __init__(self) -> None:
-        self.seen: dict[int, dict[bytes, dict[bytes, int]]] = {}
-        self.log: dict[int, list[Segment]] = {}
-        self.epochs: dict[int, int] = {}
-        self.lasts: dict[int, Position] = {}
-        self.checkpoints: dict[CheckpointKey, bytes] = {}
-        self.positions: dict[tuple[str, int], Position] = {}
-        self.done: dict[tuple[str, int], tuple[int, ...]] = {}
-        self.retries: dict[tuple[str, int], dict[int, Retry]] = {}
-        self.dead_records: dict[str, DeadRecord] = {}
-        self.dead_events: dict[str, DeadEvent] = {}
-        self.meta: dict[str, str] = {}
-
-    def states(self, key: SeenKey) -> dict[int, dict[bytes, int]]:
-        """The states of the id by day, with the seq of each: its day, the day before and the day after."""
-        days = (key.day - 1, key.day, key.day + 1)
-        return {day: found for day in days if (found := self.seen.get(day, {}).get(key.id))}
-
-    def remember(self, seen: Iterable[tuple[SeenKey, int]]) -> None:
-        """What is known keeps its seq."""
-        for key, seq in seen:
-            self.seen.setdefault(key.day, {}).setdefault(key.id, {}).setdefault(key.state, seq)
-
-    def heads(self, which: Which = _ANY) -> list[LetterHead]:
-        """Dead letters by time and id."""
-        letters: Iterable[DeadRecord | DeadEvent] = chain(self.dead_records.values(), self.dead_events.values())
-        heads = [head_of(one) for one in letters]
-        fitting = [head for head in heads if which.fits(head.sink, head.source, head.reason)]
-        return sorted(fitting, key=lambda head: (head.at, head.id))
-
-    def drop(self, ids: Iterable[str]) -> None:
-        """Dead letters that are over."""
-        for letter in ids:
-            self.dead_records.pop(letter, None)
-            self.dead_events.pop(letter, None)
-
-    def count(self) -> int:
-        """Rows of `seen`."""
-        return sum(len(states) for ids in self.seen.values() for states in ids.values())
-
-
 class MemoryStore:
     """Everything in dictionaries; every call is one step of the event loop, so it is a transaction."""
 
@@ -96,7 +49,7 @@ class MemoryStore:
     def __init__(self, config: Config | None = None) -> None:
         self._config = config or Config()
         self.shards = self._config.shards
-        self._now = _Contents()
+        self._now = Contents()
 
     def copy(self) -> Self:
         """A store with the same contents that goes its own way from here: a backup."""
@@ -175,6 +128,27 @@ class MemoryStore:
         """None when it was never published or is no longer kept."""
         seqs = [seq for states in self._now.states(key).values() for seq in states.values() if seq]
         return next((s for s in self._now.log.get(shard, []) if seqs and s.first <= max(seqs) <= s.last), None)
+
+    async def states_of(self, ids: Sequence[bytes]) -> list[tuple[SeenKey, int]]:
+        """By day, id and state."""
+        return [
+            (SeenKey(day, one, state), seq)
+            for day, known in sorted(self._now.seen.items())
+            for one in sorted(set(ids) & known.keys())
+            for state, seq in sorted(known[one].items())
+        ]
+
+    async def segments_before(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        """`max_bytes` counts the bodies before compression."""
+        found: list[Segment] = []
+        size = 0
+        for segment in reversed(self._now.log.get(shard, [])):
+            if segment.last < seq:
+                size += segment.recorded_bytes
+                if found and size > max_bytes:
+                    break
+                found.append(segment)
+        return found
 
     async def position(self, sink: str, shard: int) -> Position | None:
         """None: it has none yet."""
@@ -338,7 +312,7 @@ class MemoryStore:
         """Epochs and facts stay."""
         for one in held:
             self._check(one)
-        now, self._now = self._now, _Contents()
+        now, self._now = self._now, Contents()
         self._now.epochs, self._now.meta = now.epochs, now.meta
 
     async def get_meta(self, name: str) -> str | None:

@@ -43,7 +43,9 @@ WHY: dict[str, tuple[str, ...]] = {
     ),
     "several replicas: tests/e2e/test_e2e_replicas_chaos.py": (
         "poller.app._follow_switches",
+        "poller.leases.replica.News",
         "poller.leases.replica.Owned.take: self._replica.take",
+        "poller.leases.replica.Replica._rest: self._clock.sleep after",
         "poller.leases.replica.Replica._watch: self._clock.sleep",
         "poller.leases.replica.Replica.take",
         "poller.one_by_one.gate.Gate.follow: switches.write",
@@ -116,6 +118,16 @@ WHY: dict[str, tuple[str, ...]] = {
         "poller.stores.sqlite.store.SqliteStore.hold: self._reading",
         "poller.stores.sqlite.store.SqliteStore.hold: self._write ",
         "sql: logs._whole",
+    ),
+    "whole hours that are told: tests of `telephony.window.complete`": (
+        "poller.keep.Keeper._note: self._shard.store.look_up",
+        "poller.stores.sqlite.store.SqliteStore.segments_before",
+        "poller.stores.sqlite.store.SqliteStore.states_of",
+        "sql: reads.segments_before",
+        "sql: reads.states_of",
+    ),
+    "a poll that is due within the milliseconds of a healing: tests/deliver/test_deliver_loop.py": (
+        "poller.shard.Shard.until_polling: self._resumed.wait",
     ),
     "a daemon that ends just when a webhook has answered: tests/deliver/test_deliver_each_leaving.py": (
         "poller.one_by_one.part.Part._close: self._commit",

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from poller.admin_client import alive
 from poller.errors import ConfigError, PollerError, Unknown
-from poller.operations import Again, Listing, Operations, Replay
+from poller.operations import Again, Listing, Operations, Reconcile, Replay
 from poller.serving import answer
 
 
@@ -68,9 +68,6 @@ def admin_app(operations: Operations) -> Starlette:
         asked = msgspec.json.decode(await request.body(), type=Rebuild)
         return _json(await operations.rebuild(sink=asked.sink, accept_duplicates=asked.accept_duplicates))
 
-    async def replay(request: Request) -> Response:
-        return _json(await operations.replay(msgspec.json.decode(await request.body(), type=Replay)))
-
     return Starlette(
         routes=[
             Route("/status", status),
@@ -83,11 +80,21 @@ def admin_app(operations: Operations) -> Starlette:
             Route("/sinks/{name:path}/forget", forget_sink, methods=["POST"]),
             Route("/sources/{name:path}/forget", forget_source, methods=["POST"]),
             Route("/sources/{name:path}", source),
-            Route("/replay", replay, methods=["POST"]),
+            *_span_routes(operations),
             Route("/rebuild", rebuild, methods=["POST"]),
         ],
         exception_handlers={PollerError: _refused, msgspec.MsgspecError: _misread},
     )
+
+
+def _span_routes(operations: Operations) -> list[Route]:
+    async def replay(request: Request) -> Response:
+        return _json(await operations.replay(msgspec.json.decode(await request.body(), type=Replay)))
+
+    async def reconcile(request: Request) -> Response:
+        return _json(await operations.reconcile(msgspec.json.decode(await request.body(), type=Reconcile)))
+
+    return [Route("/replay", replay, methods=["POST"]), Route("/reconcile", reconcile, methods=["POST"])]
 
 
 def _webhook_routes(operations: Operations) -> list[Route]:

@@ -19,6 +19,8 @@ from poller.operations import (
     DeadLetter,
     Listed,
     Listing,
+    Reconcile,
+    Reconciled,
     Replay,
     Replayed,
     Status,
@@ -32,6 +34,8 @@ ANSWER = 60.0
 """Seconds to wait for an answer."""
 REBUILD = 3600.0
 """Seconds to wait for a rebuild, which reads topics back."""
+REREAD = 3600.0
+"""Seconds to wait while a span is read again, which goes by the vendor's pace."""
 
 T = TypeVar("T")
 Found = dict[str, object] | None
@@ -129,6 +133,11 @@ class Remote:
     async def replay(self, asked: Replay) -> Replayed:
         """See Operations."""
         return await self._ask("POST", "/replay", Replayed, json=msgspec.to_builtins(asked))
+
+    async def reconcile(self, asked: Reconcile) -> Reconciled:
+        """See Operations."""
+        body = msgspec.to_builtins(asked)
+        return await self._ask("POST", "/reconcile", Reconciled, patience=REREAD, json=body)
 
     async def _ask(
         self,

@@ -13,7 +13,7 @@ from poller.clock import Clock, SystemClock
 from poller.config import Settings
 from poller.ending import SIGNALS
 from poller.errands import keep_doing
-from poller.errors import Lost
+from poller.errors import Lost, PollerError
 from poller.hosts import Hosts
 from poller.housekeeping import Housekeeping
 from poller.kinds import kind_of, load_sink_kind, load_store_kind
@@ -179,13 +179,17 @@ async def _serve_admin(app: App, work: Work, outer: TaskGroup) -> None:
 
 
 async def _follow_switches(app: App, replica: Replica) -> None:
-    await keep_following(lambda: [each.gate for each in app.each], app.outage, replica.news.switched)
+    await keep_following(lambda: app.each, app.outage, replica.news.switched)
 
 
 async def _say_stopped(app: App, worked: set[int]) -> None:
     """With what is left, as the store has it: a sink that could not be reached has a position too."""
-    waits = [await waiting(app.store, sorted(worked), name) for name in app.sinks]
-    _log.info("stopped", pending=sum(one.events for one in waits))
+    try:
+        waits = [await waiting(app.store, sorted(worked), name) for name in app.sinks]
+    except PollerError as error:
+        _log.warning("stopped", pending=None, error=str(error))
+    else:
+        _log.info("stopped", pending=sum(one.events for one in waits))
 
 
 async def _serve(app: App, *, task_status: TaskStatus[int]) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 
-from poller.admin_client import connect
+from poller.admin_client import alive, connect
 from poller.app import opened
 from poller.clock import SystemClock
 from poller.config import Settings, load
@@ -35,6 +35,11 @@ def settings_of(path: Path, *, stand_ins: bool = False, to_run: bool = False) ->
     `to_run`: there must be something to read, and somewhere to publish.
     """
     return load(path, os.environ, stand_ins=stand_ins, to_run=to_run)
+
+
+def answers(settings: Settings) -> bool:
+    """Whether a daemon of this configuration runs. Raises PollerError where that cannot be found out."""
+    return alive(settings.admin.socket)
 
 
 def obstacles(settings: Settings) -> list[str]:

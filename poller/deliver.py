@@ -7,7 +7,7 @@ from anyio.abc import TaskStatus
 
 from poller.backlog import Backlog
 from poller.backoff import delay
-from poller.errors import ForeignProgress, Lost, Outdated, PollerError, SinkRefused, bare
+from poller.errors import ForeignProgress, Lost, Outdated, PollerError, SinkRefused, StoreFault, bare
 from poller.log import Outage
 from poller.model import Position, Segment
 from poller.protocols import Lane, Sent, Sink
@@ -175,8 +175,7 @@ class Delivery:
     async def _believe(self, doubted: int) -> None:
         """The store is not as we believed: another history, or another writer."""
         try:
-            if await self.shard.believe_anew(doubted):
-                self._metrics.store_rollbacks.inc()
+            await self.shard.believe_anew(doubted, self._metrics.store_rollbacks.inc)
         except Lost:  # whoever lost it is about to end this
             await self._clock.sleep(_FIRST)
         except PollerError as error:
@@ -193,6 +192,8 @@ class Delivery:
         await self._clock.sleep(max(seconds, getattr(error, "retry_after", None) or 0.0))
         try:
             await self._backlog.account(self.position if self.sink.keeps_progress else None, failing=True)
+            if not isinstance(error, StoreFault):
+                self.shard.store_works(self._name)
         except PollerError as also:
             self._outage.failed(also, quietly=self.shard.store_failed(self._name, also))
 

@@ -42,3 +42,15 @@ def _shard(
         sources=sources.get(number, []),
         pending=pending,
     )
+
+
+async def owners(app: App) -> dict[str, list[int]]:
+    """The shards that others work on, by the name of the replica; "" for those that nobody works on now. Raises StoreFault."""
+    if isinstance(app.leasing, Alone):
+        return {}
+    owned = {lease.shard: lease.owner for lease in (await app.leasing.leases()).leases if lease.left > 0}
+    found: dict[str, list[int]] = {}
+    for shard in app.shards:
+        if not shard.ours:
+            found.setdefault(owned.get(shard.number, ""), []).append(shard.number)
+    return found

@@ -55,9 +55,10 @@ class Lot(Struct, frozen=True, tag="letters"):
 
 
 class LotTried(Struct, frozen=True, tag="letters"):
-    """What became of each."""
+    """What became of each. `left`: those that there was no time for; they are among the results, too."""
 
     results: tuple[Retried, ...]
+    left: tuple[str, ...] = ()
 
 
 class Refused(Struct, frozen=True, tag="refused"):
@@ -79,8 +80,15 @@ class Doing:
     """One errand while it is done."""
 
     def __init__(self, store: Errands, errand: Errand) -> None:
+        self.id = errand.id
         self._store = store
         self._errand = errand
+
+    async def confirm(self) -> None:
+        """Before a commit that carries no answer. Raises Withdrawn, StoreFault."""
+        # Errands are done in the order in which they are found, so this one is among the first.
+        if self.id not in {one.id for one in await self._store.errands([self._errand.shard])}:
+            raise Withdrawn("whoever asked for it has given up")
 
     async def commit(self, shard: Shard, page: PageCommit, answer: Answer) -> None:
         """With the answer, in one transaction. Call it under the shard's lock. Raises Withdrawn, StoreFault, Outdated."""
@@ -108,7 +116,8 @@ class Doer(Protocol):
 async def ask(app: App, shard: int, wanted: Wanted, kind: type[A]) -> A:
     """What the replica did that works on the shard.
 
-    Raises PollerError where it refuses, or where nobody has done it in time: then nothing of it was done or will be. Raises
+    Raises PollerError where it refuses, or where nobody has done it in time: then nothing of it was done or will be, but what
+    has commits of its own: of that a part may be done. Raises
     Lost where the store has no errands, StoreFault where it is away: then it may have been done.
     """
     store = app.store
@@ -207,8 +216,7 @@ async def _do(app: App, store: Errands, errand: Errand, doer: Doer) -> None:
         return
     except Outdated:
         with suppress(Lost):  # whoever notices that ends the shard; the store is well
-            if await shard.believe_anew(generation):
-                app.metrics.store_rollbacks.inc()
+            await shard.believe_anew(generation, app.metrics.store_rollbacks.inc)
     except StoreFull as error:
         await doing.answer(Refused(str(error)))
     except StoreFault:

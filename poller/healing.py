@@ -113,7 +113,7 @@ class Healer:
         self._shard.pause(REBUILDING)
         self._metrics.polling_paused[REBUILDING].set(1)
         if self._shard.generation == 1:  # found at the start; later ones are counted where they are noticed
-            self._metrics.store_rollbacks.inc()
+            self._shard.set_back(0, self._metrics.store_rollbacks.inc)
         if since is None and not whole:
             since = await self._since(stored)
         self._log.error(

@@ -29,11 +29,13 @@ from poller.model import (
     Normal,
     PageCommit,
     SeenKey,
+    Sighting,
     Window,
 )
 from poller.options import EndpointOptions
 from poller.protocols import Endpoint
 from poller.shard import Shard
+from poller.tally import Tally
 
 BROKEN = "\ufffd".encode()
 """What stands for bytes that could not be decoded."""
@@ -63,30 +65,6 @@ class Walk(Struct):
     ordinals: Counter[str] = field(default_factory=Counter)
     inside: int = 0
     outside: int = 0
-
-
-class Tally(Struct):
-    """What became of the records of a poll. The five add up to what was fetched."""
-
-    new: int = 0
-    updated: int = 0
-    duplicate: int = 0
-    invalid: int = 0
-    filtered: int = 0
-    late: int = 0
-    """Of the new and updated ones, those found in a span that had been read before."""
-    latest: float = 0.0
-    """The largest lateness found, in seconds."""
-
-    def add(self, other: "Tally") -> None:
-        """Adds another tally to this one."""
-        self.new += other.new
-        self.updated += other.updated
-        self.duplicate += other.duplicate
-        self.invalid += other.invalid
-        self.filtered += other.filtered
-        self.late += other.late
-        self.latest = max(self.latest, other.latest)
 
 
 class _Chunk(Struct):
@@ -167,6 +145,15 @@ class Keeper:
                 self.book.note(walk.ask, walk.generation, hours, checkpoint if commit.checkpoints else None)
         self._count(chunk)
         return chunk.tally
+
+    async def look(
+        self, records: list[bytes], walk: Walk
+    ) -> tuple[list[Keys], list[SeenKey], dict[int, Sighting], Tally]:
+        """What the store knows of records, without writing: of those it can know, what identifies each, and what is unseen."""
+        chunk = _Chunk(Tally(), PageCommit(), "")
+        _, rows, keys = self._keys(records, walk, chunk)
+        sightings = await self._shard.store.look_up(self._shard.number, keys) if keys else {}
+        return rows, keys, sightings, chunk.tally
 
     def inside(self, record: bytes, walk: Walk) -> bool:
         """Whether a record lies in the period that was asked for, as far as it shows."""

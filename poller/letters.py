@@ -3,14 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import anyio
 
 from poller import segment
 from poller.app_parts import App
-from poller.errands import Doing, Lot, LotTried, ask
-from poller.errors import Outdated, PollerError, StoreFault, Unknown
+from poller.errands import PATIENCE, Doing, Lot, LotTried, ask
+from poller.errors import Outdated, PollerError, StoreFault, StoreFull, Unknown
 from poller.identity import shard_of
 from poller.keep import Walk
 from poller.kept import LetterHead, LetterPlace, Which
@@ -31,6 +32,19 @@ READ = 4 << 20
 """Bytes in one step or list at most, unless a single letter is larger."""
 LISTED = 1_000
 """Letters in one list at most."""
+AT_ONCE = 10.0
+"""Seconds for which records are tried for another process before it is told how far that came: it waits no longer than PATIENCE."""
+_HALVES = 20
+"""Errands of which it is remembered how far they came."""
+
+
+class Half:
+    """How far a lot of records came."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, Retried] = {}
+        self.doubted: str | None = None
+        """Tried when the store failed, so it may be done."""
 
 
 class Letters:
@@ -41,6 +55,8 @@ class Letters:
         self._store = app.store
         self._running = running
         self._appending = anyio.Lock()
+        self._halves: dict[str, Half] = {}
+        """By errand: those that the store's faults broke off, to be gone on with at the next look."""
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -139,8 +155,18 @@ class Letters:
                     tasks.start_soon(self._try_elsewhere, shard.number, lot, said)
         for shard, lot in lots:
             if lot.ids[0] not in said:
-                said |= {one.id: one for one in await self.try_here(shard, lot)}
+                said |= await self._try_own(shard, lot, told=bool(said))
         return [said[head.id] for head in heads]
+
+    async def _try_own(self, shard: Shard, lot: Lot, *, told: bool) -> dict[str, Retried]:
+        """`told`: something is done already, and has to be told. Raises StoreFault, Outdated, PollerError where nothing is."""
+        try:
+            results = await self.try_here(shard, lot)
+        except PollerError as error:
+            if not told:
+                raise
+            results = tuple(_tried(letter, str(error)) for letter in lot.ids)
+        return {one.id: one for one in results}
 
     def _shard(self, head: LetterHead) -> Shard:
         if head.what == "event":
@@ -149,20 +175,28 @@ class Letters:
         return next(here, None) or self._app.shards[shard_of(head.source, self._store.shards)]
 
     async def _try_elsewhere(self, shard: int, lot: Lot, said: dict[str, Retried]) -> None:
-        try:
-            results = (await ask(self._app, shard, lot, LotTried)).results
-        except PollerError as error:  # what was done for other shards is done, and has to be told
-            results = tuple(_tried(letter, str(error)) for letter in lot.ids)
-        said |= {one.id: one for one in results}
+        left, end = lot.ids, self._app.clock.mono() + PATIENCE
+        while left:
+            try:
+                answer = await ask(self._app, shard, Lot(lot.what, left), LotTried)
+            except PollerError as error:  # what was done for other shards is done, and has to be told
+                answer = LotTried(await self._found_out(Lot(lot.what, left), str(error)))
+            said |= {one.id: one for one in answer.results}
+            left = answer.left if self._app.clock.mono() < end else ()
+
+    async def _found_out(self, lot: Lot, why: str) -> tuple[Retried, ...]:
+        """Nobody has said what became of them. Events go together or not at all; records are closed one by one."""
+        there = set(lot.ids)
+        if lot.what == "record":
+            with suppress(StoreFault):
+                there = {one.id for one in await self._store.letters(lot.ids)}
+        return tuple(_tried(letter, why if letter in there else _UNTOLD) for letter in lot.ids)
 
     async def try_here(self, shard: Shard, lot: Lot, doing: Doing | None = None) -> tuple[Retried, ...]:
         """Dead letters of a shard of this process. `doing`: for another one, which is answered. Raises StoreFault, Outdated."""
         if lot.what == "event":
             return await self._append_again(shard, lot.ids, doing)
-        results = tuple([_tried(letter, await self._read_again(letter)) for letter in lot.ids])
-        if doing is not None:
-            await doing.answer(LotTried(results))
-        return results
+        return await self._read_all_again(lot.ids, doing)
 
     async def _append_again(self, shard: Shard, ids: Sequence[str], doing: Doing | None) -> tuple[Retried, ...]:
         """The log gets the events again, each for its one sink, so that they go through the sink's own protocol."""
@@ -193,6 +227,46 @@ class Letters:
         if letter.sink not in self._app.sinks:
             return f"sink {letter.sink} is not configured: nothing could deliver the event"
         return None
+
+    async def _read_all_again(self, ids: Sequence[str], doing: Doing | None) -> tuple[Retried, ...]:
+        """Each has a commit of its own, so what is done is done, and is told whatever happens to the next one.
+
+        Raises StoreFault, Outdated where nothing can be told; Withdrawn.
+        """
+        half = Half() if doing is None else self._half(doing.id)
+        left, why = await self._read_some(ids, half, doing)
+        results = tuple(half.told.get(letter) or _tried(letter, why) for letter in ids)
+        if doing is not None:
+            await doing.answer(LotTried(results, left))
+            self._halves.pop(doing.id, None)
+        return results
+
+    async def _read_some(self, ids: Sequence[str], half: Half, doing: Doing | None) -> tuple[tuple[str, ...], str]:
+        """What may be asked for again at once, and why what is not done is not done."""
+        end = math.inf if doing is None else self._app.clock.mono() + AT_ONCE
+        todo = [letter for letter in ids if letter not in half.told]
+        for number, letter in enumerate(todo):
+            if number and self._app.clock.mono() >= end:
+                return tuple(todo[number:]), _NO_TIME
+            doubted = half.doubted == letter
+            try:
+                if doing is not None:
+                    await doing.confirm()
+                half.doubted = letter
+                error = await self._read_again(letter)
+            except (StoreFault, Outdated) as fault:
+                if not half.told or (doing is not None and not isinstance(fault, StoreFull)):
+                    raise  # an errand is looked at again
+                return (), f"not retried: {fault}"
+            half.told[letter] = _tried(letter, None if doubted and error == _GONE else error)
+        return (), ""
+
+    def _half(self, errand: str) -> Half:
+        """Whoever asked may have given up: the oldest are forgotten."""
+        found = self._halves.setdefault(errand, Half())
+        while len(self._halves) > _HALVES:
+            del self._halves[next(iter(self._halves))]
+        return found
 
     async def _read_again(self, letter: str) -> str | None:
         """Keys, seen and commit, as if the vendor had just shown it; a sentence where it is still not understood."""
@@ -237,6 +311,10 @@ def _tried(letter: str, error: str | None) -> Retried:
 
 
 _GONE = "it is gone: it was retried or deleted meanwhile"
+_NO_TIME = "not retried yet, there was no time: retry it again"
+_UNTOLD = (
+    "it is gone: most likely it was retried by the replica that works on its shard, which could not say so in time"
+)
 
 
 def _fitting(heads: Sequence[LetterHead]) -> int:

@@ -175,6 +175,10 @@ class SharedOutage:
         self._outage.failed(error)
         self._show(True)
 
+    def met_by(self, who: str) -> bool:
+        """Whether it has not worked for this one since."""
+        return who in self._who
+
     def ended(self, who: str) -> None:
         """It worked for this one."""
         self._who.discard(who)

@@ -238,7 +238,7 @@ class Metrics:
         self.shards_owned = self._gauge("poller_shards_owned", "Shards that this process works on.")
         self.polling_paused = self._gauge("poller_polling_paused", "1 while polling pauses for the reason.", "reason")
         self.store_rollbacks = self._counter(
-            "poller_store_rollbacks_total", "Times the store was not as it had been left."
+            "poller_store_rollbacks_total", "Times a shard of the store was not as it had been left."
         )
         self.store_away = self._gauge("poller_store_away", "1 while the store does not do what is asked of it.")
         self.schedule_lateness_seconds = self._histogram(

@@ -20,6 +20,8 @@ from poller.operations import (
     DeadLetter,
     Listed,
     Listing,
+    Reconcile,
+    Reconciled,
     Replay,
     Replayed,
     Status,
@@ -27,6 +29,7 @@ from poller.operations import (
     Tried,
     WebhookStatus,
 )
+from poller.reconcile import reconcile
 from poller.replay_step import Step
 from poller.shard import Shard
 from poller.source_status import EndpointStatus, SourceStatus
@@ -116,6 +119,10 @@ class Work:
         """One step, which keeps nothing: a daemon that is killed has done a part, and whoever asks knows which."""
         return await Step(self._app, asked, running=self._running).run()
 
+    async def reconcile(self, asked: Reconcile) -> Reconciled:
+        """By whoever works on the source's shard: its login and its turns at the vendor are used."""
+        return await reconcile(self._app, asked, running=self._running)
+
     async def do(self, wanted: Wanted, shard: Shard, doing: Doing) -> None:
         """For another process, what only the one can do that works on the shard."""
         if isinstance(wanted, Slice):
@@ -182,4 +189,12 @@ class Work:
             for sentence in [await delivery.accept_duplicates()]
             if sentence
         ]
-        return said or ["nothing waits for a rebuild"]
+        return [*(said or ["nothing waits for a rebuild here"]), *await self._not_asked()]
+
+    async def _not_asked(self) -> list[str]:
+        """For people: a rebuild is begun where the shard is worked on."""
+        return [
+            f"not asked: shards {', '.join(map(str, shards))}, which {name or 'nobody'} works on: where one of them waits for a "
+            "rebuild, the log of its replica says so, and the command has to be run there"
+            for name, shards in sorted((await elsewhere.owners(self._app)).items())
+        ]

@@ -222,6 +222,63 @@ class Replayed(Struct, frozen=True, kw_only=True):
     """Earlier events of the asked time are no longer kept; None: all are, or this is not the first step."""
 
 
+class Reconcile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A span of one list that is to be read again and compared; whole epoch seconds of own time, `end` not included."""
+
+    source: str
+    """Its name in the configuration."""
+    endpoint: str
+    """`mor.user_calls`, or its key in the configuration."""
+    begin: int
+    end: int
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """One thing that the vendor shows otherwise than it was published."""
+
+    what: Literal["missing", "unknown", "changed"]
+    """The vendor has it and it was never published; it was published and the vendor does not show it now; it was published last in
+    another state."""
+    id: str
+    """The vendor's."""
+    own: float | None = None
+    """Its own time, where that shows."""
+    event: str
+    """The id that its first event has, or would have."""
+
+
+class Unread(Struct, frozen=True):
+    """A span that the vendor did not give."""
+
+    begin: int
+    end: int
+    reason: str
+
+
+class Reconciled(Struct, frozen=True, kw_only=True):
+    """What one span showed."""
+
+    begin: int
+    end: int
+    """As it was read: whole multiples of what the vendor's filter knows."""
+    records: int = 0
+    """That lie in the span, each once."""
+    differences: list[Difference] = []
+    """At most so many as are of use to a person; `counts` has all."""
+    counts: dict[str, int] = {}
+    """missing, unknown, changed; `invalid`: not understood; `forgotten`: from before what the store still knows."""
+    unread: list[Unread] = []
+    known_from: int | None = None
+    """Ids from before it are no longer kept (seen_ttl); None: all of the span are."""
+    published_from: float | None = None
+    """Events that were first seen before it are no longer kept (retention), so what is unknown can be told of later ones only; None:
+    of all."""
+    judges_unknown: bool = True
+    """False where the list does not show the time by which the vendor filters."""
+    complete_until: int | None = None
+    """Later rows may still be found by polling."""
+
+
 class Operations(Protocol):
     """Raises errors.Unknown for a name or id that does not exist, and PollerError for whatever else is refused."""
 
@@ -282,4 +339,8 @@ class Operations(Protocol):
 
     async def replay(self, asked: Replay) -> Replayed:
         """One step of a replay, bounded in bytes. Whoever asks gives the cursor of the step before, and waits where it says so."""
+        ...
+
+    async def reconcile(self, asked: Reconcile) -> Reconciled:
+        """Reads a span again, as polling would, and compares it with what was published. Writes nothing."""
         ...

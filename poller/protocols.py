@@ -381,6 +381,10 @@ class Store(Protocol):
         """Writes or (None) removes such a fact."""
         ...
 
+    async def swap_meta(self, name: str, before: str | None, value: str) -> bool:
+        """Writes it where it is `before` (None: there is none), in one step; False where it is not."""
+        ...
+
     async def facts(self) -> Facts:
         """Figures; must not be slow on a large store (counts may be estimates)."""
         ...

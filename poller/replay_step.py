@@ -15,6 +15,7 @@ from poller.errands import Doing, Slice, Sliced, ask
 from poller.errors import PollerError, Unknown
 from poller.model import Event, PageCommit, Segment
 from poller.operations import Mark, Replay, Replayed
+from poller.protocols import Store
 from poller.replay import PART, again, wanted
 from poller.room import too_many
 from poller.shard import Shard
@@ -105,51 +106,22 @@ class Step:
 
     # --- the log -------------------------------------------------------------------------------------------------------
 
-    async def _first(self, shard: int, seq: int) -> Segment | None:
-        found = await self._store.segments_after(shard, seq, 1)
-        return found[0] if found else None
-
     async def _first_mark(self, shard: Shard) -> Mark:
         """Right before the asked time, and the end of the log as it is now: what is appended from now on is none of its business."""
-        begin = await self._seek(shard.number, self._asked.since - MARGIN)
+        begin = await seek(self._store, shard.number, self._asked.since - MARGIN)
         return Mark(begin, shard.held.last.seq if shard.held.epoch else _NO_END)
-
-    async def _seek(self, shard: int, at: float) -> int:
-        """A number behind which stands everything written at or after `at`; two looks for each doubling of the log."""
-        low, stride = 0, 1
-        while (one := await self._first(shard, low + stride - 1)) is not None and one.at < at:
-            low, stride = one.last, stride * 2
-        high = low + stride - 1
-        while low < high:
-            middle = (low + high) // 2
-            one = await self._first(shard, middle)
-            if one is not None and one.at < at:
-                low = one.last
-            else:
-                high = middle
-        return low
 
     async def _kept_from(self) -> float | None:
         """The oldest event that is kept, where earlier ones of the asked time are gone."""
-        found = [at for shard in self._app.shards if (at := await self._oldest(shard.number)) is not None]
+        found = [at for shard in self._app.shards if (at := await oldest(self._store, shard.number)) is not None]
         latest = max(found, default=0.0)
         return latest if latest > self._asked.since else None
-
-    async def _oldest(self, shard: int) -> float | None:
-        """None: nothing has gone yet. Segments at which a sink stands are kept alone, so what lies behind a gap counts."""
-        oldest = await self._first(shard, 0)
-        for _ in await self._store.positions():
-            after = await self._first(shard, oldest.last) if oldest is not None else None
-            if oldest is None or after is None or after.first == oldest.last + 1:
-                break
-            oldest = after
-        return oldest.at if oldest is not None and oldest.first > 1 else None
 
     async def _heads(self, marks: Sequence[Mark]) -> dict[int, Segment]:
         """What is to be read next, by shard; without those that are done."""
         heads = {}
         for shard, mark in zip(self._app.shards, marks, strict=True):
-            head = await self._first(shard.number, mark.seq)
+            head = await _first(self._store, shard.number, mark.seq)
             if head is not None and head.first <= mark.last and head.at < self._asked.until + MARGIN:
                 heads[shard.number] = head
         return heads
@@ -204,3 +176,41 @@ class Step:
 def _check_mark(shard: Shard, mark: Mark) -> None:
     if shard.held.epoch and mark.seq > shard.held.last.seq:
         raise PollerError("the store was exchanged while the replay ran, and no longer has what it was reading")
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+
+async def _first(store: Store, shard: int, seq: int) -> Segment | None:
+    found = await store.segments_after(shard, seq, 1)
+    return found[0] if found else None
+
+
+async def seek(store: Store, shard: int, at: float) -> int:
+    """A number behind which stands everything written at or after `at`; two looks for each doubling of the log."""
+    low, stride = 0, 1
+    while (one := await _first(store, shard, low + stride - 1)) is not None and one.at < at:
+        low, stride = one.last, stride * 2
+    high = low + stride - 1
+    while low < high:
+        middle = (low + high) // 2
+        one = await _first(store, shard, middle)
+        if one is not None and one.at < at:
+            low = one.last
+        else:
+            high = middle
+    return low
+
+
+async def oldest(store: Store, shard: int) -> float | None:
+    """When the oldest event that is kept was written; None: nothing has gone yet.
+
+    Segments at which a sink stands are kept alone, so what lies behind a gap counts.
+    """
+    found = await _first(store, shard, 0)
+    for _ in await store.positions():
+        after = await _first(store, shard, found.last) if found is not None else None
+        if found is None or after is None or after.first == found.last + 1:
+            break
+        found = after
+    return found.at if found is not None and found.first > 1 else None

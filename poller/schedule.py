@@ -10,12 +10,13 @@ import anyio.lowlevel
 
 from poller.backoff import delay
 from poller.clock import Clock
-from poller.errors import Denied, Lost, Outdated, PollerError, Transient, bare
-from poller.keep import NEAR_REACH, Tally
+from poller.errors import Denied, Lost, Outdated, PollerError, StoreFault, Transient, bare
+from poller.keep import NEAR_REACH
 from poller.log import get_logger
 from poller.metrics import poll_outcome
 from poller.poll import poll
 from poller.recent import Polled
+from poller.tally import Tally
 from poller.track import Track
 from poller.until import pause
 
@@ -120,15 +121,16 @@ def _remember(track: Track, at: float, seconds: float, error: PollerError | None
 
 
 async def _failed(track: Track, error: PollerError) -> None:
-    shard = track.setup.shard
+    shard, count = track.setup.shard, track.setup.metrics.store_rollbacks.inc
     if isinstance(error, Lost):
         return  # said where it was lost; nothing is polled here any more
     track.outage.failed(error, quietly=shard.store_failed(_POLLS, error))
-    if isinstance(error, Outdated):
-        # Where that fails too, the belief stays, the next commit is refused, and it is tried again.
-        with suppress(PollerError):
-            if await shard.believe_anew(track.generation):
-                track.setup.metrics.store_rollbacks.inc()
+    with suppress(PollerError):
+        if isinstance(error, Outdated):
+            # Where that fails too, the belief stays, the next commit is refused, and it is tried again.
+            await shard.believe_anew(track.generation, count)
+        elif not isinstance(error, StoreFault):
+            await shard.look_again(_POLLS, count)
 
 
 def wait_after(track: Track, error: PollerError) -> float:

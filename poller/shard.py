@@ -1,13 +1,14 @@
 """What this process believes about one shard, and the lock under which it reads and writes it."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import anyio
 
 from poller.clock import SystemClock
-from poller.errors import Lost, PollerError, StoreFault
+from poller.errors import Lost, Outdated, PollerError, StoreFault
 from poller.log import SharedOutage, get_logger
-from poller.model import Held, Position
+from poller.model import Held, PageCommit, Position
 from poller.protocols import Store
 
 
@@ -73,6 +74,7 @@ class Shard:
         self.paused: set[str] = set()
         self._resumed = anyio.Event()
         self._left = False
+        self._set_back = -1
 
     async def believe(self) -> None:
         """Reads anew what the store has (at the start, and after Outdated). Call it under `lock`. Raises Lost, StoreFault."""
@@ -84,19 +86,26 @@ class Shard:
         """What was read of the store before is void, although the belief is not. Call it under `lock`."""
         self.generation += 1
 
-    async def believe_anew(self, doubted: int) -> bool:
+    async def believe_anew(self, doubted: int, count: Callable[[], object]) -> None:
         """After Outdated: unless somebody has done so since the generation that is doubted. Raises Lost, StoreFault.
 
-        Returns whether the store was not as it had been left. A commit of which nobody heard is no such thing.
+        Where the store was not as it had been left, that is counted. A commit of which nobody heard is no such thing.
         """
         async with self.lock:
             if self.generation != doubted:
-                return False
+                return
             before = self.held
             await self.believe()
         left, found = before.last, self.held.last
         elsewhere = self.held.epoch != before.epoch + 1  # to believe takes one
-        return doubted > 0 and (elsewhere or found.seq < left.seq or (found.seq == left.seq and found != left))
+        if doubted > 0 and (elsewhere or found.seq < left.seq or (found.seq == left.seq and found != left)):
+            self.set_back(doubted, count)
+
+    def set_back(self, doubted: int, count: Callable[[], object]) -> None:
+        """The store was not as it had been left in that generation: counted once, whoever notices it, and however many do."""
+        if self._set_back < doubted:
+            self._set_back = doubted
+            count()
 
     @property
     def ours(self) -> bool:
@@ -119,6 +128,18 @@ class Shard:
     def store_works(self, who: str) -> None:
         """It has done what `who` wanted."""
         self._outage.ended(f"{who} {self.number}")
+
+    async def look_again(self, who: str, count: Callable[[], object]) -> None:
+        """Where the store failed `who`, whom something else holds up by now: by a write that changes nothing. Raises Lost, StoreFault."""
+        if not self._outage.met_by(f"{who} {self.number}"):
+            return
+        generation = self.generation
+        try:
+            async with self.lock:
+                self.held = await self.store.commit_page(self.held, PageCommit())
+        except Outdated:
+            await self.believe_anew(generation, count)
+        self.store_works(who)
 
     def given_up(self) -> None:
         """Nothing is done for it here any more: an outage of the store ends without those who worked on it."""

@@ -17,6 +17,7 @@ from poller.backoff import delay
 from poller.errors import BadAnswer, Lost, PollerError, StoreFault
 from poller.leases.replica import LOOK, Owned, Replica
 from poller.log import get_logger
+from poller.marks import refuse_marked
 from poller.one_by_one.delivery import EachDelivery
 from poller.parts import opened_part
 from poller.shard import Shard
@@ -65,7 +66,7 @@ class Shifts:
         self._changed = anyio.Event()
 
     async def work(self, owned: Owned) -> None:
-        """One shard, until it is to be given up. Raises what a sink refuses for good."""
+        """One shard, until it is to be given up. Raises what a sink refuses for good, StoreRefused."""
         metrics = self._app.metrics
         metrics.shards_owned.inc()
         try:
@@ -114,6 +115,8 @@ class Shifts:
             try:
                 async with shard.lock:
                     await shard.believe()
+                # An import marks the store once it has every shard: one that began after this process may have been killed since.
+                await refuse_marked(self._app.store)
                 part = await stack.enter_async_context(opened_part(self._app, shard))
             except StoreFault as error:
                 attempts += 1

@@ -11,7 +11,7 @@ from poller.clock import Clock
 from poller.errors import BadAnswer, ClockMoved, PollerError
 from poller.http import Vendor
 from poller.identity import Identity
-from poller.keep import Keeper, Tally, Walk
+from poller.keep import Keeper, Walk
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
 from poller.model import Ask, CheckpointKey
@@ -19,6 +19,7 @@ from poller.options import EndpointOptions
 from poller.protocols import Endpoint
 from poller.recent import Lately
 from poller.shard import Shard
+from poller.tally import Tally
 from poller.window import Slice
 
 AHEAD = 3_600

@@ -15,6 +15,7 @@ from poller.cli.journey import journey
 from poller.cli.letters import dead_letters
 from poller.cli.media import recording
 from poller.cli.print import DEFAULT_CONFIG, ConfigPath, Json, say, say_json, told
+from poller.cli.reconcile import reconcile
 from poller.cli.replay import replay
 from poller.cli.run import run
 from poller.cli.simulate import simulate_command
@@ -40,6 +41,7 @@ app.add_typer(config, name="config")
 app.command()(run)
 app.command()(check)
 app.command()(replay)
+app.command()(reconcile)
 app.command()(journey)
 app.command("demo")(demo_command)
 app.command("simulate")(simulate_command)

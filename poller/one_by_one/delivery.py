@@ -107,6 +107,12 @@ class EachDelivery:
             await self._clock.sleep(_LOOK)
             await pause(self._clock, moved, IDLE)
 
+    async def follow(self, *, measured: bool) -> None:
+        """Does what another replica has switched. `measured`: and compares what it measures. Raises StoreFault."""
+        await self.gate.follow()
+        if measured:
+            await self.gate.compare(idle=self.pending == 0)
+
     # --- what others ask ---------------------------------------------------------------------------------------------------
 
     @property

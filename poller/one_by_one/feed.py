@@ -32,6 +32,8 @@ from poller.until import pause
 
 IDLE = 60.0
 """Seconds after which everything is looked at anew although nobody told of anything; the wall clock may have moved, too."""
+LOOK = 1.0
+"""Seconds between two looks at a shard that may not be ours any more."""
 _SHORTEST = 0.001
 """Seconds: less is not slept, and an epoch does not show much less."""
 _READ = 1 << 20
@@ -103,8 +105,8 @@ class Feed:
         if line.void or line.generation != part.shard.generation:
             line.over.set()
             return math.inf
-        if not part.shard.ours:  # whoever notices that ends the part; the next owner tries these events
-            return math.inf
+        if not part.shard.ours:  # whoever notices that ends the part; or the lease is renewed, late
+            return self._clock.now() + LOOK
         if part.reading.left:
             return self._clock.now() + part.reading.left
         last, others = part.shard.held.last.seq, self._blocked

@@ -71,6 +71,8 @@ class Gate:
         """How many wait until all that is answered is written."""
         self.set_back = 0.0
         """Seconds by which the wall clock was set back while this process ran."""
+        self._delivered = 0.0
+        """When the sink took something from this process last."""
         self._bytes = 0
         self._rate = Rate(sink.pace.rate, outlet.clock)
         self._store = outlet.store
@@ -153,11 +155,26 @@ class Gate:
         if known is not self._switch or found == known:
             return
         if found is None or found.number < known.number:
-            if known.number:
-                await switches.write(self._store, self.name, known)
+            await switches.remind(self._store, self.name, known)
             return
         self._switch = found
         self._turn(found.applied(self.health.condition))
+
+    async def compare(self, *, idle: bool) -> None:
+        """What another replica measures. `idle`: nothing waits here, so nothing would ever show here that it is back. Raises StoreFault."""
+        async with self._saving:
+            it = self.health.condition
+            try:
+                stored = from_json(await self._store.get_meta(meta_name(self.name)))
+            except ValueError:
+                return
+            if not self.loaded or it is not self.health.condition or "disabled" in {it.state, stored.state}:
+                return
+            if idle and it.state != "up" and stored.state == "up":
+                self._saved = Condition(since=self._clock.now())
+                self._turn(self._saved)
+            elif it.state == "up" and stored.state != "up" and self._delivered > stored.since:
+                await self._store.put_meta(meta_name(self.name), to_json(it))
 
     # --- attempts ----------------------------------------------------------------------------------------------------------
 
@@ -197,6 +214,7 @@ class Gate:
         """
         was, now = self.health.condition, self._clock.now()
         self.heard = now, answer.error or "delivered"
+        self._delivered = now if answer.outcome == "delivered" else self._delivered
         self.failures = 0 if answer.outcome == "delivered" else self.failures + 1
         self.health.answered(answer, which, before=before, began=began, probe=probe, now=now, rnd=self._rnd)
         if was.state == "down" and self.health.condition.state == "up":

@@ -158,7 +158,9 @@ class Part:
         name, number = self._sink.name, self.shard.number
         found = await self._store.position(name, number), await self._store.done(name, number)
         if found not in {line.written, (batch.position, tuple(batch.done))}:
-            self.route.metrics.store_rollbacks.inc()  # of which the shard itself may know nothing
+            self.shard.set_back(
+                line.generation, self.route.metrics.store_rollbacks.inc
+            )  # the shard itself may see nothing
             raise Outdated("what is kept of the deliveries is not what was written last: the store was restored")
 
     async def _close(self, line: Line) -> None:
@@ -195,8 +197,8 @@ class Part:
     async def _believe(self, void: int | None) -> None:
         if self.shard.held.epoch and void is None:
             return
-        if await self.shard.believe_anew(self.shard.generation if void is None else void):
-            self.route.metrics.store_rollbacks.inc()
+        doubted = self.shard.generation if void is None else void
+        await self.shard.believe_anew(doubted, self.route.metrics.store_rollbacks.inc)
 
     async def _read(self) -> Line:
         name, number, generation = self._sink.name, self.shard.number, self.shard.generation

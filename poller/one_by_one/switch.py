@@ -45,33 +45,47 @@ def switch_name(sink: str) -> str:
 
 async def read(store: Store, sink: str) -> Switch | None:
     """None: it was never switched, or that cannot be read. Raises StoreFault."""
-    try:
+    return _switch(await store.get_meta(switch_name(sink)))
+
+
+async def flip(store: Store, sink: str, condition: Condition, since: float) -> Switch:
+    """Makes what a sink's condition says the fact for all. Raises StoreFault."""
+    off = condition.state == "disabled"
+    while True:
         text = await store.get_meta(switch_name(sink))
+        before = _switch(text) or Switch()
+        switch = Switch(before.number + 1, off, since, condition.why if off else "")
+        if await _swap(store, sink, text, switch):
+            return switch
+
+
+async def remind(store: Store, sink: str, known: Switch) -> None:
+    """Of a switch that a restored store has forgotten. Raises StoreFault."""
+    text = await store.get_meta(switch_name(sink))
+    if (_switch(text) or Switch()).number < known.number:
+        await _swap(store, sink, text, known)
+
+
+async def _swap(store: Store, sink: str, before: str | None, switch: Switch) -> bool:
+    """False where somebody else was faster. Tells the others."""
+    done = await store.swap_meta(switch_name(sink), before, msgspec.json.encode(switch).decode())
+    if done:
+        await store.put_meta(SWITCHED, secrets.token_hex(8))
+    return done
+
+
+def _switch(text: str | None) -> Switch | None:
+    try:
         return None if text is None else msgspec.json.decode(text, type=Switch)
     except ValueError:
         return None
 
 
-async def write(store: Store, sink: str, switch: Switch) -> None:
-    """And tells the others. Raises StoreFault."""
-    await store.put_meta(switch_name(sink), msgspec.json.encode(switch).decode())
-    await store.put_meta(SWITCHED, secrets.token_hex(8))
-
-
-async def flip(store: Store, sink: str, condition: Condition, since: float) -> Switch:
-    """Makes what a sink's condition says the fact for all. Raises StoreFault."""
-    before = await read(store, sink) or Switch()
-    off = condition.state == "disabled"
-    switch = Switch(before.number + 1, off, since, condition.why if off else "")
-    await write(store, sink, switch)
-    return switch
-
-
 class Follower(Protocol):
-    """The gate of one sink."""
+    """The delivery to one sink."""
 
-    async def follow(self) -> None:
-        """Does what somebody has switched since the last look. Raises StoreFault."""
+    async def follow(self, *, measured: bool) -> None:
+        """Does what somebody has switched since the last look. `measured`: compares what others measure, too. Raises StoreFault."""
         ...
 
 
@@ -86,7 +100,7 @@ async def keep_following(
         try:
             if found != told or looks % _ALL == 0:
                 for one in followers():
-                    await one.follow()
+                    await one.follow(measured=looks % _ALL == 0)
             told, looks = found, looks + 1
             outage.ended(_WHO)
         except PollerError as error:  # a right that was revoked while it runs may be given again

@@ -431,6 +431,19 @@ async def test_meta(store: Store) -> None:
     assert await store.get_meta("a") is None
 
 
+async def test_a_fact_is_swapped_where_it_is_as_believed(store: Store) -> None:
+    assert not await store.swap_meta("a", "1", "2")
+    assert await store.get_meta("a") is None
+    assert await store.swap_meta("a", None, "1")
+    assert not await store.swap_meta("a", None, "2")
+    assert not await store.swap_meta("a", "2", "3")
+    assert await store.get_meta("a") == "1"
+    assert await store.swap_meta("a", "1", "2")
+    assert await store.get_meta("a") == "2"
+    await store.put_meta("a", None)
+    assert await store.swap_meta("a", None, "1"), "one that was removed is none"
+
+
 async def test_a_healing_moves_the_end_and_drops_nothing(store: Store) -> None:
     held = await store.hold(0)
     held = await store.commit_page(held, page(held, [1, 2]))

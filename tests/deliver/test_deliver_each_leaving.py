@@ -181,6 +181,9 @@ async def test_nothing_is_tried_for_a_shard_that_may_be_somebody_elses_by_now(ea
     await each.pass_time(100)
     assert each.sink.taken == ["1.0", "0.0"]
     assert [call for _, call, _ in each.sink.asked] == ["1.0", "0.0"]
+    owner.over = False  # the lease was renewed late
+    await each.pass_time(2)
+    assert each.sink.taken == ["1.0", "0.0", "1.1"]
 
 
 async def test_an_outage_of_the_store_ends_without_those_who_left_during_it(each: EachLife) -> None:

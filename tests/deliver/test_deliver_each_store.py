@@ -157,6 +157,30 @@ async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each:
     assert each.metrics.store_rollbacks[()].value == 1
 
 
+async def test_one_restore_is_counted_once_although_the_shard_and_its_deliveries_notice_it(each: EachLife) -> None:
+    held = anyio.Event()
+
+    async def later_on() -> Answered:
+        await held.wait()
+        return TAKEN
+
+    each.sink.answer = lambda event, attempt: (
+        later_on if event.subject == "b" else TAKEN if attempt.number > 2 or event.subject != "a" else later()
+    )
+    delivery = await each.begin()
+    await each.commit("a", "b")
+    copy = MemoryStore()
+    copy.restore(each.store)
+    await each.pass_time(1)
+    await each.commit("c")
+    await each.pass_time(1)
+    each.store.restore(copy)
+    held.set()
+    await each.until(lambda: delivery.pending == 0, longest=600)
+    assert set(each.sink.taken) == {"a", "b", "c"}
+    assert each.metrics.store_rollbacks[()].value == 1
+
+
 async def test_a_probe_that_is_given_up_is_followed_by_another(each: EachLife) -> None:
     each.sink.answer = lambda _event, _attempt: later()
     delivery = await each.begin()

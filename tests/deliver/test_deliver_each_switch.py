@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import cast
 
+import anyio
 import pytest
 import structlog
 from each_life import TAKEN, EachLife, later
 
+from poller.health import Condition
 from poller.leasing import SWITCHED
 from poller.log import SharedOutage
 from poller.one_by_one import switch as switches
 from poller.one_by_one.delivery import EachDelivery
 from poller.one_by_one.gate import condition_of, switch
+from poller.protocols import Store
 from poller.shard import Shard
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +46,7 @@ class Two:
             told: str | None = await self.store.get_meta(SWITCHED)
             return told
 
-        following = switches.keep_following(lambda: [delivery.gate], outage, look)
+        following = switches.keep_following(lambda: [delivery], outage, look)
         self.tasks.append(asyncio.create_task(following))
         await life.drive()
         return delivery
@@ -127,6 +131,56 @@ async def test_enabling_one_that_is_down_makes_the_other_look_too(two: Two) -> N
     assert [one.health.state for one in deliveries] == ["up", "up"]
 
 
+async def test_two_switches_at_once_are_two(two: Two) -> None:
+    """Else a replica that knows a later number would take the store for a restored one, and undo what somebody was told is done."""
+    await two.begin()
+
+    class Turns:
+        """Between reading and writing, everybody has a turn."""
+
+        def __init__(self) -> None:
+            self.put_meta, self.swap_meta = two.store.put_meta, two.store.swap_meta
+
+        async def get_meta(self, name: str) -> str | None:
+            found: str | None = await two.store.get_meta(name)
+            await anyio.wait_all_tasks_blocked()
+            return found
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            condition = Condition("disabled", 1.0, f"number {number}")
+            tasks.start_soon(switches.flip, cast(Store, Turns()), "crm", condition, 1.0)
+    found = await switches.read(two.store, "crm")
+    assert found is not None
+    assert found.number == 3
+
+
+async def test_one_that_has_nothing_to_try_believes_the_other_that_the_sink_is_back(two: Two) -> None:
+    one, other = await two.begin()
+    await one.disable("they move")
+    await two.pass_time(2)
+    await other.enable()
+    await two.lives[1].commit("a", shard=1)
+    await two.pass_time(2)
+    assert (one.health.state, other.health.state) == ("down", "up")
+    await two.pass_time(70)
+    assert (one.health.state, other.health.state) == ("up", "up")
+    assert two.lives[0].metrics.sink_up["crm"].value == 1
+
+
+async def test_one_that_delivers_says_so_although_another_was_the_last_to_write(two: Two) -> None:
+    one, other = await two.begin()
+    two.lives[0].sink.answer = lambda _event, _attempt: later()
+    await two.lives[0].commit(*"abcdefgh", shard=0)
+    await two.pass_time(100)
+    assert (await condition_of(two.store, "crm")).state == "down"
+    await two.lives[1].commit("z", shard=1)
+    await two.pass_time(70)
+    assert (await condition_of(two.store, "crm")).state == "up"
+    assert one.health.state == "down", "it has something to try, and measures for itself"
+    assert other.health.state == "up"
+
+
 async def test_what_a_command_switches_without_a_daemon_holds_for_daemons_elsewhere(two: Two) -> None:
     one, other = await two.begin()
     await switch(two.store, "crm", why="they move", now=5.0)
@@ -142,7 +196,8 @@ async def test_a_store_that_was_restored_is_told_what_it_forgot_and_does_not_swi
     await two.pass_time(2)
     known = await switches.read(two.store, "crm")
     assert known is not None
-    await switches.write(two.store, "crm", switches.Switch(number=1, off=True, why="they move"))
+    await two.store.put_meta(switches.switch_name("crm"), '{"number": 1, "off": true, "why": "they move"}')
+    await two.store.put_meta("sinks.switched", "again")
     await two.pass_time(2)
     assert await switches.read(two.store, "crm") == known
     assert "disabled" not in {one.health.state, other.health.state}

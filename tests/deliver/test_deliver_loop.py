@@ -167,6 +167,30 @@ async def test_outage_is_said_once_and_once_when_it_ends(life: Any) -> None:
     assert life.delivery.error is None, "what is over is not shown any more"
 
 
+async def test_a_store_that_is_back_is_said_although_the_sink_is_away_by_then(life: Any) -> None:
+    real, faults = life.store.delivered, [StoreFault("the disk does not answer")]
+
+    async def delivered(*arguments: Any) -> None:
+        if faults:
+            life.sink.faults = [SinkFault("no broker")] * 3
+            raise faults.pop()
+        await real(*arguments)
+
+    await life.begin()
+    life.store.delivered = delivered
+    await life.commit("a")
+    with capture_logs() as lines:
+        await life.drive()
+    said = [(line["event"], line.get("store") or line.get("sink")) for line in lines if line["log_level"] != "debug"]
+    assert said == [
+        ("failing", "memory"),
+        ("failing", "kafka"),
+        ("works again", "memory"),
+        ("works again", "kafka"),
+    ]
+    assert life.published == ["a"]
+
+
 async def test_a_store_that_fails_is_said_once_and_not_by_the_sink(life: Any) -> None:
     real, faults = life.store.delivered, [StoreFault("the disk does not answer")] * 4
 
@@ -270,7 +294,7 @@ async def test_a_checkpoint_that_was_read_before_it_was_set_back_is_void_at_once
     async def sleep(seconds: float) -> None:
         await wait(seconds)
         if seconds == WATCH:
-            await life.shard.believe_anew(life.shard.generation)
+            await life.shard.believe_anew(life.shard.generation, life.metrics.store_rollbacks.inc)
             read[0] = life.shard.generation
 
     async def taken(shard: int, identity: str = "") -> Any:

@@ -99,6 +99,7 @@ async def test_a_replay_and_a_retry_reach_the_shards_of_the_other_replica(
             dead = await bury(postgres_server.dsn(name))
             for one in them.each[:2]:
                 one.start()
+                await one.until_said("listening")
             await them.until_shared(*them.each[:2])
             a, b = await told_apart(*them.each[:2])
             trial = Trial(a, broker.bootstrap, prefix)

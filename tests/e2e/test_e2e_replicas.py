@@ -9,8 +9,8 @@ import anyio
 import pytest
 from e2e_daemon import Trial, kafka_sink, simulation
 from e2e_replicas import LEASE, in_turns, outages, replicas
-from postgres_proxy import proxy
 from postgres_server import Server
+from tcp_proxy import Proxy, proxy
 
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
@@ -113,6 +113,45 @@ async def test_a_replica_that_is_cut_off_and_a_database_that_is_killed(
                     await trial.advance(10)
                 assert "Traceback" not in one.log.read_text(encoding="utf-8")
             assert them.owned() == {}
+            print("polled by two for", them.polled_by_two(), "s")
+            assert them.polled_by_two() < LEASE
+
+
+async def test_a_replica_that_cannot_reach_the_broker(
+    broker: Broker, doors: list[Proxy], prefix: str, tmp_path: Path, postgres_server: Server
+) -> None:
+    """It goes on polling, and keeps what it finds: for itself, or for whoever has its shards next."""
+    sinks = {"kafka": kafka_sink(broker.bootstrap, prefix)}
+    async with simulators(simulation()) as sims:
+        with replicas(tmp_path, sims, sinks, postgres_server, prefix.replace("-", "_")) as them:
+            them.publish_through(doors)
+            trial = Trial(them.each[0], broker.bootstrap, prefix)
+            for one in them.each:
+                one.start()
+            await them.until_shared(*them.each)
+            await trial.advance(10)
+            apart = them.polling()[0]
+            door, others = doors[them.each.index(apart)], [one for one in them.each if one is not apart]
+
+            await them.cut_off_for_a_lease(apart, door)
+            assert not apart.said("shards are dropped"), "what it has to do with the database is well"
+            await them.until_shared(*them.each)
+            door.release()
+            await trial.advance(10)
+
+            await them.cut_off_for_a_lease(apart, door)
+            os.kill(apart.pid, signal.SIGTERM)
+            trial.daemon = others[0]
+            await them.until_shared(*others)
+            assert await apart.ended(15) == 0
+            await trial.advance(10)  # they publish what it had kept
+            door.release()  # and what it had begun to publish comes late
+            apart.start()
+            await them.until_shared(*them.each)
+            await trial.advance(10)
+            for one in them.each:
+                assert await one.stop() == 0
+                assert "Traceback" not in one.log.read_text(encoding="utf-8")
             print("polled by two for", them.polled_by_two(), "s")
             assert them.polled_by_two() < LEASE
 

@@ -3,16 +3,16 @@
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
-from e2e_daemon import Daemon, Trial, kafka_sink, simulation
-from e2e_replicas import LEASE, Replicas, outages, replicas
-from postgres_proxy import Proxy, proxy
+from e2e_daemon import Trial, kafka_sink, simulation
+from e2e_replicas import LEASE, Replicas, kafka_fails, outages, replicas
 from postgres_server import Server
+from tcp_proxy import Proxy, proxy
 
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
@@ -35,10 +35,11 @@ class Chaos:
     """Replicas, and what can happen to them. Each replica has a proxy of its own before the database."""
 
     def __init__(
-        self, them: Replicas, proxies: Mapping[int, Proxy], server: Server, broker: Broker, trial: Trial
-    ) -> None:
+        self, them: Replicas, proxies: Mapping[int, Proxy], doors: Sequence[Proxy], server: Server, broker: Broker, trial: Trial,
+    ) -> None:  # fmt: skip
         self.them = them
         self.proxies = proxies
+        self.doors = doors
         self.server = server
         self.broker = broker
         self.trial = trial
@@ -77,6 +78,16 @@ class Chaos:
         for number, what in victims.items():
             await self.mend(number, what)
 
+    async def apart(self, rnd: random.Random) -> None:
+        """One cannot reach the broker. It may be killed meanwhile: then what it has found is for the others to publish."""
+        one = rnd.choice(self.them.polling())
+        door = self.doors[self.them.each.index(one)]
+        await self.them.cut_off_for_a_lease(one, door)
+        if rnd.random() < 0.5:
+            one.kill()
+            one.start()
+        door.release()
+
     async def outage(self, what: str, victim: int) -> None:
         """All lose what they all need, and one is killed meanwhile."""
         down, up = (
@@ -96,14 +107,8 @@ class Chaos:
         self.them.each[victim].start()
 
 
-def kafka_fails(running: Daemon) -> bool:
-    """What was said last of the sink."""
-    said = [line["event"] for line in running.lines() if line.get("sink") == "kafka"]
-    return bool(said) and said[-1] == "failing"
-
-
 async def test_whatever_happens_nothing_is_missing_and_nothing_comes_twice(
-    broker: Broker, prefix: str, tmp_path: Path, postgres_server: Server
+    broker: Broker, doors: list[Proxy], prefix: str, tmp_path: Path, postgres_server: Server
 ) -> None:
     rnd = random.Random(os.environ.get("POLLER_CHAOS", "5"))
     name, sinks = prefix.replace("-", "_"), {"kafka": kafka_sink(broker.bootstrap, prefix)}
@@ -111,8 +116,9 @@ async def test_whatever_happens_nothing_is_missing_and_nothing_comes_twice(
     async with simulators(simulation()) as sims, proxy(port) as p0, proxy(port) as p1, proxy(port) as p2:
         ports = {"r0": p0.port, "r1": p1.port, "r2": p2.port}
         with replicas(tmp_path, sims, sinks, postgres_server, name, ports) as them:
+            them.publish_through(doors)
             trial = Trial(them.each[0], broker.bootstrap, prefix)
-            chaos = Chaos(them, {0: p0, 1: p1, 2: p2}, postgres_server, broker, trial)
+            chaos = Chaos(them, {0: p0, 1: p1, 2: p2}, doors, postgres_server, broker, trial)
             for one in them.each:
                 one.start()
             await them.until_shared(*them.each)
@@ -136,6 +142,7 @@ def schedule(rnd: random.Random, chaos: Chaos) -> list[Callable[[], Awaitable[No
         victims = rnd.sample(range(3), min(len(kinds), rnd.choice([1, 2])))
         steps.append(partial(chaos.without, {number: kinds.pop() for number in victims}))
     steps += [partial(chaos.outage, what, rnd.randrange(3)) for what in ALL]
+    steps.append(partial(chaos.apart, rnd))
     rnd.shuffle(steps)
     for step in steps:
         print("chaos:", getattr(step, "args", ()))

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -13,13 +13,14 @@ from fake_clock import FakeClock
 from polling_app import app_of
 from structlog.testing import capture_logs
 
-from poller.app import opened
+from poller.app import _say_stopped, opened
 from poller.config import Settings, load
-from poller.errors import StoreFault
+from poller.errors import StoreFault, StoreRefused
 from poller.leases.replica import Owned, Replica
 from poller.log import SharedOutage
+from poller.marks import IMPORTING, Mark, mark
 from poller.metrics import Metrics
-from poller.model import Held
+from poller.model import Held, Position
 from poller.one_by_one.delivery import EachDelivery
 from poller.shard import Nobody, Shard
 from poller.shift import Shifts
@@ -71,6 +72,30 @@ async def test_a_shard_that_is_given_up_before_it_was_open_keeps_no_outage_open(
             rig.share.ending.set()
         rig.app.outage.ended("renewing leases")
     assert [line["event"] for line in said] == ["failing", "works again"]
+
+
+async def test_a_shard_of_a_store_whose_import_was_killed_is_not_worked_on() -> None:
+    """The process was there before the import began, and gets the shard once the leases of that one have ended."""
+    rig = Rig()
+    await mark(rig.store, IMPORTING, Mark("abc", "calls.state", 5.0))
+    with anyio.fail_after(60), pytest.raises(ExceptionGroup) as caught:
+        await rig.work()
+    assert caught.group_contains(StoreRefused, match="is not finished", depth=None)
+    assert rig.shifts.worked == set()
+
+
+async def test_a_store_that_is_away_at_the_end_is_no_crash() -> None:
+    class Away(MemoryStore):
+        async def position(self, sink: str, shard: int) -> Position | None:
+            raise StoreFault(f"the database does not answer about {sink} {shard}")
+
+    rig = Rig()
+    rig.app.store, rig.app.sinks = Away(), {"crm": cast("Any", None)}
+    with capture_logs() as said:
+        await _say_stopped(rig.app, {0})
+    assert [(line["event"], line["pending"], line["error"]) for line in said] == [
+        ("stopped", None, "the database does not answer about crm 0")
+    ]
 
 
 CONFIG = """

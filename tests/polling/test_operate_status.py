@@ -4,6 +4,7 @@ import random
 
 import pytest
 from fake_clock import FakeClock
+from leases_table import LeaseTable
 from polling_app import app_of
 from stores_content import event, retry
 
@@ -14,7 +15,7 @@ from poller.metrics import Metrics
 from poller.model import Healing, Position, Segment
 from poller.operate import Work
 from poller.options import SinkOptions
-from poller.shard import Shard
+from poller.shard import Nobody, Shard
 from poller.sinks import ndjson
 from poller.stores.memory import Config, MemoryStore
 
@@ -61,6 +62,24 @@ async def test_what_is_kept_waits_and_what_is_done_does_not(
     position: int, done: tuple[int, ...], later: list[Retry], expected: tuple[int, int]
 ) -> None:
     assert await figures(position, done, later) == {"kafka": (9, 0), "hook": expected}
+
+
+async def test_a_rebuild_says_which_shards_were_not_asked_and_where_they_are() -> None:
+    store, clock = MemoryStore(Config(shards=4)), FakeClock()
+    table = LeaseTable(clock.now)
+    shards = [Shard(store, number, owner=Nobody(number) if number else None) for number in range(4)]
+    app = app_of(Settings(store=Config(), sinks={}), store, clock, Metrics(), random.Random(1), shards)
+    work = Work(app, running=True)
+    assert await work.rebuild(sink=None, accept_duplicates=True) == ["nothing waits for a rebuild here"]
+    app.leasing = table
+    for shard, owner in ((0, "one-1"), (1, "two-2"), (3, "two-2")):
+        table.claimed(shard, owner, 15.0)
+    said = await work.rebuild(sink=None, accept_duplicates=True)
+    assert [sentence.partition(" works on")[0] for sentence in said] == [
+        "nothing waits for a rebuild here",
+        "not asked: shards 2, which nobody",
+        "not asked: shards 1, 3, which two-2",
+    ]
 
 
 async def test_the_earlier_name_of_a_sink_waits_for_nothing() -> None:

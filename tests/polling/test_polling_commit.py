@@ -6,11 +6,12 @@ from typing import Any
 import anyio
 import pytest
 from polling_rig import NAME, Rig, later, poll_on, polling
-from polling_vendor import Listed, Query
+from polling_vendor import Listed, Query, lines
 from stores_content import dead_records
 
 from poller import schedule
-from poller.errors import Outdated, PollerError, StoreFault, StoreFull
+from poller.errors import Denied, Outdated, PollerError, StoreFault, StoreFull
+from poller.log import SharedOutage, get_logger
 from poller.model import Ask, Held, PageCommit
 from poller.poll import poll
 from poller.stores.memory import Config, MemoryStore
@@ -112,6 +113,52 @@ async def test_a_restored_store_is_believed_anew_and_read_again(rig: Rig) -> Non
     assert rig.metrics.store_rollbacks[()].value == 1
     assert await schedule.poll_once(track, until=None) is None
     assert await rig.told() == [("call.new", "a", 1), ("call.new", "b", 1)]
+
+
+@pytest.mark.parametrize("error", [StoreFault("no answer"), StoreFull("no room left")], ids=["StoreFault", "StoreFull"])
+async def test_a_store_that_is_back_is_seen_although_the_vendor_is_away(
+    failing: tuple[Rig, Failing], error: StoreFault
+) -> None:
+    rig, store = failing
+    shown: list[bool] = []
+    rig.shard._outage = SharedOutage(get_logger(), rig.clock, shown.append)
+    track = rig.track()
+    rig.phones.add(rig.clock.now() - 100, id="a")
+    store.refusals["commit_page"] = error
+    assert await schedule.poll_once(track, until=None) is error
+    rig.phones.say = lambda _: rig.phones.whole(lines([], denied=True))
+    assert isinstance(await schedule.poll_once(track, until=None), Denied)
+    assert shown[-1:] == [True], "it refuses still"
+    store.refusals.clear()
+    assert isinstance(await schedule.poll_once(track, until=None), Denied)
+    assert shown[-1:] == [False]
+    commits = store.commits
+    assert isinstance(await schedule.poll_once(track, until=None), Denied)
+    assert store.commits == commits, "it is asked once"
+    rig.phones.say = None
+    await poll_on(track)
+    assert await rig.told() == [("call.new", "a", 1)]
+
+
+async def test_a_store_that_is_back_as_another_one_is_believed_anew_although_the_vendor_is_away(
+    failing: tuple[Rig, Failing],
+) -> None:
+    rig, store = failing
+    shown: list[bool] = []
+    rig.shard._outage = SharedOutage(get_logger(), rig.clock, shown.append)
+    track = rig.track()
+    rig.phones.add(rig.clock.now() - 100, id="a")
+    store.refusals["commit_page"] = StoreFault("no answer")
+    await schedule.poll_once(track, until=None)
+    store.refusals.clear()
+    await store.hold(0)
+    rig.phones.say = lambda _: rig.phones.whole(lines([], denied=True))
+    assert isinstance(await schedule.poll_once(track, until=None), Denied)
+    assert shown[-1:] == [False]
+    assert rig.metrics.store_rollbacks[()].value == 1
+    rig.phones.say = None
+    await poll_on(track)
+    assert await rig.told() == [("call.new", "a", 1)]
 
 
 async def test_believing_anew_may_fail_too(failing: tuple[Rig, Failing]) -> None:

@@ -12,7 +12,7 @@ from poller import hours
 from poller.errors import BadAnswer, Outdated, StoreFault
 from poller.event import WINDOW
 from poller.hours import Book
-from poller.model import HOUR, Ask, Held, PageCommit
+from poller.model import HOUR, Ask, Held, PageCommit, utc
 from poller.poll import poll
 from poller.segment import unpack
 from poller.stores.memory import MemoryStore
@@ -160,6 +160,8 @@ async def test_an_endpoint_that_is_asked_in_two_ways_waits_for_both_and_sums_up(
         begins = [begin for begin, _ in await spans(rig)]
         assert begins == [f"2023-11-15T{hour}:00:00Z" for hour in (12, 13, 14, 15, 16)]
         # What one told, the other knows for ever: it may be the only one that is asked from now on.
+        await until(rig, nine, NOON + 7 * HOUR + 30)
+        assert {(await rig.checkpoint(one)).hours.told for one in (five, nine)} == {NOON + 5 * HOUR}  # type: ignore[union-attr]
         alone = Listed(asks=(FIVE,))
         await rig.restart()
         await until(rig, track_of(rig, alone, ask=FIVE), NOON + 7 * HOUR + 60, NOON + 8 * HOUR)
@@ -312,3 +314,18 @@ async def test_a_record_that_was_not_understood_is_counted_and_comes_late() -> N
         counts = (await whole(rig))[0]["data"]["counts"]
         assert counts["new"] == 0
         assert counts["invalid"] > 0
+
+
+@pytest.mark.parametrize("change", [1_698_541_200, 1_711_846_800], ids=["an hour twice", "an hour left out"])
+async def test_hours_are_those_of_utc_whatever_the_vendors_clock_does(change: int) -> None:
+    """Warsaw puts its clock back and forth at 01:00 UTC."""
+    async with polling() as rig:
+        rig.clock.wall = change - 4 * HOUR
+        begin = change - 5 * HOUR
+        for number in range(10):
+            rig.phones.add(begin + number * HOUR + 60)
+        listed = Listed(zone="Europe/Warsaw")
+        track = track_of(rig, listed, start=f"{utc(begin):%Y-%m-%dT%H:%M:%SZ}")
+        await until(rig, track, *(change + minutes * 60 for minutes in range(-180, 421, 30)))
+        found = [(one["data"]["from"], one["data"]["counts"]["new"]) for one in await whole(rig)]
+        assert found == [(f"{utc(begin + number * HOUR):%Y-%m-%dT%H:%M:%SZ}", 1) for number in range(10)]

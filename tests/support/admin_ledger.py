@@ -12,9 +12,12 @@ from poller.operations import (
     Again,
     Cursor,
     DeadLetter,
+    Difference,
     Listed,
     Listing,
     Mark,
+    Reconcile,
+    Reconciled,
     Replay,
     Replayed,
     Retried,
@@ -57,6 +60,8 @@ class Ledger:
         self.forgotten: list[str] = []
         self.asked = anyio.Event()
         self.asked_again: list[Replay] = []
+        self.compared: list[Reconcile] = []
+        self.differ = True
         self.listings: list[Listing] = []
         self.retries: list[Again] = []
         self.asked_thrice = anyio.Event()
@@ -214,6 +219,22 @@ class Ledger:
         elif sink == "broken":
             raise ZeroDivisionError
         return [f"{sink} {accept_duplicates}"]
+
+    async def reconcile(self, asked: Reconcile) -> Reconciled:
+        """Two rows differ in the first hour of each list; `down` cannot be asked."""
+        self.compared.append(asked)
+        if asked.endpoint == "down":
+            raise PollerError("down phones.calls: no answer within 30 s")
+        if not self.differ:
+            return Reconciled(begin=asked.begin, end=asked.end, records=3, complete_until=asked.end)
+        two = [
+            Difference(what="missing", id="c[1]", own=60.0, event="e1"),
+            Difference(what="unknown", id="c2", event="e2"),
+        ]
+        return Reconciled(
+            begin=asked.begin, end=asked.end, records=3, differences=two, counts={"missing": 1, "unknown": 1, "changed": 0},
+            known_from=asked.begin + 60, published_from=7.0,
+        )  # fmt: skip
 
     async def replay(self, asked: Replay) -> Replayed:
         """Two steps of three calls each, between which the sink has too much to do; `down` fails after the first one."""

@@ -40,9 +40,19 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.keep.Keeper._note: self._shard.store.look_up",),
     ),
     Elsewhere(
+        "somebody has a span read again (nothing is written)",
+        "tests/polling/test_reconcile.py::test_a_vendor_whose_rows_were_added_changed_and_removed_behind_our_back",
+        ("poller.keep.Keeper.look: self._shard.store.look_up",),
+    ),
+    Elsewhere(
         "a poll is the first that meets a store that was set back (in a crash it is either that or a delivery)",
         "tests/polling/test_polling_commit.py::test_a_restored_store_is_believed_anew_and_read_again[memory]",
         ("poller.schedule._failed: shard.believe_anew",),
+    ),
+    Elsewhere(
+        "the vendor is away when the store is back",
+        "tests/polling/test_polling_commit.py::test_a_store_that_is_back_is_seen_although_the_vendor_is_away[StoreFault]",
+        ("poller.schedule._failed: shard.look_again",),
     ),
     Elsewhere(
         "and the delivery is told by it",
@@ -216,12 +226,28 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
     Elsewhere(
         "a webhook is switched by another replica",
         "tests/deliver/test_deliver_each_switch.py::test_what_one_is_told_the_other_does_within_two_seconds",
-        ("poller.one_by_one.gate.Gate.follow: switches.read",),
+        (
+            "poller.one_by_one.delivery.EachDelivery.follow: self.gate.follow",
+            "poller.one_by_one.gate.Gate.follow: switches.read",
+        ),
     ),
     Elsewhere(
         "a restored store is told what it forgot of a webhook's switch",
         "tests/deliver/test_deliver_each_switch.py::test_a_store_that_was_restored_is_told_what_it_forgot_and_does_not_switch",
-        ("poller.one_by_one.gate.Gate.follow: switches.write",),
+        ("poller.one_by_one.gate.Gate.follow: switches.remind",),
+    ),
+    Elsewhere(
+        "a webhook is down for a replica that has nothing to try, and up for another one",
+        "tests/deliver/test_deliver_each_switch.py::test_one_that_has_nothing_to_try_believes_the_other_that_the_sink_is_back",
+        (
+            "poller.one_by_one.delivery.EachDelivery.follow: self.gate.compare",
+            "poller.one_by_one.gate.Gate.compare: self._store.get_meta",
+        ),
+    ),
+    Elsewhere(
+        "a webhook is up for a replica, and another one that measures otherwise was the last to write",
+        "tests/deliver/test_deliver_each_switch.py::test_one_that_delivers_says_so_although_another_was_the_last_to_write",
+        ("poller.one_by_one.gate.Gate.compare: self._store.put_meta",),
     ),
     Elsewhere(
         "a webhook says that it wants no more calls",

@@ -1,14 +1,15 @@
 """Several real daemons that share one database, told apart by the name under which each calls the vendors."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, LiteralString
 
-from e2e_daemon import Daemon, source
+from e2e_daemon import STEP, Daemon, source
 from postgres_server import Server
+from tcp_proxy import Proxy
 
 from poller.simulate.run import Simulators
 
@@ -43,11 +44,17 @@ class Replicas:
         sources = {vendor: source(self._sims, vendor) for vendor in self._sims.config.vendors}
         for one in sources.values():
             one["base_url"] = one["base_url"].replace(_HOSTS[0], host)
-        daemon = Daemon(folder, self._sims, sinks, sources)
+        daemon = Daemon(folder, self._sims, {name: dict(sink) for name, sink in sinks.items()}, sources)
         lease = f"{LEASE:g}s"
         daemon.settings["store"] = {"kind": "postgres", "dsn": {"file": "dsn"}, "shards": SHARDS, "lease": lease}
         daemon.write()
         return daemon
+
+    def publish_through(self, doors: Sequence[Proxy]) -> None:
+        """Each through a door of its own, before any is started."""
+        for one, door in zip(self.each, doors, strict=True):
+            one.settings["sinks"]["kafka"]["bootstrap_servers"] = [f"127.0.0.1:{door.port}"]
+            one.write()
 
     def sql(self, statement: LiteralString) -> list[tuple[Any, ...]]:
         """Asked of their database."""
@@ -60,6 +67,27 @@ class Replicas:
             "FROM poller.lease WHERE until > clock_timestamp() GROUP BY 1"
         )
         return {int(pid): int(count) for pid, count in rows}
+
+    def polling(self) -> list[Daemon]:
+        """Those that have a source to poll now."""
+        running = [line for one in self.each for line in one.said("running")]
+        busy = {line["shard"] for line in running if line["sources"]}
+        rows = self.sql("SELECT shard, owner FROM poller.lease WHERE until > clock_timestamp()")
+        return [one for one in self.each if any(f"-{one.pid}-" in owner for shard, owner in rows if shard in busy)]
+
+    async def cut_off_for_a_lease(self, apart: Daemon, door: Proxy) -> None:
+        """From the broker alone: until it cannot publish what it has found, and for longer than a lease. It polls all the while."""
+        began = time.monotonic()
+        door.hold()
+        self._sims.world.clock.move(STEP)
+        await apart.until(
+            lambda: kafka_fails(apart) and time.monotonic() - began > LEASE, 60, "a word about the broker"
+        )
+        host, before = _HOSTS[self.each.index(apart)], time.time()
+        logs = [site.log for site in self._sims.sites.values()]
+        await apart.until(
+            lambda: any(log[-1]["host"] == host and log[-1]["real_time"] > before for log in logs if log), 30, "a poll"
+        )
 
     async def until_shared(self, *daemons: Daemon, seconds: float = 30) -> float:
         """Waits until these own everything, in equal parts; after how long."""
@@ -84,6 +112,12 @@ def outages(running: Daemon) -> list[object]:
     """What was said of the store itself, since it was last well."""
     said = [line["event"] for line in running.lines() if line.get("store") == "postgres"]
     return said if said and said[-1] == "failing" else []
+
+
+def kafka_fails(running: Daemon) -> bool:
+    """What was said last of the sink."""
+    said = [line["event"] for line in running.lines() if line.get("sink") == "kafka"]
+    return bool(said) and said[-1] == "failing"
 
 
 def in_turns(log: list[dict[str, Any]]) -> float:

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
+from kafka_doors import Door, broker_with_doors, doors_open
+from tcp_proxy import Proxy
 
 from poller.simulate.broker import Broker, missing
 
@@ -15,14 +17,26 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for the whole run. A test that kills it starts it again."""
+def _broker_and_doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker, Sequence[Door]]]:
     if lacking := missing():
         pytest.skip(f"NOT TESTED AGAINST A REAL BROKER: {lacking}")
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
+    broker, doors = broker_with_doors(tmp_path_factory.mktemp("kafka"))
     broker.start()
-    yield broker
+    yield broker, doors
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(_broker_and_doors: tuple[Broker, Sequence[Door]]) -> Broker:
+    """One broker for the whole run. A test that kills it starts it again."""
+    return _broker_and_doors[0]
+
+
+@pytest.fixture
+async def doors(_broker_and_doors: tuple[Broker, Sequence[Door]]) -> AsyncIterator[list[Proxy]]:
+    """Ways to the broker that can be cut, each on its own."""
+    async with doors_open(_broker_and_doors[1]) as found:
+        yield found
 
 
 @pytest.fixture

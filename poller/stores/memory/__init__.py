@@ -321,20 +321,20 @@ class MemoryStore:
 
     async def put_meta(self, name: str, value: str | None) -> None:
         """None removes it."""
-        if value is None:
-            self._now.meta.pop(name, None)
-        else:
+        self._now.meta[name] = value
+
+    async def swap_meta(self, name: str, before: str | None, value: str) -> bool:
+        """False where something else is there than `before`."""
+        if same := self._now.meta.get(name) == before:
             self._now.meta[name] = value
+        return same
 
     async def facts(self) -> Facts:
         """`seen_ids` counts rows: one for each state of each id."""
         return Facts(
-            bytes=self._bytes(),
-            limit_bytes=self._config.max_bytes,
-            seen_ids=self._now.count(),
-            dead_records=len(self._now.dead_records),
-            dead_events=len(self._now.dead_events),
-        )
+            bytes=self._bytes(), limit_bytes=self._config.max_bytes, seen_ids=self._now.count(),
+            dead_records=len(self._now.dead_records), dead_events=len(self._now.dead_events),
+        )  # fmt: skip
 
     def _check(self, held: Held) -> None:
         epoch, last = self._now.epochs.get(held.shard, 0), self._now.lasts.get(held.shard, Position())

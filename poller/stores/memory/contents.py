@@ -23,7 +23,7 @@ class Contents:
         self.retries: dict[tuple[str, int], dict[int, Retry]] = {}
         self.dead_records: dict[str, DeadRecord] = {}
         self.dead_events: dict[str, DeadEvent] = {}
-        self.meta: dict[str, str] = {}
+        self.meta: dict[str, str | None] = {}
 
     def states(self, key: SeenKey) -> dict[int, dict[bytes, int]]:
         """The states of the id by day, with the seq of each: its day, the day before and the day after."""

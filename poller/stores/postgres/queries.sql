@@ -310,6 +310,12 @@ SELECT value FROM meta WHERE name = %(name)s;
 -- name: put_meta
 INSERT INTO meta (name, value) VALUES (%(name)s, %(value)b) ON CONFLICT (name) DO UPDATE SET value = excluded.value RETURNING 1;
 
+-- name: first_meta
+INSERT INTO meta (name, value) VALUES (%(name)s, %(value)b) ON CONFLICT (name) DO NOTHING RETURNING 1;
+
+-- name: swap_meta
+UPDATE meta SET value = %(value)b WHERE name = %(name)s AND value = %(before)b RETURNING 1;
+
 -- name: drop_meta
 DELETE FROM meta WHERE name = %(name)s RETURNING 1;
 

@@ -174,6 +174,13 @@ class PostgresStore:
         else:
             await self._database.rows("put_meta", name=name, value=to_bytes(value))
 
+    async def swap_meta(self, name: str, before: str | None, value: str) -> bool:
+        """False where something else is there than `before`."""
+        bound = {"name": name, "value": to_bytes(value)}
+        if before is None:
+            return bool(await self._database.rows("first_meta", **bound))
+        return bool(await self._database.rows("swap_meta", **bound, before=to_bytes(before)))
+
     async def get_meta(self, name: str) -> str | None:
         """None where there is none."""
         rows = await self._database.rows("get_meta", name=name)

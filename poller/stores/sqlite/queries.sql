@@ -228,6 +228,12 @@ SELECT value FROM meta WHERE name = ?;
 -- name: put_meta
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
+-- name: first_meta
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING;
+
+-- name: swap_meta
+UPDATE meta SET value = ? WHERE name = ? AND value = ?;
+
 -- name: drop_meta
 DELETE FROM meta WHERE name = ?;
 

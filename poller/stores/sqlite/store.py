@@ -138,6 +138,10 @@ class SqliteStore:
         """None removes it."""
         await self._write(lambda database: writes.put_meta(database, name, value))
 
+    async def swap_meta(self, name: str, before: str | None, value: str) -> bool:
+        """False where something else is there than `before`."""
+        return await self._write(lambda database: writes.swap_meta(database, name, before, value))
+
     async def get_meta(self, name: str) -> str | None:
         """None where there is none."""
         return await self._read(lambda database: reads.get_meta(database.reader, name))

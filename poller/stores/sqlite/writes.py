@@ -135,6 +135,14 @@ def put_meta(database: Database, name: str, value: str | None) -> None:
             connection.execute(SQL["put_meta"], (name, value))
 
 
+def swap_meta(database: Database, name: str, before: str | None, value: str) -> bool:
+    """False where something else is there."""
+    with database.transaction() as connection:
+        if before is None:
+            return connection.execute(SQL["first_meta"], (name, value)).rowcount > 0
+        return connection.execute(SQL["swap_meta"], (value, name, before)).rowcount > 0
+
+
 def _check(connection: sqlite3.Connection, held: Held) -> None:
     row = connection.execute(SQL["read_shard"], (held.shard,)).fetchone()
     if row != (held.epoch, held.last.seq, held.last.chain):

@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
-from postgres_proxy import Proxy, proxy
 from postgres_server import PASSWORD, Server, until, waiting
 from stores_content import DAY0, dead_event, dead_events, dead_record, dead_records, key, page, retry
+from tcp_proxy import Proxy, proxy
 
 from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
 from poller.kept import Attempted

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from postgres_proxy import proxy
 from postgres_server import PATIENT, Server, running, until, waiting
 from stores_content import page
+from tcp_proxy import proxy
 
 from poller.errors import Outdated, StoreFault
 from poller.leasing import Leases as Table

@@ -1,4 +1,4 @@
-"""A TCP proxy before the database that counts round trips and loses what it is told to lose."""
+"""A TCP proxy before a database or a broker that counts round trips, and loses or holds what it is told to."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,14 +14,25 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._turn: Literal["client", "server"] = "server"
         self._lose: tuple[Literal["request", "answer"], int] | None = None
+        self._flows = asyncio.Event()
+        self._flows.set()
         self.trips = 0
         self.frozen = False
+        """What is sent is lost, and nobody is told."""
         self.port = 0
 
     def lose(self, what: Literal["request", "answer"], trip: int) -> None:
         """From now on, in the `trip`-th round trip: cuts the connection before the server has it, or when the server has answered."""
         self.trips = 0
         self._lose = (what, trip)
+
+    def hold(self) -> None:
+        """As a network that is cut: nothing comes through, nobody is told, and what is sent comes late, once it is mended."""
+        self._flows.clear()
+
+    def release(self) -> None:
+        """It is mended."""
+        self._flows.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -53,6 +64,7 @@ class Proxy:
                 self._turn = who
                 if self._lost(who):
                     break
+                await self._flows.wait()
                 if not self.frozen:
                     to.write(data)
                     await to.drain()
@@ -77,15 +89,16 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(target: int) -> AsyncIterator[Proxy]:
-    """Before the server at port `target`."""
+async def proxy(target: int, port: int = 0) -> AsyncIterator[Proxy]:
+    """Before the server at port `target`. `port`: of the proxy; any that is free where it is 0."""
     one = Proxy(target)
-    server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(one.serve, "127.0.0.1", port)
     one.port = server.sockets[0].getsockname()[1]
     try:
         yield one
     finally:
         server.close()
+        one.release()
         one.cut()
         async with asyncio.timeout(20):
             await server.wait_closed()

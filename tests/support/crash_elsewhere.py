@@ -48,7 +48,6 @@ WHY: dict[str, tuple[str, ...]] = {
         "poller.leases.replica.Replica._rest: self._clock.sleep after",
         "poller.leases.replica.Replica._watch: self._clock.sleep",
         "poller.leases.replica.Replica.take",
-        "poller.one_by_one.gate.Gate.follow: switches.write",
         "poller.one_by_one.gate.Gate._save: switches.flip",
     ),
     "run --once: tests/polling/test_polling_once.py": (

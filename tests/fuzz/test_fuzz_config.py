@@ -53,6 +53,13 @@ def test_the_files_that_are_changed_are_good(path: Path) -> None:
     assert len(load(path, {**ENV, "CRM_KEY": KEY}, to_run=True).sources) == 3
 
 
+def test_half_a_character_is_refused_where_it_stands(path: Path) -> None:
+    """It could be neither sent nor printed."""
+    path.write_bytes(SHORT.replace(b"username: admin", b'username: "\\ud800"'))
+    with pytest.raises(ConfigError, match=r"sources\.mor-main\.username \(line \d+\): .* half of a character"):
+        load(path, {**ENV, "CRM_KEY": KEY}, to_run=True)
+
+
 @pytest.mark.parametrize("found", corpus("config"), ids=lambda path: path.name)
 def test_files_that_were_found(path: Path, found: Path) -> None:
     survive(path, found.read_bytes())

@@ -112,6 +112,13 @@ async def test_a_killed_daemon_leaves_no_lock_and_loses_nothing(path: Path) -> N
     assert await last_seq(path) == 3
 
 
+@pytest.mark.parametrize("noise", [b"\xff", b'{"pid":', b"[" * 200, bytes(64)])
+async def test_a_note_that_a_crash_left_in_pieces_keeps_nobody_out(path: Path, noise: bytes) -> None:
+    await filled(path)
+    path.with_name(f"{path.name}.lock").write_bytes(noise)
+    assert await last_seq(path) == 1
+
+
 async def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreRefused, match=r"nowhere of the store .* does not exist: create it"):
         await open_store(Config(path=tmp_path / "nowhere" / "poller.db"))

@@ -10,7 +10,7 @@ REPORT := .cache/tests.xml
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint bench docs dist image-locks environment clean
+.PHONY: help demo test quick lint crash bench docs dist image-locks environment clean
 .SILENT:
 
 help:
@@ -18,6 +18,7 @@ help:
 	echo "make test       everything: lint, types, import contracts, all tests, the real broker included; WORKERS=4 runs four at a time, not two"
 	echo "make quick      the tests that take seconds"
 	echo "make lint       lint, formatting, types, import contracts"
+	echo "make crash      the program killed and disturbed at every step, by a model of time, disk and network; SEEDS=10000 FROM=1, or SEED=7 with its trace"
 	echo "make bench      the benchmarks"
 	echo "make docs       generates docs/configuration.md, docs/events.md, docs/licences.md, the schemas, the dashboards and the chart's schema, README and golden renders"
 	echo "make dist       wheel and sdist in dist/, built by what requirements-build.lock names"
@@ -52,6 +53,10 @@ test: lint
 
 quick: $(STAMP)
 	$(PYTEST) -m "not kafka and not slow"
+
+# Hashes that are the same each time, so that a seed is.
+crash: $(STAMP)
+	PYTHONHASHSEED=0 PYTHONPATH=.:tests/support $(BIN)/python tests/support/crash_main.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM)) --workers $(WORKERS)
 
 bench: $(STAMP)
 	set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done

@@ -18,6 +18,9 @@ from poller.errors import ConfigError, PollerError, Unknown
 from poller.operations import Again, Listing, Operations, Reconcile, Replay
 from poller.serving import answer
 
+_MISREAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises at bytes that are none of ours."""
+
 
 class Rebuild(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST /rebuild`."""
@@ -83,7 +86,7 @@ def admin_app(operations: Operations) -> Starlette:
             *_span_routes(operations),
             Route("/rebuild", rebuild, methods=["POST"]),
         ],
-        exception_handlers={PollerError: _refused, msgspec.MsgspecError: _misread},
+        exception_handlers={PollerError: _refused, **dict.fromkeys(_MISREAD, _misread)},
     )
 
 

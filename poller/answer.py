@@ -63,13 +63,6 @@ class Answer:
         """Without content."""
         return f"<Answer {self.status} {self.content_type} of {self._where}>"
 
-    @property
-    def peer(self) -> str | None:
-        """The network address that answered."""
-        stream = self._response.extensions.get("network_stream")
-        found = stream.get_extra_info("server_addr") if stream is not None else None
-        return str(found[0]) if found else None
-
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body, decompressed. Raises TimedOut, TooLarge, Truncated, Malformed."""
         unpack = _unpacker(self.headers.get("content-encoding", ""))

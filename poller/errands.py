@@ -170,7 +170,7 @@ async def _withdrawn(store: Errands, errand: str) -> bytes | None:
 def _read(answer: bytes, shard: int, kind: type[A]) -> A:
     try:
         found = msgspec.json.decode(answer, type=kind | Refused)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PollerError(f"the replica that works on shard {shard} is of another version: {error}") from None
     if isinstance(found, Refused):
         raise PollerError(f"the replica that works on shard {shard} says: {found.error}")
@@ -223,7 +223,7 @@ async def _do(app: App, store: Errands, errand: Errand, doer: Doer) -> None:
         raise
     except PollerError as error:
         await doing.answer(Refused(str(error)))
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         await doing.answer(Refused(f"what was asked is of another version: {error}"))
     except Exception as defect:  # noqa: BLE001 one errand must not end the lines; it is said with its traceback
         _log.exception("defect", shard=errand.shard)

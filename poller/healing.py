@@ -1,7 +1,8 @@
 """Brings a store that was rolled back or emptied in line with what one sink has published, by reading the sink.
 
 Nothing of the log is dropped, since other sinks need it. What was published and is unknown here is remembered as seen, and
-goes to the other sinks; what this sink lacks is appended again, for it alone, under numbers above everything published.
+goes to the other sinks; what this sink lacks is appended again, under numbers above everything published: for it alone, unless
+it has to have another id than the others got it under.
 Each step may be interrupted: it is then done again from the start, and what was done already is found to be known.
 """
 
@@ -85,6 +86,7 @@ class Healer:
         self._metrics = route.metrics
         self._others = tuple(route.others)
         self._told = tuple(route.told)
+        self._unsettled = tuple(route.unsettled)
         self._unsent = Unsent(self._sink)
         self._read_to = Position()
         self._generation = -1
@@ -238,8 +240,10 @@ class Healer:
         position = Position(max(last.seq, progress.seq), last.chain)
         appended: list[Segment] = []
         end, fill = position, list[Event]()
-        async for event in self._lacking(stored, last):
+        async for event, renamed in self._lacking(stored, last):
             seq = end.seq + len(fill) + 1
+            # Under the id that it had, the others may have got another state: who drops known ids would not have this one.
+            only = (self._sink, *self._unsettled) if renamed else (self._sink,)
             fill.append(
                 Event(
                     event.id,
@@ -250,7 +254,7 @@ class Healer:
                     event.key,
                     event.seen,
                     renumbered(event.body, seq),
-                    (self._sink,),
+                    only,
                     event.replay,
                 )
             )
@@ -262,7 +266,8 @@ class Healer:
             end = segment.end(appended[-1])
         return Healing(sink=self._sink, position=position, last=end, segments=appended, checkpoints=checkpoints)
 
-    async def _lacking(self, stored: Position, last: Position) -> AsyncIterator[Event]:
+    async def _lacking(self, stored: Position, last: Position) -> AsyncIterator[tuple[Event, bool]]:
+        """What is to be sent again, and whether it has another id than in the log."""
         seq = stored.seq
         while seq < last.seq:
             segments = await self._store.segments_after(self._shard.number, seq, _READ)
@@ -272,7 +277,7 @@ class Healer:
                 for event in segment.unpack(one):
                     taken = self._unsent.take(event)
                     if taken is not None:
-                        yield taken
+                        yield taken, taken.id != event.id
             seq = segments[-1].last
 
 

@@ -1,6 +1,6 @@
 """Asking a vendor: the only place that speaks HTTP to one. Deadlines, turns, login, sizes, and every failure under its name."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from types import TracebackType
@@ -41,6 +41,10 @@ _HARMLESS = {*_HEADERS, "accept-language", "content-type", "range", "if-range"}
 _CONNECTIONS = 100  # above any `concurrency`: requests must queue for a turn, never in the client's pool
 
 
+Judge = Callable[[str], None]
+"""Told the network address of a new connection before anything is sent through it; raises a PollerError where nothing may be."""
+
+
 class _Call(Struct, frozen=True):
     """How one request is to be made."""
 
@@ -49,6 +53,7 @@ class _Call(Struct, frozen=True):
     max_body: int
     accept: frozenset[int] = frozenset()
     elsewhere: bool = False
+    judge: Judge | None = None
 
 
 class Vendor:
@@ -114,15 +119,17 @@ class Vendor:
         endpoint: str,
         accept: frozenset[int] = frozenset(),
         elsewhere: bool = False,
+        judge: Judge | None = None,
     ) -> AsyncIterator[Answer]:
         """One request. Its answer is 2xx or one of `accept`; everything else is raised.
 
         `timeout`: seconds to wait for the vendor in all; `max_body`: bytes after decompression; `endpoint`: for metrics and
-        messages; `elsewhere`: the request's path may be a URL on another host, which then gets no credentials.
+        messages; `elsewhere`: the request's path may be a URL on another host, which then gets no credentials; `judge`: whether the
+        address that its name led to may be asked.
         Raises Unreachable, CertificateFault, RateLimited, VendorFault, Redirected, Denied, Refused, TimedOut, and while the
         body is read TimedOut, TooLarge, Truncated, Malformed.
         """
-        call = _Call(endpoint, timeout, max_body, accept, elsewhere)
+        call = _Call(endpoint, timeout, max_body, accept, elsewhere, judge)
         async with AsyncExitStack() as stack:
             yield await self._authorised(stack, request, call)
 
@@ -199,7 +206,7 @@ class Vendor:
 
     async def _answer(self, request: Request, url: str, call: _Call, token: Token | None, budget: Budget) -> Answer:
         asking = Asking(f"{self.name} {call.endpoint}", url, call.timeout, self.redact, request, token)
-        response = await self._respond(asking, budget)
+        response = await self._respond(asking, budget, call.judge)
         answer = Answer(response, budget, call.max_body, asking.where, asking.show)
         self._note_skew(answer, budget)
         if 200 <= answer.status < 300 or answer.status in call.accept:
@@ -210,10 +217,10 @@ class Vendor:
             await answer.close()
         raise of_status(asking, answer, said, self._clock.now())
 
-    async def _respond(self, asking: Asking, budget: Budget) -> httpx.Response:
+    async def _respond(self, asking: Asking, budget: Budget, judge: Judge | None) -> httpx.Response:
         """The answer's headers. A connection that the vendor had closed while it was idle is no failure: asked once more."""
         for last in (False, True):
-            progress = _Progress()
+            progress = _Progress(judge)
             try:
                 built = self._build(asking, progress)
                 with budget.wait():
@@ -302,13 +309,25 @@ class Vendor:
 class _Progress:
     """How far a request came, as the connection pool tells it."""
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge | None) -> None:
         self.connected = False
         self.asked = False
+        self._judge = judge
 
-    async def note(self, name: str, _: dict[str, Any]) -> None:
+    async def note(self, name: str, said: dict[str, Any]) -> None:
+        if self._judge is not None and name == "connection.connect_tcp.complete":
+            await _judged(self._judge, said["return_value"])
         self.connected = self.connected or name.startswith("connection.connect")
         self.asked = self.asked or name.endswith("send_request_headers.started")
+
+
+async def _judged(judge: Judge, stream: Any) -> None:  # noqa: ANN401 the pool's own
+    try:
+        judge(str((stream.get_extra_info("server_addr") or [""])[0]))
+    except BaseException:
+        with anyio.move_on_after(5, shield=True):
+            await stream.aclose()  # the pool does not know it yet
+        raise
 
 
 async def _beginning(answer: Answer) -> bytes:

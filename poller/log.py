@@ -48,8 +48,9 @@ def set_up(
         Redaction(redact),
     ]
     if form == "json":
-        steps.append(structlog.processors.JSONRenderer())
+        steps.append(structlog.processors.JSONRenderer())  # escapes whatever would end a line or steer a terminal
     else:
+        steps.append(one_line)
         steps.append(
             structlog.dev.ConsoleRenderer(
                 colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
@@ -86,6 +87,21 @@ class Redaction:
         if isinstance(value, (list, tuple, set, frozenset)):
             return [self._clean(key, one) for one in value]
         return self._redact(printable(value) if isinstance(value, bytes) else str(value))
+
+
+def one_line(_: object, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """What vendors and receivers say neither steers a terminal nor looks like a line of ours. A traceback keeps its lines, indented."""
+    return {key: _indented(value) if key == "exception" else _harmless(value) for key, value in line.items()}
+
+
+def _indented(text: object) -> str:
+    return "\n".join(f"    {_harmless(part)}" for part in str(text).split("\n"))
+
+
+def _harmless(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return value if value.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in value)
 
 
 class LibraryLines(logging.Handler):

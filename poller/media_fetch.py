@@ -1,6 +1,5 @@
 """Fetching the file of a recording: candidates in order, resumed where it broke off, waited for while it is not there yet."""
 
-import ipaddress
 import random
 import re
 import socket
@@ -12,6 +11,7 @@ import anyio
 from msgspec import Struct
 from msgspec.structs import replace
 
+from poller.addresses import answer_refusal, refusal
 from poller.answer import Answer
 from poller.backoff import delay
 from poller.clock import Clock
@@ -174,8 +174,8 @@ class _Fetch:
             endpoint="recording",
             accept=_NOT_THERE,
             elsewhere=True,
+            judge=None if self._own(file) else lambda address: self._judge(file, address),
         ) as answer:
-            self._check_peer(file, answer)
             return await self._take(file, answer, have, origin)
 
     async def _take(self, file: MediaFile, answer: Answer, have: int, origin: Origin) -> Fetched:
@@ -240,12 +240,12 @@ class _Fetch:
             pass
         if not found:
             raise NotYet(f"{self._where}: the name {printable(host.encode())} cannot be resolved")
-        if not all(_is_public(address) for address in found):
+        if answer_refusal(found, host=host) is not None:
             raise self._internal(host)
 
-    def _check_peer(self, file: MediaFile, answer: Answer) -> None:
+    def _judge(self, file: MediaFile, address: str) -> None:
         """The same for the address that was really connected to: a name may resolve differently the second time."""
-        if not self._own(file) and (answer.peer is None or not _is_public(answer.peer)):
+        if refusal(address) is not None:
             raise self._internal(urlsplit(file.request.path).hostname or "")
 
     def _internal(self, host: str) -> Refused:
@@ -253,15 +253,6 @@ class _Fetch:
             f"{self._where}: the vendor names {printable(host.encode())}, an internal address, which is not "
             "fetched. If that host is yours, allow it in the source's configuration"
         )
-
-
-def _is_public(address: str) -> bool:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_global and not (mapped or ip).is_multicast
 
 
 def _range(have: int, origin: Origin) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from poller.errors import Permanent
 from poller.model import Request
+from poller.private import owner
 
 _ENDINGS = {
     "audio/mpeg": ".mp3",
@@ -66,13 +67,14 @@ class Part:
         """What they are a part of; None where that is not known."""
         try:
             return msgspec.json.decode(self._notes.read_bytes(), type=Origin)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
     def begin(self, origin: Origin) -> None:
         """Starts over."""
-        self.path.write_bytes(b"")
-        self._notes.write_bytes(msgspec.json.encode(origin))
+        for path, data in ((self.path, b""), (self._notes, msgspec.json.encode(origin))):
+            with open(path, "wb", opener=owner) as file:
+                file.write(data)
 
     def drop(self) -> None:
         """Forgets what has come."""

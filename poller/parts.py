@@ -97,8 +97,9 @@ def _with_lane(app: App, part: Part, sink: Sink) -> Delivery:
         return Rewound(begin, {key: data for key, (_, data) in found.items()})
 
     options = app.settings.sinks[sink.name]
+    unsettled = [name for name in others if not getattr(app.sinks[name], "keeps_progress", False)]
     told = [name for name in told_sinks(app) if name != sink.name]
-    return Delivery(Route(part.shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind, told))
+    return Delivery(Route(part.shard, sink, options, app.clock, app.rnd, app.metrics, others, rewind, told, unsettled))
 
 
 def told_sinks(app: App) -> tuple[str, ...]:

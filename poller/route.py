@@ -46,6 +46,8 @@ class Route(Struct, Generic[_Kind_co], frozen=True):
     rewind: Rewind | None = None
     told: Sequence[str] = ()
     """Those of the others that ask for whole hours."""
+    unsettled: Sequence[str] = ()
+    """Those of the other sinks that keep no progress, and so never compare what they have with the log."""
 
     @property
     def log(self) -> FilteringBoundLogger:

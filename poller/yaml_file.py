@@ -16,6 +16,8 @@ MAX_VALUES = 200_000
 MAX_DEPTH = 50
 _BITS = 64
 """Of a whole number: printing a very long one takes forever."""
+_DIGITS = 100
+"""Characters of a number: reading `1:1:1…` takes time that grows with the square of its length."""
 
 
 class Document(Struct):
@@ -49,6 +51,8 @@ def read(path: Path) -> Document:
         return _Builder(loader).document(root)
     except yaml.YAMLError as error:
         raise ConfigError(_syntax(path, error)) from None
+    except ValueError:  # the library's own: of `"\\U00110000"`
+        raise ConfigError(f"{path}: has an escape (`\\U…`) of a character that does not exist") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
     except _TooMuch as error:
@@ -104,6 +108,9 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+
+
 class _TooMuch(Exception):
     pass
 
@@ -121,10 +128,14 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.aliases: dict[tuple[int, int], int] = {}
         """Lines, by the node that an alias stands in and its index there, or its key's node."""
+        self._nodes = 0
         self._texts: dict[str, str] = {}
         """Each text once: 10,000 sources have the same keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 as the library has it
+        self._nodes += 1
+        if self._nodes > 2 * MAX_VALUES:  # keys are nodes, too; to read millions of them takes minutes
+            raise _TooMuch(f"more than {MAX_VALUES} values")
         if parent is not None and self.check_event(yaml.AliasEvent):
             self.aliases[id(parent), _which(index)] = int(self.peek_event().start_mark.line) + 1  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
@@ -196,15 +207,22 @@ class _Builder:
                 yield key.value, key, value
 
     def _scalar(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401 YAML holds any type
-        try:
-            value = self._loader.construct_object(node)
-            if not isinstance(value, int) or value.bit_length() <= _BITS:
-                return value
+        if node.tag in _NUMBERS and len(node.value) > _DIGITS:
             self._fault(place, "is a number of too many digits: put text into quotes")
-        except yaml.YAMLError:
-            self._fault(place, f"the tag {node.tag} is not supported")
-        except ValueError:
-            self._fault(place, "is no valid date or number: put text into quotes")
+        else:
+            try:
+                value = self._loader.construct_object(node)
+                if isinstance(value, str):
+                    value.encode()
+                if not isinstance(value, int) or value.bit_length() <= _BITS:
+                    return value
+                self._fault(place, "is a number of too many digits: put text into quotes")
+            except yaml.YAMLError:
+                self._fault(place, f"the tag {node.tag} is not supported")
+            except UnicodeEncodeError:
+                self._fault(place, "has an escape (`\\u…`) that is half of a character")
+            except (ValueError, LookupError, ArithmeticError, AttributeError):  # what a tag such as `!!int` meets
+                self._fault(place, "is no valid date or number: put text into quotes")
         self._document.unread.add(place)
         return None
 

@@ -280,7 +280,6 @@ async def test_the_vendors_clock() -> None:
         open_vendor(server.url, clock=clock, metrics=metrics) as vendor,
         vendor.fetch(Request(method="GET", path="x"), timeout=60, max_body=9, endpoint="mor.user_calls") as got,
     ):
-        assert got.peer == "127.0.0.1"
         assert got.date == 1_700_000_100
         assert got.vendor_time is not None
         assert 1_700_000_090 < got.vendor_time < 1_700_000_100  # earlier by what the answer took

@@ -121,3 +121,26 @@ def test_an_outage_that_several_share_ends_when_it_works_for_all_who_met_it() ->
         ("works again", None),
     ]
     assert shown[-1]["store"] == "sqlite"
+
+
+FORGED = "no\n2026-01-01 [info] all is well\r\x1b[2J\x9b31m\u202e\ud800"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_others_say_neither_makes_a_line_nor_steers_a_terminal(form: str) -> None:
+    """As a value, as the sentence, deep in a list; in a traceback the lines stay, but none begins like one of ours."""
+    out = io.StringIO()
+    set_up(form=form, level="info", redact=Redactor(), stream=out)  # type: ignore[arg-type]
+    log = get_logger().bind(source=FORGED)
+    log.info(FORGED, said=FORGED, many=[FORGED], raw=FORGED.encode("utf-8", "replace"))
+    assert out.getvalue().count("\n") == 1
+    try:
+        int(FORGED)
+    except ValueError as error:
+        error.add_note(FORGED)
+        log.exception("failed")
+    first, _, rest = out.getvalue().rstrip("\n").partition("\n")
+    assert all(char.isprintable() for char in first)
+    assert all(char.isprintable() or char == "\n" for char in rest)
+    assert not [line for line in rest.splitlines() if line.startswith("2026-01-01")]
+    out.getvalue().encode()

@@ -1,6 +1,7 @@
 """Files of recordings: resumed, checked, waited for, never from inside, never to a place that a vendor chose."""
 
 import hashlib
+import os
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -11,12 +12,12 @@ from typing import Any
 import pytest
 from anyio.abc import ByteStream
 from fake_clock import HurriedClock
-from http_peer import Asked, Peer, answer, open_vendor, peer
+from http_peer import Asked, Peer, answer, get, open_vendor, peer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.errors import Denied, Permanent, Refused
-from poller.media_fetch import Fetched, _is_public, fetch_file
+from poller.media_fetch import Fetched, fetch_file
 from poller.media_part import safe_name
 from poller.model import Request
 from poller.protocols import MediaFile
@@ -316,6 +317,8 @@ async def test_what_helps_to_locate_is_asked_and_its_failure_is_no_end(tmp_path:
         "http://[fe80::1]/x",
         "http://224.0.0.1/x",
         "http://2130706433/x",
+        "http://[64:ff9b::a9fe:a9fe]/x",
+        "http://[2002:7f00:1::]/x",
     ],
 )
 async def test_an_internal_address_is_never_asked(tmp_path: Path, url: str) -> None:
@@ -341,10 +344,35 @@ def asked_of(server: Peer) -> list[Asked]:
     return server.asked
 
 
-def test_public_addresses() -> None:
-    assert _is_public("93.184.216.34")
-    assert _is_public("2606:2800:220:1:248:1893:25c8:1946")
-    assert not any(map(_is_public, ["127.0.0.1", "::1", "::ffff:127.0.0.1", "fe80::1%eth0", "fd00::1", "nonsense", ""]))
+async def test_an_address_is_judged_before_anything_is_sent_to_it() -> None:
+    """Where a name leads when the connection is made counts, not where it led when it was looked up before."""
+    judged: list[str] = []
+
+    def refuse(address: str) -> None:
+        judged.append(address)
+        raise Refused("an internal address")
+
+    async with peer(Vault().respond) as there, open_vendor(there.url) as vendor:
+        for _ in range(2):  # a refused connection is not kept for the next request
+            with pytest.raises(Refused, match="an internal address"):
+                await get(vendor, judge=refuse)
+        assert judged == ["127.0.0.1"] * 2
+        assert there.asked == []
+        assert await get(vendor, judge=judged.append) == SOUND
+        assert judged == ["127.0.0.1"] * 3
+
+
+async def test_what_came_and_what_it_is_a_part_of_are_the_owners_alone(tmp_path: Path) -> None:
+    """Sound of a conversation, whatever the umask."""
+    before = os.umask(0)
+    try:
+        await fetch(Vault([breaks_off(20_000)]), tmp_path / "half", wait=0)
+        tried = await fetch(Vault(), tmp_path / "whole")
+    finally:
+        os.umask(before)
+    assert set(names_in(tmp_path)) == {"half.part", "half.part.json", "whole"}
+    assert modes_in(tmp_path) == {0o600}
+    assert isinstance(tried.result, Fetched)
 
 
 @pytest.mark.parametrize("redirect", ["http://169.254.169.254/x", "/elsewhere"])
@@ -363,6 +391,10 @@ async def test_into_a_folder_under_a_name_of_our_own(tmp_path: Path, name: str) 
     assert tried.result.path.parent == tmp_path
     assert tried.result.path.name.endswith(".mp3")
     assert names_in(tmp_path) == [tried.result.path.name]
+
+
+def modes_in(folder: Path) -> set[int]:
+    return {path.stat().st_mode & 0o777 for path in folder.iterdir()}
 
 
 def names_in(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from poller.cli.print import DEFAULT_CONFIG, ConfigPath, Json, complain, say, sa
 from poller.errors import PollerError
 from poller.kept import LetterPlace, Which
 from poller.operations import Again, DeadLetter, Listing, Operations, Retried
+from poller.private import owner
 
 dead_letters = typer.Typer(help="Records and events that were set aside.", no_args_is_help=True)
 
@@ -107,7 +108,9 @@ def dead_export(
     which = Which(source=source, sink=sink, reason=reason)
     with ExitStack() as stack:
         try:
-            file: IO[bytes] = sys.stdout.buffer if output is None else stack.enter_context(output.open("wb"))
+            file: IO[bytes] = (
+                sys.stdout.buffer if output is None else stack.enter_context(open(output, "wb", opener=owner))
+            )
 
             async def write(operations: Operations) -> None:
                 async for letters, _ in _parts(operations, which, bodies=True):

@@ -19,6 +19,7 @@ from poller.kept import Retry
 from poller.marks import Mark
 from poller.model import CheckpointKey, DeadEvent, DeadRecord, Event, Position, SeenKey
 from poller.moving.course import Course
+from poller.private import owner
 
 VERSION = 1
 _LONGEST = 256 << 20
@@ -146,7 +147,7 @@ def writing(path: Path) -> Iterator[Writer]:
     half = half_of(path)
     try:
         half.unlink(missing_ok=True)  # of an export that was killed
-        with open(half, "xb", opener=_private) as file:
+        with open(half, "xb", opener=owner) as file:
             with zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as stream:
                 writer = Writer(stream)
                 yield writer
@@ -184,10 +185,6 @@ def check_name(path: Path, mark: Mark | None) -> None:
         raise StoreRefused(f"there is a file {path} already, and it is no export of this store: name another one")
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
 def _sync_folder(folder: Path) -> None:
     there = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -206,7 +203,7 @@ def read(path: Path) -> Iterator[Header | Part]:
             yield from _parts(path, stream)
     except OSError as error:
         raise StoreRefused(f"the export {path} cannot be read: {error.strerror}") from error
-    except (zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
+    except (zstandard.ZstdError, msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as error:
         raise _damaged(path, str(error)) from error
 
 

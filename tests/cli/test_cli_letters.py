@@ -44,6 +44,7 @@ async def test_for_programs(daemon: Daemon) -> None:
     await daemon.poller("dead-letters", "export", "-o", "letters.jsonl")
     (line,) = (await anyio.Path(daemon.folder / "letters.jsonl").read_text()).splitlines()
     assert json.loads(line)["body_base64"] == "/3s="
+    assert (await anyio.Path(daemon.folder / "letters.jsonl").stat()).st_mode & 0o777 == 0o600
     done = await daemon.poller("dead-letters", "show", "zz")
     assert (done.returncode, done.stderr) == (1, b"poller: there is no dead letter 'zz'\n")
 

@@ -63,6 +63,7 @@ class Life:
         others: tuple[str, ...] = (),
         rewind: Any = None,
         told: tuple[str, ...] = (),
+        unsettled: tuple[str, ...] = (),
         **options: Any,
     ) -> None:
         await self.end()
@@ -70,7 +71,7 @@ class Life:
             self.shard = Shard(self.store, 0)
         options = {"start_from": "earliest"} | options
         chosen, rnd = SinkOptions.model_validate(options), random.Random(1)
-        route = Route(self.shard, self.sink, chosen, self.clock, rnd, self.metrics, others, rewind, told)
+        route = Route(self.shard, self.sink, chosen, self.clock, rnd, self.metrics, others, rewind, told, unsettled)
         self.delivery = Delivery(route)
         self.task = asyncio.create_task(self.delivery.run())
         await self.drive()

@@ -1,4 +1,4 @@
-"""Recordings of which a call's mention and the recording itself lie on different sides of a restored store."""
+"""Things of which two states, or a call's mention and the recording itself, lie on different sides of a restored store."""
 
 from typing import Any
 
@@ -66,3 +66,18 @@ async def test_a_mention_that_was_published_tells_the_other_sinks_nothing_about_
     await life.begin(restart=True, others=("crm",))
     log = [event for one in await life.store.segments_after(0, 0, 1 << 20) for event in unpack(one)]
     assert [event.subject for event in log if event.only in (None, ("crm",))] == ["a", "recording"]
+
+
+async def test_a_state_that_gets_another_id_goes_to_the_sinks_that_got_it_under_the_first_one(life: Any) -> None:
+    """They may have had the other state under that id before, and drop what comes under an id that they know."""
+
+    def other(seq: int) -> Event:
+        return call_event("recording", seq, state="30s")
+
+    await diverged(life, whole, other)
+    await life.begin(restart=True, others=("crm", "second"), unsettled=("crm",))
+    log = [event for one in await life.store.segments_after(0, 0, 1 << 20) for event in unpack(one)]
+    again = [event for event in log if event.only == ("kafka", "crm")]
+    assert [event.type for event in again] == ["telephony.call.updated"]
+    assert again[0].seen == whole(1).seen, "the state that the topics lacked"
+    assert again[0].id == life.topics.events[-1].id, "under the id that the topics have for it"

@@ -1,13 +1,17 @@
 """Who may see the status page and who may press its buttons, asked over HTTP."""
 
+import inspect
 import json
 import re
 import time
+from typing import Any
 from urllib.parse import quote
 
 import anyio
 import httpx
+import msgspec
 import pytest
+from msgspec import structs
 from page_made import EVIL, TOKEN, Figures, served
 
 from poller.kept import Which
@@ -101,6 +105,59 @@ async def test_what_others_say_is_text() -> None:
     assert "&lt;script&gt;" in page
     assert "style=" not in page
     assert "http://" not in page.replace(url, "")
+
+
+SHARP = '"><img src=x onerror="alert(1)"><!--\u2028'
+
+
+class Hostile(Figures):
+    """Whatever text it knows, a caller's name or a receiver's sentence, is markup; but for the words that the pages ask about."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+
+        async def asked(*more: Any, **named: Any) -> Any:
+            return sharp(await found(*more, **named))
+
+        return asked
+
+
+def sharp(value: Any, name: str = "") -> Any:
+    if isinstance(value, str):
+        return value if name in {"state", "kind", "what"} else f"{SHARP}{value}"
+    if isinstance(value, bytes):
+        return json.dumps({SHARP: SHARP}).encode()
+    if isinstance(value, (list, tuple)):
+        return type(value)(sharp(each, name) for each in value)
+    if isinstance(value, dict):
+        return {sharp(key): sharp(each, name) for key, each in value.items()}
+    if isinstance(value, msgspec.Struct):
+        return structs.replace(
+            value, **{field: sharp(getattr(value, field), field) for field in value.__struct_fields__}
+        )
+    return value
+
+
+async def test_markup_in_any_text_is_text_on_every_page() -> None:
+    async with served(Hostile(down=True)) as url, client(url) as browser:
+        for path in [
+            *(each for each in INSIDE if each != "/journey"),
+            "/dead-letters/a/b?numbers=shown",
+            "/sources/x?numbers=shown",
+            "/journey?id=x&numbers=shown",
+            f"/journey?id={quote(SHARP)}",
+        ]:
+            answer = await browser.get(path)
+            assert answer.status_code == 200, path
+            assert "&lt;img" in answer.text, path
+            assert "<img" not in answer.text
+            assert "<!--" not in answer.text
+            assert 'onerror="' not in answer.text
+        for path in ACTIONS[:3]:
+            answer = await browser.post(path, data={"id": SHARP, "sink": "crm"})
+            assert "<img" not in answer.text, path
 
 
 async def test_numbers_are_masked_until_asked_for() -> None:

@@ -14,6 +14,7 @@ from poller.errors import SinkFault, SinkRefused
 from poller.model import Event, Position, Progress, Segment
 from poller.options import FilePath, SinkOptions
 from poller.outgoing import Outgoing, for_sink
+from poller.private import group
 from poller.protocols import Published, Sent
 from poller.segment import end, unpack
 
@@ -118,7 +119,7 @@ class NdjsonLane:
 
 def append(path: Path, data: bytes) -> None:
     """Whole or, where the disk lets us, not at all. Devices and pipes can neither be synced nor cut."""
-    with path.open("ab", buffering=0) as file:
+    with open(path, "ab", buffering=0, opener=group) as file:
         regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         before = file.tell() if regular else 0
         left = memoryview(data)
@@ -135,7 +136,7 @@ def append(path: Path, data: bytes) -> None:
 
 def repair(path: Path) -> None:
     """Creates the file, and cuts off what follows its last line feed."""
-    with path.open("ab") as touched:
+    with open(path, "ab", opener=group) as touched:
         size = touched.tell()
     if not size or not path.is_file():
         return

@@ -71,7 +71,7 @@ def _listed(recording_id: str, found: bytes | None) -> list[tuple[str, int | Non
     for record in records:
         try:
             item = msgspec.json.decode(record, type=_Found)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
         if item.id.strip() == recording_id and item.mp3_url.strip():
             size = figure(item.size)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from poller.errors import Outdated, StoreFull, StoreRefused
 from poller.options import show_size
+from poller.private import touch
 from poller.stores.sqlite import logs, migrations
 from poller.stores.sqlite.config import Config
 from poller.stores.sqlite.faults import code
@@ -57,6 +58,8 @@ class Database:
         self.lock = lock
         if lock is not None and (before := lock.last()) is not None and logs.foreign(path, before):
             logs.set_aside(path)
+        if lock is not None:
+            touch(path)  # its log gets the mode of the file
         self.writer = connect(path, "rwc" if lock else "ro")
         try:
             if lock is None:

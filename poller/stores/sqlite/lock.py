@@ -37,7 +37,7 @@ class Lock:
         """What the last holder had open; None when it is not known."""
         try:
             return msgspec.json.decode(os.pread(self._file, 200, 0), type=Note)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
     def note(self, note: Note) -> None:

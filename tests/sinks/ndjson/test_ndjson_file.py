@@ -1,5 +1,6 @@
 """The file survives crashes, full disks and being moved away."""
 
+import os
 import resource
 import signal
 from pathlib import Path
@@ -33,6 +34,21 @@ async def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path: Path) -> Non
     path.write_bytes(b"torn")
     repair(path)
     assert path.read_bytes() == b""
+
+
+async def test_a_new_file_is_for_its_owner_and_group_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        for path in (tmp_path / "new", tmp_path / "rotated"):
+            lane = await build("file", config(path), shards=1).lane(0)
+            path.unlink() if path.name == "rotated" else None
+            await lane.send(segments(1, 1))
+            assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o604)
+        await lane.send(segments(1, 1))
+        assert path.stat().st_mode & 0o777 == 0o604
+    finally:
+        os.umask(before)
 
 
 async def test_moved_away_file_is_made_anew(tmp_path: Path) -> None:

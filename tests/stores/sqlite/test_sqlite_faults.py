@@ -36,6 +36,22 @@ async def filled(path: Path, numbers: int = 1) -> None:
     await store.close()
 
 
+async def test_all_its_files_are_the_owners_alone(path: Path) -> None:
+    """Calls of other people, whatever the umask; the files beside it get the mode of the database."""
+    before = os.umask(0)
+    try:
+        store = await open_store(Config(path=path))
+        held = await store.hold(0)
+        await store.commit_page(held, page(held, [0]))
+        assert sorted(each.name for each in path.parent.iterdir()) == [
+            path.name, f"{path.name}-shm", f"{path.name}-wal", f"{path.name}.lock",
+        ]  # fmt: skip
+        assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {0o600}
+        await store.close()
+    finally:
+        os.umask(before)
+
+
 async def last_seq(path: Path) -> int:
     store = await open_store(Config(path=path))
     try:
@@ -94,6 +110,13 @@ async def test_a_second_daemon_is_refused_and_told_who_has_the_file(path: Path) 
 async def test_a_killed_daemon_leaves_no_lock_and_loses_nothing(path: Path) -> None:
     killed(path, 3)
     assert await last_seq(path) == 3
+
+
+@pytest.mark.parametrize("noise", [b"\xff", b'{"pid":', b"[" * 200, bytes(64)])
+async def test_a_note_that_a_crash_left_in_pieces_keeps_nobody_out(path: Path, noise: bytes) -> None:
+    await filled(path)
+    path.with_name(f"{path.name}.lock").write_bytes(noise)
+    assert await last_seq(path) == 1
 
 
 async def test_a_missing_folder(tmp_path: Path) -> None:

@@ -58,6 +58,13 @@ class Book:
         complete = complete_until(checkpoint) if checkpoint is not None else self._known[ask].complete
         self._known[ask] = Stand(generation, complete, hours)
 
+    def before(self, checkpoint: Checkpoint) -> list[Whole]:
+        """The hours before the one at which it would begin, newest first: those that may have been told."""
+        first = begun(checkpoint).first
+        return [
+            Whole(at, None, None) for at in range(first - HOUR, max(checkpoint.start, first - MOST * HOUR) - 1, -HOUR)
+        ]
+
     def told(self, generation: int) -> int | None:
         """Where the last hour ends that was told."""
         return max((one.hours.told for one in self._of(generation) if one.hours.told is not None), default=None)
@@ -126,6 +133,11 @@ def begun(checkpoint: Checkpoint) -> Hours:
     read = [at for rung in checkpoint.rungs for at in (rung.last, rung.ahead) if at is not None]
     read += [item.end for item in checkpoint.passes]
     return Hours(first, max([first, *(at // HOUR * HOUR + HOUR for at in read)]))
+
+
+def uncounted(hours: Hours, until: float) -> Hours:
+    """Where what was counted is void, and what is read of the time before `until` may have been published before."""
+    return structs.replace(hours, counted=max(hours.counted, _up(int(until))), open=[])
 
 
 def add(hours: Hours, found: Iterable[Hour], told: int | None) -> Hours:

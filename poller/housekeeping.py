@@ -98,7 +98,8 @@ class Housekeeping:
         for at, (key, tracks) in enumerate(by_endpoint(self._parts.tracks)):
             if at % ENDPOINTS == 0:
                 await self._parts.clock.sleep(0)
-            if tracks[0].setup.shard.ours:  # not given up meanwhile
+            shard = tracks[0].setup.shard
+            if self._parts.shards[shard.number] is shard:  # not given up meanwhile
                 self._show(*key, tracks)
 
     def _show(self, source: str, endpoint: str, tracks: list[Track]) -> None:

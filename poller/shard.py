@@ -107,6 +107,10 @@ class Shard:
             self._set_back = doubted
             count()
 
+    def was_set_back(self, since: int) -> bool:
+        """Whether the store was found not to be as it had been left in that generation (-1: by this process, ever), or a later one."""
+        return self._set_back >= max(since, 0)
+
     @property
     def ours(self) -> bool:
         """Whether anything may be done for it now."""

@@ -3,18 +3,20 @@
 import random
 from collections.abc import Sequence
 
-from msgspec import Struct
+import anyio
+from msgspec import Struct, structs
 
 from poller import checkpoint as checkpoints
-from poller.checkpoint import Checkpoint, Step
+from poller.checkpoint import Checkpoint, Hours, Step
 from poller.clock import Clock
 from poller.errors import BadAnswer, ClockMoved, PollerError
+from poller.hours import Book, begun, uncounted
 from poller.http import Vendor
 from poller.identity import Identity
 from poller.keep import Keeper, Walk
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
-from poller.model import Ask, CheckpointKey
+from poller.model import HOUR, Ask, CheckpointKey
 from poller.options import EndpointOptions
 from poller.protocols import Endpoint
 from poller.recent import Lately
@@ -24,6 +26,8 @@ from poller.window import Slice
 
 AHEAD = 3_600
 """A vendor's clock is believed to be ahead of ours by no more than this."""
+VOID = -1
+"""The generation of what nothing was read in."""
 
 _log = get_logger()
 
@@ -70,7 +74,10 @@ class Track:
         """The last one of this poll."""
         self.read_something = False
         """Whether this poll read a slice to its end."""
-        self.generation = -1
+        self.generation = VOID
+        self._loading = anyio.Lock()
+        self._learnt = VOID
+        """The generation in which hours were learnt last."""
 
     async def keep(self, records: list[bytes], walk: Walk, draft: Checkpoint | None = None) -> None:
         """Commits and tallies. `draft`: what is known then; None: no more than before."""
@@ -97,19 +104,44 @@ class Track:
 
     async def load(self, target: int) -> Checkpoint:
         """The checkpoint as the store has it, a new one where there is none; kept until the shard is believed anew."""
-        shard = self.setup.shard
         if self.known is not None:
             return self.known
+        async with (
+            self._loading
+        ):  # polls are not the only ones who load, and whoever was first may have gone on from it
+            return self.known or await self._load(target)
+
+    async def _load(self, target: int) -> Checkpoint:
+        shard, book = self.setup.shard, self.keeper.book
         # Before it is read: that may show that the store was exchanged, and then the belief under which it was read is the one that is void.
         self.checkpoint, self.generation = None, shard.generation
         data = (await shard.store.checkpoints(self.setup.id)).get(self.key)
         found = self._fresh(target) if data is None else checkpoints.load(data, self.ladder)
         self._remember_identity(found, target)
         self._say_edits(found)
-        if self.keeper.book is not None:
-            self.keeper.book.learn(self.ask.key, self.generation, found)
+        if book is not None:
+            found.hours = await self._hours(found, book)
+            book.learn(self.ask.key, self.generation, found)
+            self._learnt = self.generation
         self.checkpoint = found
         return found
+
+    async def _hours(self, checkpoint: Checkpoint, book: Book) -> Hours:
+        """As they stand there. After an older program, or a time in which nobody asked, they go on where the seen ids say that they ended."""
+        shard, hours = self.setup.shard, checkpoint.hours
+        if hours is None:
+            hours, before = begun(checkpoint), book.before(checkpoint)
+            unseen = await shard.store.look_up(shard.number, [book.key(one) for one in before]) if before else {}
+            told = next((one.begin + HOUR for index, one in enumerate(before) if index not in unseen), None)
+            if told is not None:
+                hours = structs.replace(hours, first=told, told=told)
+        # What a sink gave back is seen, and counted nowhere.
+        return uncounted(hours, self._present) if shard.was_set_back(self._learnt) else hours
+
+    @property
+    def _present(self) -> float:
+        """No vendor's clock is believed to be past it."""
+        return self.setup.clock.now() + AHEAD
 
     def _fresh(self, target: int) -> Checkpoint:
         return checkpoints.begin(self.options.start, target, self.ladder, self.endpoint.limits.first_span)
@@ -122,6 +154,8 @@ class Track:
         fresh = self._fresh(int(self.setup.clock.now() - self.options.settle))
         fresh.start = min(fresh.start, self.known.start) if self.known is not None else fresh.start
         checkpoints.rewind(fresh, int(published_at) - self.ladder[-1].back)
+        if self.keeper.book is not None:
+            fresh.hours = uncounted(begun(fresh), self._present)
         return fresh.start, checkpoints.dump(fresh)
 
     def _remember_identity(self, checkpoint: Checkpoint, target: int) -> None:
@@ -149,7 +183,8 @@ class Track:
         limits = self.endpoint.limits
         return Walk(
             ask=self.ask.key,
-            generation=self.generation,
+            # One that is not the track's any more was read before the shard was believed anew: nothing of it is written.
+            generation=self.generation if checkpoint is self.checkpoint else VOID,
             asked=part.asked,
             # In a doubled hour the vendor's local bounds fit both hours, and rows of both come.
             tolerance=limits.resolution + (3_600 if limits.zone or limits.learns_offset else 0),

@@ -77,6 +77,18 @@ async def test_an_endpoint_claims_the_least_of_what_it_asks(rig: Rig) -> None:
     assert claims(rig)[0] == 1_700_000_000 + 660 - 10, "now the other is the last"
 
 
+async def test_a_shard_that_was_given_up_claims_nothing_more(rig: Rig) -> None:
+    """Its lease ends later than the work on it."""
+    track = rig.track(ladder=LADDER, start="2h")
+    shown = keeping(rig, track)
+    await poll_on(track)
+    async with create_task_group() as tasks:
+        tasks.start_soon(shown.show_tracks)
+        shown._parts.shards[0] = Shard(rig.store, 0, owner=Nobody(0))  # while it gives polls their turn
+    assert track.setup.shard.ours
+    assert claims(rig) == (None, None)
+
+
 async def test_gaps_and_overdue_rungs_are_shown(rig: Rig) -> None:
     track = rig.track(start="10m", ladder=LADDER, interval="60s")
     shown = keeping(rig, track)

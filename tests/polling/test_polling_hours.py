@@ -329,3 +329,61 @@ async def test_hours_are_those_of_utc_whatever_the_vendors_clock_does(change: in
         await until(rig, track, *(change + minutes * 60 for minutes in range(-180, 421, 30)))
         found = [(one["data"]["from"], one["data"]["counts"]["new"]) for one in await whole(rig)]
         assert found == [(f"{utc(begin + number * HOUR):%Y-%m-%dT%H:%M:%SZ}", 1) for number in range(10)]
+
+
+async def test_hours_that_became_whole_under_an_older_program_are_told_after_it() -> None:
+    """A version that was rolled back for a while, or a sink that did not ask for a while."""
+    async with polling() as rig:
+        for hour in range(9):
+            rig.phones.add(NOON + hour * HOUR + 60)
+        await until(rig, track_of(rig), NOON + HOUR, NOON + 4 * HOUR)
+        await rig.restart()
+        await until(rig, track_of(rig, book=None), NOON + 5 * HOUR, NOON + 7 * HOUR)
+        assert (await rig.checkpoint(track_of(rig))).hours is None
+        await rig.restart()
+        await until(rig, track_of(rig), NOON + 8 * HOUR)
+        assert [begin[11:13] for begin, _ in await spans(rig)] == ["12", "13", "14", "15", "16", "17"]
+        assert [one["data"]["counts"] is None for one in await whole(rig)] == [False, False, True, True, True, True]
+
+
+async def test_what_was_given_back_to_a_store_that_was_emptied_is_not_counted_as_duplicates_only() -> None:
+    """Its events were published, and stand among the seen ids: no number is better than none of them."""
+    async with polling() as rig:
+        rig.phones.add(NOON + 60)
+        track = track_of(rig)
+        await until(rig, track, NOON + HOUR)
+        seen = [(event.seen, 0) for event in await rig.log() if event.seen is not None]
+        _, rewound = track.rewound(NOON + HOUR)
+        rig.store = MemoryStore()
+        await rig.restart()
+        given = PageCommit(seen=seen, checkpoints={track.key: rewound})
+        rig.shard.held = await rig.store.commit_page(rig.shard.held, given)
+        await rig.restart()
+        rig.phones.add(NOON + 4 * HOUR)
+        await until(rig, track_of(rig), NOON + 2 * HOUR, NOON + 5 * HOUR, NOON + 8 * HOUR)
+        found = [(one["data"]["from"][11:13], one["data"]["counts"]) for one in await whole(rig)]
+        assert [(hour, counts and counts["new"]) for hour, counts in found] == [
+            ("11", None), ("12", None), ("13", None), ("14", 0), ("15", 0), ("16", 1), ("17", 0),
+        ]  # fmt: skip
+
+
+async def test_what_was_counted_before_a_store_was_set_back_is_not_told() -> None:
+    async with polling() as rig:
+        track = track_of(rig)
+        rig.phones.add(NOON + 60)
+        await until(rig, track, NOON + 1_200)
+        assert isinstance(rig.store, MemoryStore)
+        backup = rig.store.copy()
+        rig.phones.add(NOON + 1_500)
+        await until(rig, track, NOON + 1_800)
+        seen = [(event.seen, 0) for event in await rig.log() if event.seen is not None]
+        rig.store.restore(backup)
+        at(rig, NOON + 1_860)
+        with pytest.raises(Outdated):
+            await poll(track, None)
+        await rig.shard.believe_anew(track.generation, lambda: None)
+        rig.shard.held = await rig.store.commit_page(rig.shard.held, PageCommit(seen=seen))  # read back from a sink
+        rig.phones.add(NOON + 2 * HOUR + 60)
+        await until(rig, track, NOON + HOUR, NOON + 3 * HOUR, NOON + 6 * HOUR)
+        counts = [one["data"]["counts"] for one in await whole(rig)]
+        assert [one and one["new"] for one in counts] == [None, None, 1, 0]

@@ -40,6 +40,11 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.keep.Keeper._note: self._shard.store.look_up",),
     ),
     Elsewhere(
+        "a sink asks for whole hours, and the checkpoint has none (nothing is written)",
+        "tests/polling/test_polling_hours.py::test_hours_that_became_whole_under_an_older_program_are_told_after_it",
+        ("poller.track.Track._load: self._hours", "poller.track.Track._hours: shard.store.look_up"),
+    ),
+    Elsewhere(
         "somebody has a span read again (nothing is written)",
         "tests/polling/test_reconcile.py::test_a_vendor_whose_rows_were_added_changed_and_removed_behind_our_back",
         ("poller.keep.Keeper.look: self._shard.store.look_up",),

@@ -167,7 +167,7 @@ class Trouble:
 def hook(url: str) -> dict[str, object]:
     return {
         "kind": "webhook", "url": url, "secrets": [{"env": "KEY"}], "allow": ["127.0.0.1"], "allow_http": True,
-        "start_from": "earliest", "max_dead_letters": "2KiB",
+        "start_from": "earliest", "max_dead_letters": "2KiB", "schedule": ["2s"] * 100,
     }  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """The way of one call, recording or event, found again in what the store keeps: by keys, and in a bounded part of the log."""
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 
+import anyio.lowlevel
 import msgspec
 from msgspec import Raw, Struct
 
@@ -13,7 +15,7 @@ from poller.errors import PollerError
 from poller.event import instant
 from poller.identity import MENTION, Identity, event_id, shard_of
 from poller.journeys import Journey, Leg
-from poller.kept import LetterTotal
+from poller.kept import LetterHead, LetterPlace, LetterTotal, Which
 from poller.kinds import kind_of, load_source_kind
 from poller.model import DeadRecord, Event, Kind, SeenKey, Segment
 from poller.outgoing import recorded_time
@@ -27,17 +29,17 @@ EVENTS = 20_000
 BYTES = 64 << 20
 """Of their bodies, before compression."""
 SECONDS = 5.0
-"""For that."""
+"""For that, and for the records."""
 LEGS = 50
-"""Events that are shown, beside those that were found by key."""
+"""Events that are shown of those that were found by key, and of the others."""
 RECORDS = 500
 """Records that were not understood that are looked through."""
 _READ = 1 << 20
-_LETTERS = 50
 _BODY = 64 << 10
 _EVERYTHING = 1 << 62
 _EPOCH = date(1970, 1, 1)
 _KINDS: tuple[Kind, ...] = ("call", "recording")
+_SORTS: dict[str, Kind] = {f"{kind}s": kind for kind in _KINDS}
 
 
 class Found(Struct, frozen=True):
@@ -62,6 +64,8 @@ class Search:
         self._ids |= {track.key.source: track.setup.name for track in app.tracks}
         self._whose: dict[bytes, tuple[str, Kind]] = {}
         """Source id and kind by the hash that the wanted id has there."""
+        self._where: dict[bytes, int] = {}
+        """The shard in which an id was found."""
         self._looked: list[str] = []
         self._found: dict[tuple[int, int], Found] = {}
         """By key."""
@@ -90,14 +94,20 @@ class Search:
         """The events that `seen` points at. Returns how many states are remembered without one."""
         hashes = await self._hashes()
         rows = await self._store.states_of(hashes)
-        for key, seq in rows:
-            if seq:
-                await self._point(key, seq)
+        places = sorted(((seq, key) for key, seq in rows if seq), key=lambda place: place[0])
+        lost: set[bytes] = set()
+        for seq, key in reversed(_ends(places)):  # what is older than what the log has no more is not there, either
+            if key.id not in lost and not await self._point(key, seq):
+                lost.add(key.id)
         self._looked.append(
             f"By key: the id of {len(self._whose) // 2} sources, under every day that is remembered"
             + ("." if rows else "; none of them knows it.")
         )
-        return sum(not seq for _, seq in rows)
+        if len(places) > LEGS:
+            self._looked.append(
+                f"{len(places) - LEGS} more states of it by key; the first and the newest {LEGS - 1} are shown."
+            )
+        return len(rows) - len(places)
 
     async def _hashes(self) -> list[bytes]:
         sources = {*self._ids, *(key.source for key in await self._store.checkpoints())}
@@ -106,18 +116,20 @@ class Search:
                 self._whose[Identity(source, kind).mention_key(self._wanted, 0).id] = (source, kind)
         return [*self._whose, *_event_ids(self._wanted)]
 
-    async def _point(self, key: SeenKey, seq: int) -> None:
-        """One entry, read from its segment where that is kept."""
+    async def _point(self, key: SeenKey, seq: int) -> bool:
+        """One entry, read from its segment where that is kept. False where it may be in any shard and is in none."""
         whose = self._whose.get(key.id)
-        own = self._shard_of(whose[0]) if whose is not None else 0
-        for shard in sorted(range(self._store.shards), key=lambda one: one != own):
+        own = self._shard_of(whose[0]) if whose is not None else self._where.get(key.id)
+        for shard in range(self._store.shards) if own is None else [own]:
             for one in await self._store.segments_after(shard, seq - 1, 0):
                 event = segment.unpack(one)[seq - one.first] if one.first <= seq else None
                 if event is not None and event.seen is not None and event.seen.id == key.id:
                     self._found[shard, seq] = Found(shard, seq, key, event, one)
-                    return
-        if whose is not None:
+                    self._where[key.id] = shard
+                    return True
+        if whose is not None and own is not None:
             self._found[own, seq] = Found(own, seq, key)
+        return own is not None
 
     def _shard_of(self, source: str) -> int:
         here = (track.setup.shard.number for track in self._app.tracks if track.key.source == source)
@@ -131,18 +143,22 @@ class Search:
         keys, needle = {event.key for event in known} | {self._wanted}, msgspec.json.encode(self._wanted)
         shards = sorted({one.shard for one in self._found.values()}) or list(range(self._store.shards))
         count, oldest, whole = 0, None, True
-        until = self._app.clock.mono() + SECONDS
+        until, most = self._app.clock.mono() + SECONDS, BYTES // len(shards)
         for place, shard in enumerate(shards):
             share = (EVENTS - count) // (len(shards) - place)
             left, seq, size = share, _EVERYTHING, 0
-            while lots := await self._store.segments_before(shard, seq, _READ):
+            while True:
+                if self._app.clock.mono() > until or (size and (left <= 0 or size > most)):
+                    whole = False
+                    break
+                await anyio.lowlevel.checkpoint()  # a store in memory lets nobody else have a turn
+                lots = await self._store.segments_before(shard, seq, min(_READ, most))
+                if not lots:
+                    break
                 for one in lots:
                     self._look_at(shard, one, keys, needle)
                     left, seq, size = left - (one.last - one.first + 1), one.first, size + one.recorded_bytes
                     oldest = one.at if oldest is None else min(oldest, one.at)
-                if left <= 0 or size > BYTES // len(shards) or self._app.clock.mono() > until:
-                    whole = False
-                    break
             count += share - left
         self._looked.append(_scanned(count, oldest, whole=whole))
 
@@ -163,23 +179,27 @@ class Search:
     async def _letters(self) -> list[str]:
         """Records that were not understood and hold the id, and a dead letter of this very id."""
         totals = [one for one in await self._store.letter_totals() if one.what == "record"]
-        ids = (await self._record_ids(totals))[:RECORDS]
-        needle, found = self._wanted.encode(), []
-        for at in range(0, len(ids), _LETTERS):
-            lot = await self._store.letters(ids[at : at + _LETTERS])
-            found += [one.id for one in lot if isinstance(one, DeadRecord) and needle in one.raw]
+        found = [one.id for one in await self._store.letters([self._wanted])]
+        needle, until, looked = self._wanted.encode(), self._app.clock.mono() + SECONDS, 0
+        for lot in _lots(await self._records(totals)):
+            if self._app.clock.mono() > until:
+                break
+            letters = await self._store.letters(lot)
+            found += [one.id for one in letters if isinstance(one, DeadRecord) and needle in one.raw]
+            looked += len(lot)
         total = sum(one.letters for one in totals)
         if total:
-            self._looked.append(f"{len(ids)} of {total} records that were not understood, byte by byte.")
-        found += [one.id for one in await self._store.letters([self._wanted])]
+            self._looked.append(f"{looked} of {total} records that were not understood, byte by byte.")
         return list(dict.fromkeys(found))
 
-    async def _record_ids(self, totals: Sequence[LetterTotal]) -> list[str]:
-        ids: list[str] = []
-        for source in dict.fromkeys(one.source for one in totals):
-            if len(ids) < RECORDS:
-                ids += sorted(await self._store.dead_record_ids(source))
-        return ids
+    async def _records(self, totals: Sequence[LetterTotal]) -> list[LetterHead]:
+        heads: list[LetterHead] = []
+        for one in totals:
+            if len(heads) < RECORDS:
+                which = Which(source=one.source, reason=one.reason)
+                some = await self._store.letter_heads(which, after=LetterPlace(), until=math.inf, limit=RECORDS)
+                heads += [head for head in some if head.what == "record"]
+        return heads[:RECORDS]
 
     # --- what is shown of one ----------------------------------------------------------------------------------------
 
@@ -215,11 +235,11 @@ class Search:
             body=event.body if len(event.body) <= _BODY else None,
         )
 
-    def _lists(self, source: str, kind: Kind, event: Event, vendor: Raw) -> list[str]:
+    def _lists(self, source: str, kind: Kind | None, event: Event, vendor: Raw) -> list[str]:
         """The endpoints by which the record has exactly the event's id."""
         found = []
         for endpoint in self._endpoints(source) if event.seen is not None and bytes(vendor) else ():
-            if endpoint.kind == kind:
+            if kind is not None and endpoint.kind == kind:
                 try:
                     keys = endpoint.keys(bytes(vendor), None)
                 except Exception:  # noqa: BLE001, S112 another list's record
@@ -279,10 +299,29 @@ def _candidates(found: Found) -> list[str]:
     return [event_id(found.key, new=new) for new in (True, False)] if found.key is not None else []
 
 
-def _whose(event: Event) -> tuple[str, Kind]:
-    """Source id and kind, as `/poller/ID/calls` says them."""
+def _ends(places: Sequence[tuple[int, SeenKey]]) -> Sequence[tuple[int, SeenKey]]:
+    """The first one, and as many of the last ones as are shown."""
+    return [*places[:1], *places[1:][-(LEGS - 1) :]]
+
+
+def _lots(heads: Sequence[LetterHead]) -> Iterator[list[str]]:
+    """Ids of letters that are read together: one of them may be megabytes."""
+    lot: list[str] = []
+    size = 0
+    for head in heads:
+        if lot and size + head.size > _READ:
+            yield lot
+            lot, size = [], 0
+        lot.append(head.id)
+        size += head.size
+    if lot:
+        yield lot
+
+
+def _whose(event: Event) -> tuple[str, Kind | None]:
+    """Source id and kind, as `/poller/ID/calls` says them; no kind: what tells a whole hour of a list."""
     parts = event.source.split("/")
-    return "/".join(parts[2:-1]), "recording" if parts[-1] == "recordings" else "call"
+    return "/".join(parts[2:-1]), _SORTS.get(parts[-1])
 
 
 def _seconds(text: str) -> float | None:
@@ -294,7 +333,7 @@ def _seconds(text: str) -> float | None:
 
 def _scanned(count: int, oldest: float | None, *, whole: bool) -> str:
     if oldest is None:
-        return "The log holds no events."
+        return "The log holds no events." if whole else "The log was not looked through: the store takes too long."
     if whole:
         return f"The whole log: {count} events, back to {instant(oldest)}."
     return (

@@ -46,6 +46,7 @@ class Leg(Struct, frozen=True, kw_only=True):
     """Its id; None: not known any more."""
     type: str | None = None
     kind: Kind | None = None
+    """None: it tells a whole hour of a list, which is its subject."""
     source: str | None = None
     """The source's name, its id where it is not configured any more."""
     subject: str | None = None

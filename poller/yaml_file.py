@@ -51,7 +51,7 @@ def read(path: Path) -> Document:
         return _Builder(loader).document(root)
     except yaml.YAMLError as error:
         raise ConfigError(_syntax(path, error)) from None
-    except ValueError:  # the library's own: of `"\\U00110000"`
+    except (ValueError, OverflowError):  # the library's own: of `"\\U00110000"`, and of a larger one
         raise ConfigError(f"{path}: has an escape (`\\U…`) of a character that does not exist") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
@@ -87,6 +87,7 @@ _WORDS = (
     ("that cannot start any token", "text that begins with a sign such as @ or % goes into quotes"),
     ("expected alphabetic or numeric character", "text that begins with * or & goes into quotes"),
     ("found another document", "a second document begins here (`---`): a file holds one"),
+    ("second occurrence", "this anchor (`&`) was given a value before: give it another name"),
     ("unknown escape character", "a backslash in double quotes begins an escape: put the text into single quotes"),
 )
 """What the parser says, in part, and what people understand."""

@@ -1,5 +1,6 @@
 """`poller journey`: what became of one call, recording or event."""
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -32,7 +33,7 @@ def journey(
         say(f"Nothing is known of {found.wanted}")
     for leg in found.legs:
         for line in _lines(leg, found.wanted):
-            say(line if numbers else _masked(line, found))
+            say(line if numbers else masked_line(line, found.wanted))
     for letter in found.letters:
         say(f"Dead letter that holds it: {letter}")
     for line in found.looked:
@@ -47,15 +48,17 @@ def _plain(found: Journey) -> dict[str, object]:
     return fields | {"legs": legs}
 
 
-def _masked(line: str, found: Journey) -> str:
-    """The id that was asked for stays."""
-    return found.wanted.join(quoted(part) for part in line.split(found.wanted))
+def masked_line(line: str, wanted: str) -> str:
+    """The id that was asked for stays, where it stands as a whole: `3` is a part of many numbers."""
+    if quoted(wanted) == wanted:
+        return quoted(line)
+    return wanted.join(quoted(part) for part in re.split(rf"(?<!\w){re.escape(wanted)}(?!\w)", line))
 
 
 def _lines(leg: Leg, wanted: str) -> list[str]:
     lines = [f"{leg.type or 'An event that is no longer kept'}{' (sent again)' if leg.again else ''}"]
     if leg.event is not None:
-        subject = f"{leg.kind} {leg.subject}" if leg.subject != wanted else f"this {leg.kind}"
+        subject = f"{leg.kind or 'list'} {leg.subject}" if leg.subject != wanted else f"this {leg.kind or 'list'}"
         lines.append(f"  {subject}, event {leg.event}, revision {leg.revision}, began {leg.time or 'not known'}")
     lists = f", {' or '.join(leg.lists)}" if leg.lists else ""
     late = ", late" if leg.late else ""

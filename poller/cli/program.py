@@ -60,6 +60,11 @@ def main() -> None:
         app()
     except (PollerError, BaseExceptionGroup) as error:
         sys.exit(told(error))
+    except UnicodeEncodeError:
+        odd = next((word for word in sys.argv if word != word.encode(errors="replace").decode()), None)
+        if odd is None:
+            raise
+        sys.exit(told(PollerError(f"{odd!r} is no text in UTF-8, so nothing has that name")))
 
 
 def _version(asked: bool) -> None:

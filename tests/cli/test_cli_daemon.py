@@ -35,6 +35,13 @@ async def test_one_source(daemon: Daemon) -> None:
     assert (await daemon.poller("sources", "show", "nobody")).returncode == 1
 
 
+@pytest.mark.parametrize("said", [("sources", "show"), ("dead-letters", "list", "--source")])
+async def test_a_word_that_is_no_text_is_the_name_of_nothing(daemon: Daemon, said: tuple[str, ...]) -> None:
+    came = await daemon.poller(*said, "\udcff")
+    assert came.returncode == 1
+    assert b"is no text in UTF-8, so nothing has that name" in came.stderr
+
+
 async def test_the_way_of_a_call(daemon: Daemon) -> None:
     text = (await daemon.poller("journey", "48601234567.7")).stdout.decode()
     for said in ("this call, event abab", "by a poll of s, mor.user_calls", "0 updated, 40 known",

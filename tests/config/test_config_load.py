@@ -147,6 +147,8 @@ def test_every_fault_at_once(loaded: Loader) -> None:
         ("a: [*]\n", "text that begins with * or & goes into quotes"),
         ("a: 1\n---\nb: 1\n", "a second document begins here (`---`): a file holds one"),
         ('a: "C:\\poller"\n', "a backslash in double quotes begins an escape: put the text into single quotes"),
+        ('a: "\\UFFFFFFFF"\n', "has an escape (`\\U…`) of a character that does not exist"),
+        ("a: &x 1\nb: &x 2\n", "(line 2, column 4): this anchor (`&`) was given a value before"),
         ("a: 1\nb\nc: 2\n", "a colon is missing, here or in the line before"),
     ],
 )

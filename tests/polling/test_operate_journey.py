@@ -1,12 +1,14 @@
 """The way of one call is found again, whatever is still kept of it, and the search says where it ended."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from delivery_events import call_event
+from delivery_events import call_event, hour_event
 from each_life import TAKEN, EachLife, later
 from fake_clock import FakeClock
+from msgspec import structs
 from polling_app import app_of
 from polling_rig import NAME, Rig, poll_on
 from polling_vendor import Listed, Query, lines
@@ -17,7 +19,7 @@ from poller.errors import PollerError
 from poller.journeys import Journey, Leg
 from poller.kept import Attempted, Retry
 from poller.metrics import Metrics
-from poller.model import DeadEvent, PageCommit
+from poller.model import DeadEvent, DeadRecord, PageCommit, Segment
 from poller.operate import Work
 from poller.outgoing import dead_id
 from poller.shard import Shard
@@ -132,6 +134,18 @@ async def test_an_id_that_nobody_knows(rig: Rig) -> None:
         assert (await working(rig).journey(odd)).legs == []
 
 
+async def test_a_whole_hour_is_no_call() -> None:
+    store = MemoryStore(Config())
+    held, hour = await store.hold(0), hour_event(1, "out")
+    await store.commit_page(held, PageCommit(segment=segment.pack([hour], held.last, 1_000.0), seen=[(hour.seen, 1)]))  # type: ignore[list-item]
+    work = Work(
+        app_of(Settings(store=Config(), sinks={}), store, FakeClock(), Metrics(), random.Random(1), [Shard(store, 0)]),
+        running=True,
+    )
+    leg = await the_only_leg(work, hour.id)
+    assert (leg.type, leg.kind, leg.source) == (hour.type, None, "fono-1")
+
+
 # --- bounds ----------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +177,74 @@ async def test_an_id_that_half_the_log_holds_is_cut() -> None:
     assert len(found.legs) == journey.LEGS
     assert found.legs[-1].seq == 2_000
     assert f"{2_000 - journey.LEGS} more events" in found.looked[-1]
+
+
+class Slow(MemoryStore):
+    """Of several shards; each reading of the log takes seconds. Counts what is read."""
+
+    def __init__(self, clock: FakeClock, shards: int) -> None:
+        super().__init__(Config())
+        self.shards = shards
+        self.clock = clock
+        self.reads = self.largest = 0
+
+    async def segments_before(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        self.reads += 1
+        self.clock.time += 3
+        return await super().segments_before(shard, seq, max_bytes)
+
+    async def segments_after(self, shard: int, seq: int, max_bytes: int) -> list[Segment]:
+        self.reads += 1
+        return await super().segments_after(shard, seq, max_bytes)
+
+    async def letters(self, ids: Sequence[str]) -> list[DeadRecord | DeadEvent]:
+        found = await super().letters(ids)
+        self.largest = max(self.largest, sum(len(one.raw) for one in found if isinstance(one, DeadRecord)))
+        return found
+
+
+def over(store: Slow) -> Work:
+    shards = [Shard(store, number) for number in range(store.shards)]
+    return Work(
+        app_of(Settings(store=Config(), sinks={}), store, store.clock, Metrics(), random.Random(1), shards),
+        running=True,
+    )
+
+
+async def test_a_slow_store_is_left_after_seconds_however_many_shards_it_has() -> None:
+    store = Slow(FakeClock(), 64)
+    await over(store).journey("none")
+    assert store.reads == 2, "of 3 s each"
+
+
+@pytest.mark.parametrize("expired", [False, True])
+async def test_a_call_that_changed_at_every_poll_is_cut(expired: bool) -> None:
+    store = Slow(FakeClock(), 64)
+    held = await store.hold(5)
+    for seq in range(1, 501):
+        event = structs.replace(call_event("c", seq, state=str(seq)), id=f"e{seq}", key=f"k{seq}", subject=f"k{seq}")
+        assert event.seen is not None
+        wanted, packed = event.seen.id.hex(), None if expired else segment.pack([event], held.last, 1_000.0)
+        held = await store.commit_page(held, PageCommit(segment=packed, seen=[(event.seen, seq)]))
+    found = await over(store).journey(wanted)
+    assert len(found.legs) == (0 if expired else 2 * journey.LEGS), "by key, and the newest others"
+    assert [leg.seq for leg in found.legs if leg.seq in {1, 2, 500}] == ([] if expired else [1, 500])
+    assert f"{500 - journey.LEGS} more states of it by key" in " ".join(found.looked)
+    assert store.reads < 2 * journey.LEGS + 2 * store.shards
+
+
+async def test_large_records_are_not_read_all_at_once() -> None:
+    store = Slow(FakeClock(), 1)
+    held = await store.hold(0)
+    dead = [
+        DeadRecord(id=f"r{number:02}", source="s", endpoint="e", ask="", reason="bad_record", error="", raw=bytes(1 << 20) + b"x77", offset=None, at=1.0)
+        for number in range(20)
+    ]  # fmt: skip
+    await store.commit_page(held, PageCommit(dead=dead))
+    found = await over(store).journey("x77")
+    assert found.letters == [one.id for one in dead]
+    assert store.largest < 3 << 20
+    assert "20 of 20 records that were not understood, byte by byte." in found.looked
 
 
 # --- what a delivery remembers -----------------------------------------------------------------------------------------

@@ -241,6 +241,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         "tests/deliver/test_deliver_each_switch.py::test_one_that_has_nothing_to_try_believes_the_other_that_the_sink_is_back",
         (
             "poller.one_by_one.delivery.EachDelivery.follow: self.gate.compare",
+            "poller.one_by_one.gate.Gate.compare: self._saving",
             "poller.one_by_one.gate.Gate.compare: self._store.get_meta",
         ),
     ),

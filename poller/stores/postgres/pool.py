@@ -5,19 +5,20 @@ The driver's own pool makes connections in the background and logs why it could 
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 import anyio
 import psycopg
 from msgspec import Struct
+from psycopg.abc import PQGen
 
 from poller.errors import StoreFault, StoreRefused
 from poller.stores.postgres.config import Config
 from poller.stores.postgres.dsn import Dsn
 from poller.stores.postgres.faults import refusal
 
-Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+T = TypeVar("T")
 
 OLDEST = 140_000
 """The least server version: multiranges."""
@@ -53,6 +54,23 @@ class Timing(Struct, frozen=True, kw_only=True):
     idle: float = 10.0
     """The server ends a transaction in which we say nothing: a process that is stopped must not keep its shard locked."""
     migration: float = 300.0
+
+
+class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """Ends here what was cancelled.
+
+    The driver closes a connection under a call that is cancelled, and leaves the call's generator to be collected. The one that
+    ends a pipeline still wants to read then, and the interpreter prints a traceback, whenever that is.
+    """
+
+    async def wait(self, gen: PQGen[T], *args: Any, **more: Any) -> T:  # noqa: ANN401 the library's own
+        """As the library does."""
+        try:
+            return await super().wait(gen, *args, **more)
+        except BaseException:
+            with suppress(psycopg.Error, RuntimeError):  # nothing can be read any more, or it wants to go on
+                gen.close()
+            raise
 
 
 class Session:
@@ -140,9 +158,7 @@ class Pool:
     async def _connect(self) -> Connection:
         try:
             with anyio.fail_after(self._timing.connect):
-                connection = await psycopg.AsyncConnection.connect(
-                    self._dsn.reveal(), autocommit=True, prepare_threshold=2
-                )
+                connection = await Connection.connect(self._dsn.reveal(), autocommit=True, prepare_threshold=2)
                 return await self._set_up(connection)
         except TimeoutError:
             raise StoreFault(

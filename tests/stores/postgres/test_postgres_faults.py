@@ -1,11 +1,15 @@
 """What goes wrong between the program and a database: a clear sentence each, and nothing lost or written twice."""
 
 import asyncio
+import gc
+import sys
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import psycopg
 import pytest
 from postgres_server import PASSWORD, Server, until, waiting
@@ -16,7 +20,7 @@ from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
 from poller.kept import Attempted
 from poller.model import Held, PageCommit, Position, Sighting
 from poller.stores.postgres import Config, PostgresStore, open_read, open_store
-from poller.stores.postgres.pool import Timing
+from poller.stores.postgres.pool import Session, Timing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -149,6 +153,30 @@ async def test_a_call_that_is_cancelled_leaves_no_connection_behind(
                 group.cancel_scope.cancel()
             await until(lambda: waiting(postgres_server, database) == 0)
     assert (await store.commit_page(held, page(held, [1]))).last.seq == 1
+
+
+async def test_a_write_that_is_cancelled_as_it_is_sent_ends_in_silence(store: PostgresStore) -> None:
+    said = list[object]()
+    before, sys.unraisablehook = sys.unraisablehook, lambda one: said.append(one.exc_value)
+
+    async def cancelled(session: Session) -> None:
+        with anyio.CancelScope() as scope:
+            async with session.connection.pipeline():
+                for _ in range(2):
+                    await session.connection.execute("SELECT pg_sleep(9)")
+                scope.cancel()
+                time.sleep(0.2)  # noqa: ASYNC251 so long without a turn that the driver gives one before it sends the end
+        raise Outdated("so that the connection is closed")
+
+    try:
+        with pytest.raises(Outdated):
+            await store._database.call(cancelled)
+        await anyio.lowlevel.checkpoint()  # the loop lets go of the cancellation, too
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
+    assert said == []
+    assert (await store.hold(0)).last.seq == 0
 
 
 # --- time and room ---------------------------------------------------------------------------------------------------

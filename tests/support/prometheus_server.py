@@ -17,7 +17,7 @@ from prometheus_programs import program
 PATIENCE = 600.0
 """Seconds; nothing takes more than a minute, but for a loaded machine, and for what a day's window still knows."""
 
-ANSWERED = "2s"
+ANSWERED = "4s"
 """A scrape that a loaded machine has missed makes what fires begin anew; by then it would."""
 
 
@@ -50,10 +50,10 @@ class Prometheus:
         except httpx.TransportError:
             return False
 
-    async def alerts(self) -> set[str]:
-        """The names of those that fire, or will if it lasts."""
+    async def firing(self) -> set[str]:
+        """The names of the alerts that fire."""
         alerts = (await self.client.get("/api/v1/alerts")).json()["data"]["alerts"]
-        return {one["labels"]["alertname"] for one in alerts}
+        return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
 
     async def until_fired(self, *names: str) -> None:
         """Waits until these have fired since the last `calm`, even if one of them did so shortly."""
@@ -81,7 +81,7 @@ class Prometheus:
             await anyio.sleep(0.2)
 
     async def until_cleared(self, *names: str) -> None:
-        """Waits until the daemon has answered for a while and none of them is about to fire: one that is away makes most of them fall silent."""
+        """Waits until the daemon has answered for a while and none of them fires: one that is away makes most of them fall silent."""
         deadline, left = time.monotonic() + PATIENCE, set(names)
         while not await self.values(f"min_over_time(up[{ANSWERED}]) == 1") or (
             left := set(names) & await self.alerts()

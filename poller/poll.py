@@ -52,6 +52,7 @@ async def poll(track: Track, until: float | None, *, force: bool = False) -> boo
             if item.top in gone_on:
                 break
         gone_on.add(item.top)
+        _stay_narrow(track, checkpoint, item)
         part = window.next_slice(checkpoint, item, track.endpoint.limits)
         if part is None:  # limits that were changed can leave nothing to read
             window.settle_if_done(checkpoint, item, track.endpoint.limits)
@@ -91,7 +92,15 @@ async def read_slice(track: Track, checkpoint: Checkpoint, item: Pass, part: Sli
         window.read(draft, same, part, track.endpoint.limits, bound=bound, easy=easy, found=end.gaps)
     await _commit(track, draft, walk, end)
     track.checkpoint, track.shortened, track.read_something = draft, 0, True
+    if track.narrow is not None and track.narrow[0] == item.number:
+        track.narrow = None
     return draft
+
+
+def _stay_narrow(track: Track, checkpoint: Checkpoint, item: Pass) -> None:
+    """A pass goes on with the windows it has come to: what shorter passes read meanwhile has made them longer again, every time."""
+    if track.narrow is not None and track.narrow[0] == item.number:
+        checkpoint.span = min(checkpoint.span, track.narrow[1])
 
 
 def _quick(took: float, count: int, timeout: float) -> bool:
@@ -254,7 +263,9 @@ def _make_shorter(track: Track, checkpoint: Checkpoint, item: Pass, part: Slice,
     known = list(checkpoint.gaps)
     track.shortened += 1
     if not window.unreadable(checkpoint, item, part, track.endpoint.limits, reason=error.reason, now=now):
+        track.narrow = None
         raise error
+    track.narrow = (item.number, checkpoint.span)
     _log.info("window shortened", source=track.setup.name, endpoint=track.endpoint.name, reason=error.reason,
               seconds=part.covers.span, error=str(error))  # fmt: skip
     for gap in checkpoint.gaps:

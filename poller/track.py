@@ -70,6 +70,8 @@ class Track:
         self.outage = Outage(_log.bind(**where), setup.clock)
         self.shortened = 0
         """Bad answers in a row."""
+        self.narrow: tuple[int, int] | None = None
+        """The pass (its number) whose windows are being made shorter, and the seconds it has come to."""
         self.bad: BadAnswer | None = None
         """The last one of this poll."""
         self.read_something = False

@@ -1,34 +1,48 @@
-"""The shipped rules in a real Prometheus, all durations divided by one number: the real daemon is brought into trouble and out of it."""
+"""The shipped rules in a real Prometheus, all durations divided by one number: the real daemon is brought into trouble and out of it.
+
+What goes wrong in different places does so at the same time, each with a daemon and a Prometheus of its own: most of it is waiting.
+"""
 
 import asyncio
+import math
 import sqlite3
-from contextlib import closing
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import yaml
+from anyio import to_thread
 from cli_command import run
 from e2e_daemon import RUNGS, Daemon, daemon, simulation, source, world
-from postgres_server import free_port
+from e2e_replicas import replicas
+from postgres_server import Server, free_port
 from prometheus_programs import RULES, missing, shortened
 from prometheus_server import Prometheus, prometheus
+from tcp_proxy import proxy
 from webhook_case import HMAC
 from webhook_receiver import Got, receiver, says
 
-from poller.simulate.run import Simulators, simulators
+from poller.simulate.run import Simulation, Simulators, simulators
+from poller.simulate.world import World
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.postgres,
     pytest.mark.prometheus,
     pytest.mark.slow,
-    pytest.mark.timeout(2400),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 
 FACTOR = 300
-ELSEWHERE = {"PollerOpenGap", "PollerShardWithoutOwner"}
-"""A second that stays unreadable, and replicas with a database: only their unit tests so far."""
+LONG = 1800
+"""Where what has to be waited for is half a day."""
+EVERY = "500ms"
 
 
 class Moods:
@@ -72,18 +86,27 @@ class Trouble:
         await self.running.until_said("running", times=before + 1)
 
     async def phone_systems(self) -> None:
-        """Away; with another clock; with records that cannot be understood."""
-        await self.server.calm("PollerSourceBehind", "PollerClockSkew", "PollerRecordsSetAside")
-        self.sims.sites["fonouc"].down = "503"
+        """Away; with another clock; with a row that breaks every answer it is in; with records that cannot be understood."""
+        names = ("PollerSourceBehind", "PollerClockSkew", "PollerOpenGap", "PollerRecordsSetAside")
+        await self.server.calm(*names)
+        self.sims.sites["thulium"].down = "503"
         self.sims.sites["mor"].date_skew = -120
-        for site in self.sims.sites.values():
-            site.faults.rate("bad_record", 0.3)
-        await self.fired("PollerSourceBehind", "PollerClockSkew", "PollerRecordsSetAside", "PollerLadderTooShort")
-        self.sims.sites["fonouc"].down = ""
+        self.sims.sites["mor"].faults.rate("bad_record", 0.3)
+        with broken_second(self.sims.world, "fonouc.cdrs"):
+            await self.fired(*names)
+        self.sims.sites["thulium"].down = ""
         self.sims.sites["mor"].date_skew = 0
-        for site in self.sims.sites.values():
-            site.faults.calm()
-        await self.server.until_cleared("PollerSourceBehind", "PollerClockSkew", "PollerRecordsSetAside")
+        self.sims.sites["mor"].faults.calm()
+        await self.server.until_cleared(*names)
+
+    async def ladder(self) -> None:
+        """Rows come close to the reach; a longer one, and they do so no more, which is seen much later."""
+        await self.fired("PollerLadderTooShort")
+        for each in self.running.settings["sources"].values():
+            for endpoint in each["endpoints"].values():
+                endpoint["ladder"][-1]["back"] = f"{RUNGS[-1][0] * 10}s"
+        await self.restart()
+        await self.server.until_cleared("PollerLadderTooShort")
 
     async def receiver(self) -> None:
         """Fails for now, refuses for ever, wants no more calls."""
@@ -100,7 +123,8 @@ class Trouble:
         await self.fired("PollerSinkDisabled")
         await self.server.until_cleared("PollerEventsWait", "PollerEventsSetAside", "PollerDeadLettersDeleted")
         self.moods.status = 204
-        done = run(self.running.folder, "webhook", "enable", "crm", **self.running.environment)
+        enable = partial(run, self.running.folder, "webhook", "enable", "crm", **self.running.environment)
+        done = await to_thread.run_sync(enable)  # the other scenes go on
         assert done.returncode == 0, done.stdout + done.stderr
         await self.server.until_cleared("PollerSinkDisabled", "PollerEventsWait")
 
@@ -139,45 +163,112 @@ class Trouble:
         await self.fired("PollerStoreRolledBack")
         await self.server.until_cleared("PollerStoreRolledBack")
 
-    async def ladder(self) -> None:
-        """A longer one: what came close to the reach does so no more, which is seen much later."""
-        for each in self.running.settings["sources"].values():
-            for endpoint in each["endpoints"].values():
-                endpoint["ladder"][-1]["back"] = f"{RUNGS[-1][0] * 10}s"
-        await self.restart()
-
 
 def hook(url: str) -> dict[str, object]:
     return {
         "kind": "webhook", "url": url, "secrets": [{"env": "KEY"}], "allow": ["127.0.0.1"], "allow_http": True,
-        "start_from": "earliest", "max_dead_letters": "2KiB",
+        "start_from": "earliest", "max_dead_letters": "2KiB", "schedule": ["2s"] * 100,
     }  # fmt: skip
 
 
-async def test_every_alert_fires_and_clears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEY", HMAC)
-    text, port, moods = RULES.read_text(encoding="utf-8"), free_port(), Moods()
-    config = simulation(world=world(exact_share=0.2, calls_per_minute=90), speed=1.0)
-    async with simulators(config) as sims, receiver(moods) as crm:
-        sources = {vendor: source(sims, vendor) for vendor in sims.config.vendors}
-        (tmp_path / "password").write_text(sims.config.thulium.password, encoding="utf-8")
-        sources["thulium"]["password"] = {"file": str(tmp_path / "password")}
-        with daemon(tmp_path, sims, {"crm": hook(crm.url())}, sources=sources) as running:
+def simulated(*vendors: str) -> Simulation:
+    return simulation(vendors=vendors, world=world(exact_share=0.2, calls_per_minute=90), speed=1.0)
+
+
+def new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@contextmanager
+def broken_second(world: World, endpoint: str) -> Iterator[None]:
+    """All rows of one second of a moment ago: each answer that one of them is in is no JSON."""
+    second = next(row for row, _ in world.between(endpoint, world.now() - 15, world.now())).own_time
+    spoilt = [state.fields for row, _ in world.between(endpoint, second, second) for state in row.states]
+    for fields in spoilt:
+        fields["spoilt"] = math.nan
+    try:
+        yield
+    finally:
+        for fields in spoilt:
+            del fields["spoilt"]
+
+
+@asynccontextmanager
+async def trouble(folder: Path, *vendors: str, factor: int = FACTOR) -> AsyncIterator[Trouble]:
+    """All that belongs together, running."""
+    port, moods, rules = free_port(), Moods(), shortened(RULES.read_text(encoding="utf-8"), factor)
+    async with simulators(simulated(*vendors)) as sims, receiver(moods) as crm:
+        sources = {vendor: source(sims, vendor) for vendor in vendors}
+        if "thulium" in sources:
+            (folder / "password").write_text(sims.config.thulium.password, encoding="utf-8")
+            sources["thulium"]["password"] = {"file": str(folder / "password")}
+        with daemon(folder, sims, {"crm": hook(crm.url())}, sources=sources) as running:
             running.settings["server"] = {"listen": f"127.0.0.1:{port}"}
             running.write()
             running.start()
             await running.until_said("running")
-            short = shortened(text, FACTOR)
-            async with prometheus(tmp_path / "prometheus", free_port(), port, every="500ms", rules=short) as server:
-                trouble = Trouble(running, sims, moods, server, tmp_path)
-                await trouble.phone_systems()
-                await trouble.ladder()
-                await trouble.receiver()
-                await trouble.credential()
-                await trouble.store()
-                await server.until_cleared(*trouble.seen)
+            async with prometheus(folder / "prometheus", free_port(), port, every=EVERY, rules=rules) as server:
+                yield Trouble(running, sims, moods, server, folder)
             assert await running.stop() == 0
-    assert trouble.seen == alerts(text) - ELSEWHERE
+
+
+Scene = Callable[[Trouble], Awaitable[None]]
+
+
+async def play(seen: set[str], folder: Path, scene: Scene, *vendors: str, factor: int = FACTOR) -> None:
+    """Tells which alerts have fired and cleared."""
+    began = time.monotonic()
+    async with trouble(folder, *vendors, factor=factor) as it:
+        await scene(it)
+        await it.server.until_cleared(*it.seen)
+        seen |= it.seen
+    print(folder.name, "took", round(time.monotonic() - began), "s")
+
+
+async def shards(seen: set[str], folder: Path, postgres: Server) -> None:
+    """Of two replicas one dies while the other cannot reach the database."""
+    name, ports = "PollerShardWithoutOwner", [free_port(), free_port()]
+    rules = shortened(RULES.read_text(encoding="utf-8"), FACTOR)
+    async with (
+        simulators(simulation(vendors=("thulium",))) as sims,
+        receiver(says(204)) as crm,
+        proxy(postgres.port) as door,
+    ):
+        with replicas(folder, sims, {"crm": hook(crm.url())}, postgres, "alerts", {"r0": door.port}) as them:
+            left, dead, _ = them.each
+            for one, port in zip((left, dead), ports, strict=True):
+                one.settings["server"] = {"listen": f"127.0.0.1:{port}"}
+                one.write()
+                one.start()
+            await them.until_shared(left, dead)
+            async with prometheus(folder / "prometheus", free_port(), *ports, every=EVERY, rules=rules) as server:
+                await server.until_scraped(2)
+                await server.calm(name)
+                door.frozen = True
+                dead.kill()
+                await server.until_fired(name)
+                door.cut()
+                door.frozen = False
+                await them.until_shared(left)
+                await server.until_cleared(name)
+            assert await left.stop() == 0
+    seen.add(name)
+
+
+async def test_every_alert_fires_and_clears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_server: Server
+) -> None:
+    monkeypatch.setenv("KEY", HMAC)
+    seen: set[str] = set()
+    async with anyio.create_task_group() as scenes:
+        scenes.start_soon(play, seen, new(tmp_path / "phones"), Trouble.phone_systems, "mor", "thulium", "fonouc")
+        scenes.start_soon(partial(play, seen, new(tmp_path / "ladder"), Trouble.ladder, "thulium", factor=LONG))
+        scenes.start_soon(play, seen, new(tmp_path / "receiver"), Trouble.receiver, "thulium")
+        scenes.start_soon(play, seen, new(tmp_path / "credential"), Trouble.credential, "thulium")
+        scenes.start_soon(play, seen, new(tmp_path / "store"), Trouble.store, "thulium")
+        scenes.start_soon(shards, seen, new(tmp_path / "shards"), postgres_server)
+    assert seen == alerts(RULES.read_text(encoding="utf-8"))
 
 
 def alerts(text: str) -> set[str]:

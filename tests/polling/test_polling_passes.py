@@ -234,6 +234,27 @@ async def test_an_open_gap_claims_nothing_while_its_pass_goes_on(rig: Rig) -> No
         assert complete is None or complete <= now + 1_000
 
 
+async def test_a_long_pass_comes_to_its_bad_second_though_shorter_ones_are_read_in_between(rig: Rig) -> None:
+    """What they read makes windows longer again, each poll as far as the three bad answers of a poll make them shorter."""
+    now = int(rig.clock.now())
+    track = rig.track(start="30m", ladder=LADDER)
+    await poll_on(track)
+    rig.phones.say = unreadable(rig, now - 900, now - 900)
+    later(rig.clock, 300)
+    polls = 0
+    while track.checkpoint is None or not track.checkpoint.gaps:
+        polls += 1
+        assert polls < 30, "it never comes to the shortest windows"
+        await schedule.poll_once(track, until=rig.clock.mono() + 60)
+        later(rig.clock, 60)
+    gaps = track.checkpoint.gaps
+    assert gaps[0].begin <= now - 900 <= gaps[-1].end
+    assert gaps[-1].end - gaps[0].begin <= 3
+    read_until = checkpoints.read_until(track.checkpoint)
+    assert read_until is not None
+    assert read_until > rig.clock.now() - 200, "new time is read all the while"
+
+
 async def test_an_outage_is_no_gap(rig: Rig) -> None:
     """Nothing between the slices could be read: it is the vendor, not a span."""
     track = rig.track(start="10m")

@@ -84,7 +84,7 @@ class Prometheus:
         """Waits until the daemon has answered for a while and none of them fires: one that is away makes most of them fall silent."""
         deadline, left = time.monotonic() + PATIENCE, set(names)
         while not await self.values(f"min_over_time(up[{ANSWERED}]) == 1") or (
-            left := set(names) & await self.alerts()
+            left := set(names) & await self.firing()
         ):
             assert time.monotonic() < deadline, f"{sorted(left)} should not fire\n{self.log.read_text()[-2000:]}"
             await anyio.sleep(0.2)

@@ -89,10 +89,10 @@ async def bench(dsn: str, ids: int) -> None:
         began = time.perf_counter()
         known = await fill(dsn, rnd, ids)
         print(f"{ids} ids, made in {time.perf_counter() - began:.0f} s", flush=True)
-        await measure("known, any of 30 days", known, lambda page: store.look_up(0, page))
-        await measure("known, three records", [page[:3] for page in known], lambda page: store.look_up(0, page))
+        await measure("known, any of 30 days", known, lambda page: store.look_up(None, page))
+        await measure("known, three records", [page[:3] for page in known], lambda page: store.look_up(None, page))
         fresh = [keys(rnd, 20_000 + DAYS - 1, PAGE) for _ in range(ROUNDS)]
-        await measure("unknown", fresh, lambda page: store.look_up(0, page))
+        await measure("unknown", fresh, lambda page: store.look_up(None, page))
 
         async def commit(page: list[SeenKey]) -> None:
             nonlocal held

@@ -62,12 +62,12 @@ async def bench(path: Path, ids: int) -> None:
         known = await fill(store, held, rnd, ids)
         print(f"{ids} ids, {(await store.facts()).bytes / ids:.0f} bytes each")
         latest = [page for page in known if page[0].day >= 20_000 + DAYS - 3] * 10
-        await measure("known, any of 30 days, first time", known, lambda page: store.look_up(0, page))
-        await measure("known, the newest 3 days", latest, lambda page: store.look_up(0, page))
+        await measure("known, any of 30 days, first time", known, lambda page: store.look_up(None, page))
+        await measure("known, the newest 3 days", latest, lambda page: store.look_up(None, page))
         shifted = [[key for page in known for key in page if key.day == day] for day in range(20_000, 20_000 + DAYS)]
-        await measure("known, seen lately", shifted, lambda page: store.look_up(0, rnd.sample(page, len(page))))
+        await measure("known, seen lately", shifted, lambda page: store.look_up(None, rnd.sample(page, len(page))))
         fresh = [keys(rnd, 20_000 + DAYS - 1, PAGE) for _ in range(ROUNDS)]
-        await measure("unknown", fresh, lambda page: store.look_up(0, page))
+        await measure("unknown", fresh, lambda page: store.look_up(None, page))
 
         async def remember(page: list[SeenKey]) -> None:
             nonlocal held

@@ -187,7 +187,7 @@ class Healer:
             unique = {_key(event): event for event in chunk if event.seen is not None}
             events = list(unique.values())
             keys = [event.seen for event in events if event.seen is not None]
-            sightings = await self._store.look_up(self._shard.number, keys) if keys else {}
+            sightings = await self._store.look_up(self._shard.held, keys) if keys else {}
             if not sightings:
                 return
             commit = PageCommit()

@@ -152,7 +152,7 @@ class Keeper:
         """What the store knows of records, without writing: of those it can know, what identifies each, and what is unseen."""
         chunk = _Chunk(Tally(), PageCommit(), "")
         _, rows, keys = self._keys(records, walk, chunk)
-        sightings = await self._shard.store.look_up(self._shard.number, keys) if keys else {}
+        sightings = await self._shard.store.look_up(None, keys) if keys else {}
         return rows, keys, sightings, chunk.tally
 
     def inside(self, record: bytes, walk: Walk) -> bool:
@@ -221,7 +221,7 @@ class Keeper:
     ) -> None:
         """What is unseen becomes events, one record after the other: what a record needs on its way is gone before the next."""
         tally, commit = chunk.tally, chunk.commit
-        sightings = await self._shard.store.look_up(self._shard.number, keys) if keys else {}
+        sightings = await self._shard.store.look_up(self._shard.held, keys) if keys else {}
         tally.duplicate += len(rows) - len(sightings)
         here: dict[bytes, list[SeenKey]] = {}
         repeated = len({keys[index].id for index in sightings}) < len(sightings)
@@ -297,7 +297,7 @@ class Keeper:
         identity, encoder = self._recordings
         mentions = list(chunk.mentions.values())
         keys = [identity.mention_key(mention.id, mention.day) for mention in mentions]
-        sightings = await self._shard.store.look_up(self._shard.number, keys)
+        sightings = await self._shard.store.look_up(self._shard.held, keys)
         for index, sighting in sorted(sightings.items()):
             if not sighting.states:
                 self._append(encoder, _as_normal(mentions[index]), keys[index], chunk, new=True)
@@ -312,7 +312,7 @@ class Keeper:
         if book is not None and hours is not None and (due := book.due(walk.ask, walk.generation, checkpoint, hours)):
             keys = [book.key(whole) for whole in due]
             # Told once, whatever the store forgot and was given back.
-            for index in sorted(await self._shard.store.look_up(self._shard.number, keys)):
+            for index in sorted(await self._shard.store.look_up(self._shard.held, keys)):
                 seq = self._shard.held.last.seq + len(chunk.events) + 1
                 chunk.events.append(book.event(due[index], keys[index], seq, chunk.recorded))
                 commit.seen.append((keys[index], seq))

@@ -248,8 +248,11 @@ class Store(Protocol):
         """What the store has for the shard; taking it over raises the epoch."""
         ...
 
-    async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
-        """For each index whose key is not known exactly: the other states of its id under its day, the day before or after."""
+    async def look_up(self, held: Held | None, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
+        """For each index whose key is not known exactly: the other states of its id under its day, the day before or after.
+
+        `held`: what is written next rests on the answer, so that it must come from the same store; None: nothing does. Raises Outdated.
+        """
         ...
 
     async def commit_page(self, held: Held, page: PageCommit) -> Held:

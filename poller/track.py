@@ -133,7 +133,7 @@ class Track:
         shard, hours = self.setup.shard, checkpoint.hours
         if hours is None:
             hours, before = begun(checkpoint), book.before(checkpoint)
-            unseen = await shard.store.look_up(shard.number, [book.key(one) for one in before]) if before else {}
+            unseen = await shard.store.look_up(None, [book.key(one) for one in before]) if before else {}
             told = next((one.begin + HOUR for index, one in enumerate(before) if index not in unseen), None)
             if told is not None:
                 hours = structs.replace(hours, first=told, told=told)

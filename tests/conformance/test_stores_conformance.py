@@ -51,8 +51,8 @@ def test_every_kind_is_found() -> None:
 async def test_an_empty_store_knows_nothing(store: Store) -> None:
     held = await store.hold(0)
     assert held == Held(0, 1, Position())
-    assert await store.look_up(0, [key(1), key(2)]) == {0: Sighting(DAY0, 0), 1: Sighting(DAY0, 0)}
-    assert await store.look_up(0, []) == {}
+    assert await store.look_up(None, [key(1), key(2)]) == {0: Sighting(DAY0, 0), 1: Sighting(DAY0, 0)}
+    assert await store.look_up(None, []) == {}
     assert await store.checkpoints() == {}
     assert await store.segments_after(0, 0, 1 << 20) == []
     assert await store.holds(0, Position())
@@ -104,7 +104,26 @@ async def test_a_wrong_belief_about_the_end_is_outdated(store: Store, wrong: Pos
     held = await store.hold(0)
     with pytest.raises(Outdated):
         await store.commit_page(Held(0, held.epoch, wrong), PageCommit(seen=[(key(1), 0)]))
-    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
+
+
+async def test_what_a_commit_rests_on_is_asked_of_the_store_that_is_believed_in(store: Store) -> None:
+    held = await store.hold(0)
+    assert await store.look_up(held, [key(1), key(2, day=DAY0 + 40)]) == {
+        0: Sighting(DAY0, 0),
+        1: Sighting(DAY0 + 40, 0),
+    }
+    after = await store.commit_page(held, page(held, [1]))
+    assert await store.look_up(after, [key(1)]) == {}
+    for wrong in (
+        held,
+        Held(0, after.epoch + 1, after.last),
+        Held(0, after.epoch, Position(after.last.seq, b"another chain")),
+        Held(1, 1, Position()),
+    ):
+        with pytest.raises(Outdated):
+            await store.look_up(wrong, [key(1)])
+    assert await store.look_up(None, [key(1)]) == {}, "nothing rests on it"
 
 
 async def test_a_page_is_there_as_a_whole(store: Store) -> None:
@@ -120,7 +139,7 @@ async def test_a_page_is_there_as_a_whole(store: Store) -> None:
     assert await store.checkpoints("mor") == {checkpoint: b"state"}
     assert await store.checkpoints("other") == {}
     assert await dead_records(store) == [dead_record(1)]
-    assert await store.look_up(0, [key(1), key(3), key(2)]) == {1: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1), key(3), key(2)]) == {1: Sighting(DAY0, 0)}
     assert await store.holds(0, after.last)
     assert not await store.holds(0, Position(after.last.seq, b"other"))
     assert await store.backlog(0, 0, "crm") == Behind(2, commit.segment.recorded_bytes, commit.segment.at)
@@ -135,7 +154,7 @@ async def test_what_was_committed_survives_reopening(harness: Any) -> None:
     await store.put_meta("a", "b")
     store = await harness.reopen()
     assert await store.hold(0) == Held(0, held.epoch + 1, held.last)
-    assert await store.look_up(0, [key(1)]) == {}
+    assert await store.look_up(None, [key(1)]) == {}
     assert await store.position("kafka", 0) == held.last
     assert await store.get_meta("a") == "b"
     await harness.close()
@@ -146,14 +165,14 @@ async def test_a_segment_that_does_not_follow_is_refused(store: Store) -> None:
     wrong = PageCommit(segment=segment([1], Position(5, b"x")), seen=[(key(1), 6)])
     with pytest.raises(ValueError, match="behind"):
         await store.commit_page(held, wrong)
-    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
 
 
 @pytest.mark.parametrize("day", [-1, 0, 1])
 async def test_other_states_are_found_under_neighbouring_days(store: Store, day: int) -> None:
     held = await store.hold(0)
     await store.commit_page(held, PageCommit(seen=[(key(1, state=1), 0), (key(1, state=2), 0), (key(2), 0)]))
-    looked = await store.look_up(0, [key(1, state=3, day=DAY0 + day), key(1, state=2, day=DAY0 + day)])
+    looked = await store.look_up(None, [key(1, state=3, day=DAY0 + day), key(1, state=2, day=DAY0 + day)])
     assert looked == {0: Sighting(DAY0, 2)}
 
 
@@ -162,7 +181,7 @@ async def test_an_id_with_many_states_is_known_in_each_and_in_no_other(store: St
     seen = [(key(1, state=1), 0), (key(1, state=2), 0), (key(1, state=3), 0), (key(2), 0)]
     await store.commit_page(held, PageCommit(seen=seen))
     looked = await store.look_up(
-        0, [key(1, state=2), key(1, state=9), key(2), key(3), key(1, state=1), key(1, state=3)]
+        None, [key(1, state=2), key(1, state=9), key(2), key(3), key(1, state=1), key(1, state=3)]
     )
     assert looked == {1: Sighting(DAY0, 3), 3: Sighting(DAY0, 0)}
 
@@ -170,7 +189,7 @@ async def test_an_id_with_many_states_is_known_in_each_and_in_no_other(store: St
 async def test_any_number_of_keys_is_looked_up(store: Store) -> None:
     held = await store.hold(0)
     await store.commit_page(held, PageCommit(seen=[(key(number), 0) for number in range(0, 9_000, 2)]))
-    looked = await store.look_up(0, [key(number) for number in range(9_000)])
+    looked = await store.look_up(None, [key(number) for number in range(9_000)])
     assert looked == {number: Sighting(DAY0, 0) for number in range(1, 9_000, 2)}
 
 
@@ -178,14 +197,14 @@ async def test_any_number_of_keys_is_looked_up(store: Store) -> None:
 async def test_two_days_away_is_another_thing(store: Store, day: int) -> None:
     held = await store.hold(0)
     await store.commit_page(held, PageCommit(seen=[(key(1), 0)]))
-    assert await store.look_up(0, [key(1, day=DAY0 + day)]) == {0: Sighting(DAY0 + day, 0)}
+    assert await store.look_up(None, [key(1, day=DAY0 + day)]) == {0: Sighting(DAY0 + day, 0)}
 
 
 async def test_the_nearest_day_wins_and_all_states_count(store: Store) -> None:
     held = await store.hold(0)
     seen = [(key(1, state=1, day=DAY0 - 1), 0), (key(1, state=2, day=DAY0 + 1), 0), (key(1, state=1, day=DAY0 + 1), 0)]
     await store.commit_page(held, PageCommit(seen=seen))
-    assert await store.look_up(0, [key(1, state=9)]) == {0: Sighting(DAY0 - 1, 2)}
+    assert await store.look_up(None, [key(1, state=9)]) == {0: Sighting(DAY0 - 1, 2)}
 
 
 async def test_keys_of_many_days_and_equal_keys_keep_their_places(store: Store) -> None:
@@ -193,7 +212,7 @@ async def test_keys_of_many_days_and_equal_keys_keep_their_places(store: Store) 
     known = [key(n, day=DAY0 + n % 5) for n in range(3000)]
     await store.commit_page(held, PageCommit(seen=[(k, 0) for k in known]))
     mixed = [k for n, k in enumerate(known) for k in (k, key(10_000 + n % 7, day=DAY0 + 40))]
-    assert await store.look_up(0, mixed) == {n: Sighting(DAY0 + 40, 0) for n in range(1, 6000, 2)}
+    assert await store.look_up(None, mixed) == {n: Sighting(DAY0 + 40, 0) for n in range(1, 6000, 2)}
 
 
 async def test_what_is_known_keeps_its_first_seq(store: Store) -> None:
@@ -463,7 +482,7 @@ async def test_a_healing_moves_the_end_and_drops_nothing(store: Store) -> None:
     assert [(s.first, s.last) for s in await store.segments_after(0, 0, 1 << 20)] == [(1, 2), (51, 51)]
     assert await store.position("kafka", 0) == jump
     assert await store.position("hook", 0) == Position()
-    assert await store.look_up(0, [key(9), key(1)]) == {}
+    assert await store.look_up(None, [key(9), key(1)]) == {}
     assert await store.checkpoints() == {CheckpointKey("mor", "user_calls"): b"healed"}
     with pytest.raises(Outdated):
         await store.commit_page(held, page(held, [3]))
@@ -657,7 +676,7 @@ async def test_expiry_is_bounded(store: Store) -> None:
     assert await expire(store, limit=3, seen_before_day=DAY0 + 1) == 3
     assert (await store.facts()).seen_ids == 3
     assert await expire(store, limit=3, seen_before_day=DAY0 + 1) == 0
-    assert await store.look_up(0, [key(n, day=DAY0 + n % 2) for n in range(1, 6)]) == {
+    assert await store.look_up(None, [key(n, day=DAY0 + n % 2) for n in range(1, 6)]) == {
         1: Sighting(DAY0, 0),
         3: Sighting(DAY0, 0),
     }
@@ -675,11 +694,11 @@ async def test_an_older_copy_in_its_place_is_noticed(harness: Any) -> None:
             await write
     again = await store.hold(0)
     assert again.last == held.last
-    assert await store.look_up(0, [key(1), key(2)]) == {1: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1), key(2)]) == {1: Sighting(DAY0, 0)}
     await store.commit_page(again, page(again, [2]))
     await harness.close()
     store = await harness.open()
-    assert await store.look_up(0, [key(1), key(2)]) == {}
+    assert await store.look_up(None, [key(1), key(2)]) == {}
     await harness.close()
 
 
@@ -692,7 +711,7 @@ async def test_an_emptied_store_is_noticed(harness: Any) -> None:
         with pytest.raises(Outdated):
             await write
     assert (await store.hold(0)).last == Position()
-    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
     await harness.close()
 
 
@@ -707,7 +726,7 @@ async def test_emptying_leaves_the_epoch_and_facts(store: Store) -> None:
         await store.empty([structs.replace(held, last=Position())])
     assert len(await store.segments_after(0, 0, 1 << 20)) == 1
     await store.empty([held])
-    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
     assert await store.segments_after(0, 0, 1 << 20) == []
     assert (await store.checkpoints(), await store.positions(), await store.retrying()) == ({}, {}, {})
     assert await store.done("hook", 0) == ()

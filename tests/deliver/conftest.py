@@ -52,7 +52,7 @@ class Life:
 
     async def poll(self, *calls: str) -> None:
         """As the way in does it: only what is not known yet is committed."""
-        fresh = await self.store.look_up(0, [seen_key(call) for call in calls]) if calls else {}
+        fresh = await self.store.look_up(None, [seen_key(call) for call in calls]) if calls else {}
         if fresh:
             await self.commit(*[calls[index] for index in sorted(fresh)])
 

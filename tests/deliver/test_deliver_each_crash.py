@@ -55,7 +55,7 @@ class World:
                 if not shard.held.epoch:
                     await shard.believe()
                 keys = [seen_key(call) for call, _ in self.calls]
-                fresh = sorted(await shard.store.look_up(0, keys)) if keys else []
+                fresh = sorted(await shard.store.look_up(None, keys)) if keys else []
                 if fresh:
                     await self.commit(shard, fresh)
             shard.tell()

@@ -232,7 +232,7 @@ class World:
 
     async def _commit(self, shard: Shard) -> None:
         keys = [seen_key(f"c{number}", str(state)) for number, state in enumerate(self.states)]
-        fresh = await shard.store.look_up(0, keys) if keys else {}
+        fresh = await shard.store.look_up(shard.held, keys) if keys else {}
         events: list[Event] = []
         seen: list[tuple[SeenKey, int]] = []
         for index, sighting in sorted(fresh.items()):
@@ -453,6 +453,17 @@ OTHER_NAMES: Step = ("configure", {"names": 2})
                 CHANGE,
             ],
             id="a store from before a change of names, with the configuration of that time",
+        ),
+        pytest.param(
+            [
+                BACKUP,
+                CALL,
+                *[BACKUP] * 4,
+                ("restore", {"copy": 0, "crashed": False}),
+                ("a_restore_at_an_await", {"at": 1, "copy": 1, "polled": False}),
+                CHANGE,
+            ],
+            id="exchanged for an empty one and back, and what is known was asked in between",
         ),
         *(
             pytest.param(

@@ -82,9 +82,9 @@ async def check(store: Store) -> None:
         f"c{n}" for n in number if n >= 70 and n not in (71, 74)
     }
     keys = [event.seen for n in number if (event := call(n, 1)).seen is not None and event.seen]
-    assert await store.look_up(0, keys) == {}
+    assert await store.look_up(None, keys) == {}
     stranger = SeenKey(keys[0].day, b"s" * 16, b"s" * 8)
-    assert list(await store.look_up(0, [stranger])) == [0]
+    assert list(await store.look_up(None, [stranger])) == [0]
     waiting = call(50, 1)
     assert waiting.seen is not None
     found = await store.find_event(shard_of(SOURCES[50 % 9], store.shards), waiting.seen)

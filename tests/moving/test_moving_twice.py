@@ -47,7 +47,7 @@ class Daemon:
 
     async def poll(self, *calls: str) -> None:
         """What is not known yet is committed."""
-        fresh = await self.store.look_up(0, [seen_key(call) for call in calls])
+        fresh = await self.store.look_up(None, [seen_key(call) for call in calls])
         events = [
             call_event(calls[index], seq) for seq, index in enumerate(sorted(fresh), self.shard.held.last.seq + 1)
         ]

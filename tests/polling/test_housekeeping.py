@@ -136,7 +136,7 @@ async def test_why_polling_pauses_is_shown(rig: Rig) -> None:
 
 async def seen(rig: Rig, day: int, name: str) -> bool:
     key = rig.track().keeper.identities[-1][1].seen_key(Keys(name, day, ""))
-    return not await rig.store.look_up(0, [key])
+    return not await rig.store.look_up(None, [key])
 
 
 async def test_ids_expire_below_the_earliest_horizon_of_all_checkpoints(rig: Rig) -> None:

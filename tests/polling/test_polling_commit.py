@@ -32,9 +32,9 @@ class Failing(MemoryStore):
         self._refuse("commit_page")
         return await super().commit_page(held, page)
 
-    async def look_up(self, shard: int, keys: Sequence[Any]) -> Any:
+    async def look_up(self, held: Held | None, keys: Sequence[Any]) -> Any:
         self._refuse("look_up")
-        return await super().look_up(shard, keys)
+        return await super().look_up(held, keys)
 
     async def hold(self, shard: int) -> Held:
         self._refuse("hold")

@@ -69,8 +69,10 @@ class MemoryStore:
         epoch = self._now.epochs[shard] = self._now.epochs.get(shard, 0) + 1
         return Held(shard, epoch, self._now.lasts.setdefault(shard, Position()))
 
-    async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:  # noqa: ARG002 ids name their source, so one table serves
+    async def look_up(self, held: Held | None, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
         """The nearest day is the id's, the earlier one first; the states of all three days count."""
+        if held is not None:
+            self._check(held)
         found = {}
         for index, key in enumerate(keys):
             days = self._now.states(key)

@@ -2,7 +2,7 @@
 -- For the places in :keys (24 bytes each: id, state) that are not known exactly: the states of the id under the day itself, the
 -- day before and the day after, one row each; a row of nulls where there is none. The hottest statement of the program: one
 -- blob is bound instead of thousands of values, and a page of known rows returns nothing. LIMIT and OFFSET keep the planner
--- from joining whole days.
+-- from joining whole days. One row more, of place -1, where what rests on the answer would be written to another store.
 SELECT place.i, other.day, other.state
 FROM (
     SELECT i, substr(%(keys)b, i * 24 + 1, 16) AS id, substr(%(keys)b, i * 24 + 17, 8) AS state
@@ -18,7 +18,13 @@ WHERE (
     SELECT true FROM seen
     WHERE (day & 63) = (%(day)s::integer & 63) AND day = %(day)s::integer AND id = place.id AND state = place.state
     LIMIT 1
-) IS NULL;
+) IS NULL
+UNION ALL
+SELECT -1, NULL, NULL
+WHERE %(shard)s::integer IS NOT NULL AND NOT EXISTS (
+    SELECT FROM shard
+    WHERE number = %(shard)s::integer AND epoch = %(epoch)s::bigint AND seq = %(seq)s::bigint AND chain = %(chain)s::bytea
+);
 
 -- name: remember
 -- In the order of the key: neighbours share pages, and two writers cannot wait for each other in turns.

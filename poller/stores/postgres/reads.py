@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from poller.errors import Outdated
 from poller.kept import Place, Retry
-from poller.model import Behind, Event, Position, SeenKey, Segment, Sighting
+from poller.model import Behind, Event, Held, Position, SeenKey, Segment, Sighting
 from poller.protocols import Facts
 from poller.stores.postgres.database import Database, Row
 from poller.stores.postgres.pool import Session
@@ -15,13 +16,22 @@ from poller.stores.postgres.values import array, to_text
 _decode = msgspec.msgpack.Decoder(Event).decode
 
 
-async def look_up(database: Database, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
+async def look_up(database: Database, held: Held | None, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
     """One statement for each day, all in one round trip."""
     days: dict[int, list[int]] = {}
     for index, key in enumerate(keys):
         days.setdefault(key.day, []).append(index)
+    believed = {
+        "shard": held and held.shard, "epoch": held and held.epoch,
+        "seq": held and held.last.seq, "chain": held and held.last.chain,
+    }  # fmt: skip
     bounds = [
-        {"day": day, "count": len(indexes), "keys": b"".join([keys[index].id + keys[index].state for index in indexes])}
+        believed
+        | {
+            "day": day,
+            "count": len(indexes),
+            "keys": b"".join([keys[index].id + keys[index].state for index in indexes]),
+        }
         for day, indexes in days.items()
     ]
     found: dict[int, Sighting] = {}
@@ -45,10 +55,17 @@ async def _look_up_days(database: Database, bounds: Sequence[Mapping[str, object
 
 
 def _sightings(day: int, indexes: Sequence[int], keys: Sequence[SeenKey], rows: Sequence[Row]) -> dict[int, Sighting]:
-    """Rows: (place, day, state), for each place all states of its id under the three days; (place, null, null) where there is none."""
+    """Rows: (place, day, state), for each place all states of its id under the three days; (place, null, null) where there is none.
+
+    (-1, null, null) where the shard is not as it is believed to be.
+    """
     found: dict[int, Sighting] = {}
     known: dict[int, dict[int, set[bytes]]] = {}
     for place, where, state in rows:
+        if place < 0:
+            raise Outdated(
+                "the store is not as the writer believes: it was restored, emptied, or taken over by another writer"
+            )
         if where is None:
             found[indexes[place]] = Sighting(day, 0)
         else:

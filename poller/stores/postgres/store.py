@@ -111,9 +111,9 @@ class PostgresStore:
         """Waits for the commit that answers it just now."""
         return await errands.withdraw(self._database, errand)
 
-    async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:  # noqa: ARG002 ids name their source, so one table serves
+    async def look_up(self, held: Held | None, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
         """One round trip."""
-        return await reads.look_up(self._database, keys)
+        return await reads.look_up(self._database, held, keys)
 
     async def commit_page(self, held: Held, page: PageCommit) -> Held:
         """Two round trips. Raises StoreFull at the configured limit too."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from poller.errors import Outdated
 from poller.kept import Place, Retry
-from poller.model import Behind, CheckpointKey, Event, Position, SeenKey, Segment, Sighting
+from poller.model import Behind, CheckpointKey, Event, Held, Position, SeenKey, Segment, Sighting
 from poller.protocols import Facts
 from poller.stores.sqlite import letters, ranges
 from poller.stores.sqlite.config import Config
@@ -22,8 +23,21 @@ _FIRST_DAY = -(1 << 62)
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-def look_up(connection: sqlite3.Connection, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
+def check(connection: sqlite3.Connection, held: Held) -> None:
+    """Raises Outdated where the shard is not as the writer believes."""
+    row = connection.execute(SQL["read_shard"], (held.shard,)).fetchone()
+    if row != (held.epoch, held.last.seq, held.last.chain):
+        found = "knows nothing of it" if row is None else f"has epoch {row[0]} and last seq {row[1]}"
+        raise Outdated(
+            f"shard {held.shard}: the writer believes epoch {held.epoch} and last seq {held.last.seq}, the store {found}: "
+            "it was restored, emptied, or taken over by another writer"
+        )
+
+
+def look_up(connection: sqlite3.Connection, held: Held | None, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
     """One statement for each day finds what is not known exactly; only for those the neighbours are looked at."""
+    if held is not None:
+        check(connection, held)
     days: dict[int, list[int]] = {}
     for index, key in enumerate(keys):
         days.setdefault(key.day, []).append(index)

@@ -85,9 +85,9 @@ class SqliteStore:
                 await self._write(self._reopen)
         return await self._write(lambda database: writes.hold(database, shard))
 
-    async def look_up(self, shard: int, keys: Sequence[SeenKey]) -> dict[int, Sighting]:  # noqa: ARG002 ids name their source, so one table serves
+    async def look_up(self, held: Held | None, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
         """On the writer's connection, whose page cache holds what was written last."""
-        return await self._write(lambda database: reads.look_up(database.writer, keys))
+        return await self._write(lambda database: reads.look_up(database.writer, held, keys))
 
     async def commit_page(self, held: Held, page: PageCommit) -> Held:
         """Raises StoreFull at the configured limits too."""

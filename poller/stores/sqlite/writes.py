@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from poller.errors import Outdated
 from poller.kept import Attempted, Retry
 from poller.model import CheckpointKey, DeadEvent, DeadRecord, Healing, Held, PageCommit, Position, SeenKey, Segment
 from poller.stores.sqlite import letters, ranges
 from poller.stores.sqlite.file import Database
 from poller.stores.sqlite.queries import SQL
+from poller.stores.sqlite.reads import check
 
 _encode = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
@@ -31,7 +31,7 @@ def commit_page(database: Database, held: Held, page: PageCommit) -> Held:
     """Seen ids, events, checkpoints and dead letters, or nothing."""
     database.check_room()
     with database.transaction() as connection:
-        _check(connection, held)
+        check(connection, held)
         last = held.last
         if page.segment is not None:
             last = _append(connection, held.shard, last, [page.segment])
@@ -46,7 +46,7 @@ def commit_page(database: Database, held: Held, page: PageCommit) -> Held:
 def delivered(database: Database, held: Held, sink: str, position: Position, dead: Sequence[DeadEvent]) -> None:
     """The dead letters are there before the position passes them."""
     with database.transaction() as connection:
-        _check(connection, held)
+        check(connection, held)
         _deliver(connection, held.shard, sink, position, dead)
 
 
@@ -54,7 +54,7 @@ def attempted(database: Database, held: Held, sink: str, came: Attempted) -> Non
     """Outcomes, dead letters and the position, or nothing."""
     place = (sink, held.shard)
     with database.transaction() as connection:
-        _check(connection, held)
+        check(connection, held)
         connection.executemany(SQL["keep_retry"], (_retry_row(place, retry) for retry in came.later))
         connection.executemany(SQL["retry_due"], ((due, *place, seq) for seq, due in came.due.items()))
         connection.executemany(SQL["drop_retry"], ((*place, seq) for seq in came.over))
@@ -65,7 +65,7 @@ def attempted(database: Database, held: Held, sink: str, came: Attempted) -> Non
 def heal(database: Database, held: Held, healing: Healing) -> Held:
     """Nothing of the log is dropped."""
     with database.transaction() as connection:
-        _check(connection, held)
+        check(connection, held)
         if healing.position.seq < held.last.seq:
             raise ValueError(f"a healing goes back: {healing.position.seq} < {held.last.seq}")
         _append(connection, held.shard, healing.position, healing.segments)
@@ -119,7 +119,7 @@ def empty(database: Database, held: Sequence[Held]) -> None:
     """Each table whole, which does not visit its rows, but for dead letters: those are counted."""
     with database.transaction() as connection:
         for one in held:
-            _check(connection, one)
+            check(connection, one)
             _move(connection, one.shard, Position())
         for table in _HOLDING:
             connection.execute(SQL[f"empty_{table}"])
@@ -141,16 +141,6 @@ def swap_meta(database: Database, name: str, before: str | None, value: str) -> 
         if before is None:
             return connection.execute(SQL["first_meta"], (name, value)).rowcount > 0
         return connection.execute(SQL["swap_meta"], (value, name, before)).rowcount > 0
-
-
-def _check(connection: sqlite3.Connection, held: Held) -> None:
-    row = connection.execute(SQL["read_shard"], (held.shard,)).fetchone()
-    if row != (held.epoch, held.last.seq, held.last.chain):
-        found = "knows nothing of it" if row is None else f"has epoch {row[0]} and last seq {row[1]}"
-        raise Outdated(
-            f"shard {held.shard}: the writer believes epoch {held.epoch} and last seq {held.last.seq}, the store {found}: "
-            "it was restored, emptied, or taken over by another writer"
-        )
 
 
 def _append(connection: sqlite3.Connection, shard: int, last: Position, segments: Sequence[Segment]) -> Position:

@@ -133,7 +133,7 @@ async def test_store_rolled_back_is_healed_from_the_topics(broker: Broker, prefi
         await again.caught_up()
         await wait_for(lambda: again.delivery.position is not None and again.delivery.position.seq >= 100)
         unknown = await copy.look_up(
-            0, [event.seen for seq in range(1, 101) if (event := call_event(f"c{seq}", seq)).seen]
+            None, [event.seen for seq in range(1, 101) if (event := call_event(f"c{seq}", seq)).seen]
         )
         assert unknown == {}, "all that was published is known again"
         await again.commit(20)

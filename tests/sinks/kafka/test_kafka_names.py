@@ -42,7 +42,7 @@ async def lives(store: MemoryStore, config: Config, *calls: str) -> None:
 
 async def poll(shard: Shard, *calls: str) -> None:
     async with shard.lock:
-        fresh = sorted(await shard.store.look_up(0, [seen_key(call) for call in calls]))
+        fresh = sorted(await shard.store.look_up(None, [seen_key(call) for call in calls]))
         events = [call_event(calls[index], shard.held.last.seq + at) for at, index in enumerate(fresh, 1)]
         seen = [(seen_key(calls[index]), 1) for index in fresh]
         page = PageCommit(segment=pack(events, shard.held.last, time.time()), seen=seen)

@@ -49,7 +49,7 @@ async def test_a_younger_day_in_the_same_part_stays(
     await remember(store, DAY0 + 64, 2)
     assert await store.expire(log_before=0, seen_before_day=DAY0 + 64, limit=WHOLE + 5) == WHOLE
     assert size(postgres_server, database, DAY0) > 0
-    assert await store.look_up(0, [key(1, day=DAY0 + 64), key(1)]) == {1: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1, day=DAY0 + 64), key(1)]) == {1: Sighting(DAY0, 0)}
     assert (await store.facts()).seen_ids == 2
 
 
@@ -107,6 +107,6 @@ async def test_a_part_that_somebody_reads_loses_some_rows_and_goes_later(
 @pytest.mark.parametrize("day", [-1, -800_000, 0, 2_900_000])
 async def test_absurd_days_have_their_place(store: PostgresStore, day: int) -> None:
     await remember(store, day, 3)
-    assert await store.look_up(0, [key(2, day=day + 1), key(9, day=day)]) == {1: Sighting(day, 0)}
+    assert await store.look_up(None, [key(2, day=day + 1), key(9, day=day)]) == {1: Sighting(day, 0)}
     assert await store.expire(log_before=0, seen_before_day=day + 1, limit=10) == 3
-    assert await store.look_up(0, [key(2, day=day)]) == {0: Sighting(day, 0)}
+    assert await store.look_up(None, [key(2, day=day)]) == {0: Sighting(day, 0)}

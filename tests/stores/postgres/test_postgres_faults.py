@@ -40,7 +40,7 @@ async def test_a_page_takes_few_round_trips(between: Proxy, open_one: Any) -> No
     many = list(range(1, 1001))
     for _ in range(4):  # what is sent the first times is made known to the server beside it
         between.trips = 0
-        await store.look_up(0, [key(number, day=DAY0 + number % 3) for number in many])
+        await store.look_up(None, [key(number, day=DAY0 + number % 3) for number in many])
         held = await store.commit_page(held, page(held, many, dead=[dead_record(1)]))
         assert between.trips == 3
     await store.close()
@@ -56,7 +56,7 @@ async def test_a_commit_whose_answer_is_lost_was_made(between: Proxy, open_one: 
         await store.commit_page(held, page(held, [1]))
     again = await store.hold(0)
     assert again.last.seq == 1
-    assert await store.look_up(0, [key(1)]) == {}, "known, so it is not published again"
+    assert await store.look_up(None, [key(1)]) == {}, "known, so it is not published again"
     await store.close()
 
 
@@ -103,7 +103,7 @@ async def test_connections_that_died_while_nobody_used_them(
         end_backends(postgres_server, database)
         held = await store.commit_page(held, page(held, [number]))
         end_backends(postgres_server, database)
-        assert await store.look_up(0, [key(number)]) == {}
+        assert await store.look_up(None, [key(number)]) == {}
 
 
 async def test_a_backend_that_is_ended_during_a_commit(
@@ -119,7 +119,7 @@ async def test_a_backend_that_is_ended_during_a_commit(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             )
         assert isinstance(commit.result(), StoreFault)
-    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
     assert (await store.commit_page(held, page(held, [1]))).last.seq == 1
 
 
@@ -129,7 +129,7 @@ async def test_a_server_that_is_started_again(store: PostgresStore, postgres_ser
     held = await store.commit_page(held, page(held, [1]))
     await anyio.to_thread.run_sync(lambda: postgres_server.stop(how=how))
     try:
-        for call in (store.look_up(0, [key(1)]), store.commit_page(held, page(held, [2])), store.hold(0)):
+        for call in (store.look_up(None, [key(1)]), store.commit_page(held, page(held, [2])), store.hold(0)):
             with pytest.raises(
                 StoreFault, match=r"the database test_.* (cannot be reached|is starting or stopping|ended)"
             ):
@@ -243,7 +243,7 @@ async def test_a_full_disk(store: PostgresStore, postgres_server: Server, databa
     fails(postgres_server, database, "RAISE EXCEPTION 'could not extend file: No space left' USING ERRCODE = '53100';")
     with pytest.raises(StoreFull, match=r"no room left on its disk .*free some; polling goes on by itself"):
         await store.commit_page(held, page(held, [1]))
-    assert await store.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
     postgres_server.sql("DROP TRIGGER fails ON poller.segment", database)
     assert (await store.commit_page(held, page(held, [1]))).last.seq == 1
 
@@ -366,7 +366,7 @@ async def test_a_server_that_takes_no_writes(
         await open_store(config(dsn=several))
     for way in (None, several):
         look = await open_read(config(dsn=way))
-        assert await look.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+        assert await look.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
         await look.close()
     postgres_server.sql(psycopg.sql.SQL(set_read_only).format(psycopg.sql.Identifier(database), "off"))
     assert (await store.commit_page(held, page(held, [1]))).last.seq == 1, (
@@ -384,7 +384,7 @@ async def test_tables_that_were_dropped_are_noticed_and_made_anew(
     held = await store.commit_page(held, page(held, [1]))
     postgres_server.sql("DROP SCHEMA poller CASCADE", database)
     with pytest.raises(Outdated, match="does not have the tables of poller any more"):
-        await store.look_up(0, [key(1)])
+        await store.look_up(None, [key(1)])
     assert (await store.hold(0)).last == Position()
     assert (await store.facts()).seen_ids == 0
 

@@ -61,7 +61,7 @@ async def test_several_stores_live_beside_each_other(config: Callable[..., Confi
     one, other = await open_store(config()), await open_store(config(schema="second"))
     held = await one.hold(0)
     await one.commit_page(held, page(held, [1]))
-    assert await other.look_up(0, [key(1)]) == {0: Sighting(DAY0, 0)}
+    assert await other.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
     await one.close()
     await other.close()
 

@@ -208,7 +208,7 @@ async def test_pages_damaged_in_the_middle(path: Path) -> None:
         file.write(os.urandom(size * 3 // 4 // 4096 * 4096))
     store = await open_store(Config(path=path))
     with pytest.raises(StoreRefused, match="damaged"):
-        await store.look_up(0, [key(n) for n in range(20_000)])
+        await store.look_up(None, [key(n) for n in range(20_000)])
     await store.close()
 
 
@@ -235,7 +235,7 @@ async def test_a_full_disk_loses_nothing_and_goes_on(path: Path) -> None:
     many = page(held, list(range(2, 2000)))
     with pytest.raises(StoreFull, match="no room left"):
         await store.commit_page(held, many)
-    assert await store.look_up(0, [key(2)]) == {0: Sighting(DAY0, 0)}
+    assert await store.look_up(None, [key(2)]) == {0: Sighting(DAY0, 0)}
     writer.execute("PRAGMA max_page_count = 1000000")
     assert (await store.commit_page(held, many)).last.seq == 1999
     await store.close()
@@ -314,7 +314,7 @@ async def test_an_older_copy_under_a_running_daemon(path: Path, tmp_path: Path, 
         await store.commit_page(later, page(later, [4]))
     again = await store.hold(0)
     assert again.last == held.last
-    assert set(await store.look_up(0, [key(1), key(2), key(3)])) == {1, 2}
+    assert set(await store.look_up(None, [key(1), key(2), key(3)])) == {1, 2}
     assert path.with_name("poller.db-wal.replaced").exists()
     again = await store.commit_page(again, page(again, [5]))
     await store.close()
@@ -426,7 +426,7 @@ async def test_a_replacement_that_is_damaged_is_said_and_can_be_mended(path: Pat
         with pytest.raises(StoreRefused, match="damaged"):
             await store.hold(0)
     with pytest.raises(StoreFault):
-        await store.look_up(0, [key(1)])
+        await store.look_up(None, [key(1)])
     (tmp_path / "backup").rename(path)
     assert (await store.hold(0)).last == held.last
     await store.close()
@@ -476,12 +476,12 @@ async def test_a_call_that_passes_its_deadline_ends(path: Path) -> None:
     await store.commit_page(held, PageCommit(seen=[(key(n), 0) for n in range(5000)]))
     store._deadline = -1.0
     with pytest.raises(StoreFault, match="took longer than its deadline"):
-        await store.look_up(0, [key(n) for n in range(5000)])
+        await store.look_up(None, [key(n) for n in range(5000)])
     with pytest.raises(StoreFault, match="took longer than its deadline"):
         await store.commit_page(held, PageCommit(seen=[(key(n, day=0), 0) for n in range(50_000)]))
     store._deadline = 30.0
     assert (await store.facts()).seen_ids == 5000
-    assert await store.look_up(0, [key(1), key(1, day=0)]) == {1: Sighting(0, 0)}
+    assert await store.look_up(None, [key(1), key(1, day=0)]) == {1: Sighting(0, 0)}
     await store.close()
 
 

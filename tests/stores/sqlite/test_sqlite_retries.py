@@ -70,7 +70,7 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path, way
     assert held == Held(0, 4, end(segment([1, 2], Position())))
     assert await store.positions() == {("kafka", 0): held.last, ("hook", 0): Position()}
     assert [e.id for s in await store.segments_after(0, 0, 1 << 20) for e in unpack(s)] == [event(1).id, event(2).id]
-    assert await store.look_up(0, [key(1), key(2)]) == {1: Sighting(key(2).day, 0)}
+    assert await store.look_up(None, [key(1), key(2)]) == {1: Sighting(key(2).day, 0)}
     assert await dead_events(store) == [dead_event(9)]
     (head,) = await store.letter_heads(Which(source="mor", sink="kafka"), after=LetterPlace(), until=9.0, limit=9)
     assert (head.id, head.at) == (dead_event(9).id, 9.0)

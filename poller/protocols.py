@@ -160,10 +160,7 @@ class Lane(Protocol):
         ...
 
     async def note(self, position: Position, *, moved: str | None = None) -> None:
-        """Writes `position` as progress without events.
-
-        `moved`: the identity under which the work goes on. It gets the same progress at the same moment, all or nothing.
-        """
+        """Writes `position` as progress without events; to `moved`, the identity under which the work goes on, at the same moment."""
         ...
 
     async def close(self) -> None:
@@ -251,7 +248,7 @@ class Store(Protocol):
     async def look_up(self, held: Held | None, keys: Sequence[SeenKey]) -> dict[int, Sighting]:
         """For each index whose key is not known exactly: the other states of its id under its day, the day before or after.
 
-        `held`: what is written next rests on the answer, so that it must come from the same store; None: nothing does. Raises Outdated.
+        Raises Outdated where the store is not as `held` believes, by which a commit will rest on the answer.
         """
         ...
 

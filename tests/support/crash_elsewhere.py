@@ -125,8 +125,14 @@ WHY: dict[str, tuple[str, ...]] = {
         "poller.stores.sqlite.store.SqliteStore.hold: self._write ",
         "sql: logs._whole",
     ),
+    "a recording is fetched, from an address that is judged: tests/test_media_fetch.py": (
+        "poller.http._Progress.note: _judged",
+        "poller.http._judged",
+    ),
     "whole hours that are told: tests of `telephony.window.complete`": (
         "poller.keep.Keeper._note: self._shard.store.look_up",
+        "poller.track.Track._hours",
+        "poller.track.Track._load: self._hours",
         "poller.stores.sqlite.store.SqliteStore.segments_before",
         "poller.stores.sqlite.store.SqliteStore.states_of",
         "sql: reads.segments_before",

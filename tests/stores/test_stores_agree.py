@@ -207,7 +207,7 @@ class Agreement(RuleBasedStateMachine):
 
     @rule(keys=st.lists(KEYS, max_size=30))
     def looked_up(self, keys: list[SeenKey]) -> None:
-        self.ask("look_up", 0, keys)
+        self.ask("look_up", None, keys)
         for wanted in keys[:3]:
             self.ask("find_event", 0, wanted)
 

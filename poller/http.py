@@ -324,7 +324,7 @@ class _Progress:
 async def _judged(judge: Judge, stream: Any) -> None:  # noqa: ANN401 the pool's own
     try:
         judge(str((stream.get_extra_info("server_addr") or [""])[0]))
-    except BaseException:
+    except BaseException:  # whatever was raised goes on from here
         with anyio.move_on_after(5, shield=True):
             await stream.aclose()  # the pool does not know it yet
         raise

@@ -12,6 +12,7 @@ from poller.each import Answered
 from poller.errors import StoreFault
 from poller.kept import Attempted
 from poller.model import Held, Segment
+from poller.one_by_one.delivery import EachDelivery
 from poller.shard import Shard
 from poller.stores.memory import MemoryStore
 
@@ -133,8 +134,8 @@ async def test_a_store_that_was_set_back_is_counted_by_the_delivery_that_meets_i
     assert set(each.sink.taken) == {"a", "b"}
 
 
-async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each: EachLife) -> None:
-    """A standby that lagged: epoch and log are as they were, what was kept to be tried again is gone."""
+async def one_waits_and_one_is_kept(each: EachLife) -> tuple[EachDelivery, MemoryStore, anyio.Event]:
+    """The receiver keeps `b` until the event, and takes `a` at the third try. The copy is from before that was noted."""
     held = anyio.Event()
 
     async def later_on() -> Answered:
@@ -149,6 +150,12 @@ async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each:
     copy = MemoryStore()
     copy.restore(each.store)
     await each.pass_time(1)
+    return delivery, copy, held
+
+
+async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each: EachLife) -> None:
+    """A standby that lagged: epoch and log are as they were, what was kept to be tried again is gone."""
+    delivery, copy, held = await one_waits_and_one_is_kept(each)
     assert len(await each.store.places("crm", 0)) == 1
     each.store.restore(copy)
     held.set()
@@ -158,20 +165,7 @@ async def test_a_store_that_lost_only_what_the_deliveries_wrote_is_noticed(each:
 
 
 async def test_one_restore_is_counted_once_although_the_shard_and_its_deliveries_notice_it(each: EachLife) -> None:
-    held = anyio.Event()
-
-    async def later_on() -> Answered:
-        await held.wait()
-        return TAKEN
-
-    each.sink.answer = lambda event, attempt: (
-        later_on if event.subject == "b" else TAKEN if attempt.number > 2 or event.subject != "a" else later()
-    )
-    delivery = await each.begin()
-    await each.commit("a", "b")
-    copy = MemoryStore()
-    copy.restore(each.store)
-    await each.pass_time(1)
+    delivery, copy, held = await one_waits_and_one_is_kept(each)
     await each.commit("c")
     await each.pass_time(1)
     each.store.restore(copy)

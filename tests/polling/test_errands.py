@@ -9,6 +9,7 @@ import anyio
 import pytest
 from delivery_events import call_event
 from delivery_model import Lease
+from errands_store import SharedStore
 from fake_clock import FakeClock
 from msgspec import structs
 from polling_app import app_of
@@ -26,7 +27,7 @@ from poller.operate import Work
 from poller.operations import Again, Mark, Replay, Replayed, Retried
 from poller.shard import Nobody, Shard
 from poller.sinks import ndjson
-from poller.stores.memory import Config, MemoryStore
+from poller.stores.memory import Config
 
 pytestmark = pytest.mark.anyio
 
@@ -34,44 +35,25 @@ NOW = 1_700_000_000.0
 SHARDS = 3
 
 
-class Shared(MemoryStore):
-    """As a store that several processes use."""
+class Shared(SharedStore):
+    """Which shards were asked, and what the next commits of errands end with."""
 
     def __init__(self) -> None:
-        super().__init__(Config(shards=SHARDS))
-        self.rows: dict[str, tuple[Errand, bytes | None]] = {}
+        super().__init__(SHARDS)
         self.asked: list[int] = []
         self.came = anyio.Event()
         self.faults: list[Exception] = []
-        """What the next commits of errands end with."""
 
     async def ask(self, errand: Errand, seconds: float) -> None:
         assert seconds == PATIENCE
         self.asked.append(errand.shard)
         self.came.set()
-        self.rows.setdefault(errand.id, (errand, None))
-
-    async def errands(self, shards: Collection[int]) -> list[Errand]:
-        return [errand for errand, answer in self.rows.values() if answer is None and errand.shard in shards]
+        await super().ask(errand, seconds)
 
     async def commit_errand(self, held: Held, page: PageCommit, errand: str, answer: bytes) -> Held | None:
         if self.faults:
             raise self.faults.pop(0)
-        if errand not in self.rows or self.rows[errand][1] is not None:
-            return None
-        after = await self.commit_page(held, page)
-        await self.answer(errand, answer)
-        return after
-
-    async def answer(self, errand: str, answer: bytes) -> None:
-        if errand in self.rows:
-            self.rows[errand] = self.rows[errand][0], answer
-
-    async def answer_to(self, errand: str) -> bytes | None:
-        return self.rows[errand][1]
-
-    async def withdraw(self, errand: str) -> bytes | None:
-        return self.rows.pop(errand)[1]
+        return await super().commit_errand(held, page, errand, answer)
 
 
 class Replica:

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from errands_store import SharedStore
 from fake_clock import FakeClock
 from polling_app import app_of
 from polling_rig import ID, Rig, polling
@@ -21,7 +22,7 @@ from poller.model import DeadRecord, Held, PageCommit
 from poller.operate import Work
 from poller.operations import Again
 from poller.shard import Nobody, Shard
-from poller.stores.memory import Config, MemoryStore
+from poller.stores.memory import Config
 
 pytestmark = pytest.mark.anyio
 
@@ -32,12 +33,11 @@ AWAY = StoreFault("the database does not answer")
 Commit = Callable[[], Awaitable[None]]
 
 
-class Shared(MemoryStore):
-    """As a store that several processes use. `commits`: what the next ones do instead."""
+class Shared(SharedStore):
+    """How often something was asked. `commits`: what the next commits do instead."""
 
     def __init__(self) -> None:
-        super().__init__(Config(shards=SHARDS))
-        self.rows: dict[str, tuple[Errand, bytes | None]] = {}
+        super().__init__(SHARDS)
         self.asked = 0
         self.commits: Callable[[Commit], Awaitable[None]] | None = None
 
@@ -50,25 +50,12 @@ class Shared(MemoryStore):
         await (commit() if self.commits is None else self.commits(commit))
         return after[0]
 
-    async def ask(self, errand: Errand, seconds: float) -> None:  # noqa: ARG002 the protocol's
+    async def ask(self, errand: Errand, seconds: float) -> None:
         self.asked += 1
-        self.rows[errand.id] = (errand, None)
-
-    async def errands(self, shards: Collection[int]) -> list[Errand]:
-        return [errand for errand, answer in self.rows.values() if answer is None and errand.shard in shards]
+        await super().ask(errand, seconds)
 
     async def commit_errand(self, *_: object) -> Held | None:
         raise AssertionError
-
-    async def answer(self, errand: str, answer: bytes) -> None:
-        if errand in self.rows:
-            self.rows[errand] = self.rows[errand][0], answer
-
-    async def answer_to(self, errand: str) -> bytes | None:
-        return self.rows[errand][1]
-
-    async def withdraw(self, errand: str) -> bytes | None:
-        return self.rows.pop(errand)[1]
 
 
 class Two:

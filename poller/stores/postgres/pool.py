@@ -67,7 +67,7 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
         """As the library does."""
         try:
             return await super().wait(gen, *args, **more)
-        except BaseException:
+        except BaseException:  # a cancellation above all; it goes on from here
             with suppress(psycopg.Error, RuntimeError):  # nothing can be read any more, or it wants to go on
                 gen.close()
             raise

@@ -1,15 +1,15 @@
 """One answer while it is read: every wait bounded, decompressed in small pieces, cut at the largest size allowed."""
 
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import anyio
 import anyio.lowlevel
-import httpx
 
 from poller.backoff import http_date
 from poller.errors import Malformed, PollerError, TimedOut, TooLarge, Truncated
+from poller.exchange import FAULTS, Heard
 
 _PIECE = 256 << 10
 _SLACK = 64 << 10
@@ -37,23 +37,24 @@ class Budget:
 class Answer:
     """An answer whose headers have come. Made by `Vendor.fetch`; usable inside its block only."""
 
-    def __init__(
-        self, response: httpx.Response, budget: Budget, max_body: int, where: str, show: Callable[[object], str]
-    ) -> None:
-        self._response = response
+    def __init__(self, heard: Heard, budget: Budget, max_body: int, where: str, show: Callable[[object], str]) -> None:
+        self._heard = heard
         self._budget = budget
         self._max = max_body
         self._where = where
         self._show = show
-        self._raw: AsyncIterator[bytes] | None = None
-        self.status = response.status_code
-        self.headers = response.headers
-        self.content_type = response.headers.get("content-type", "").split(";")[0].strip().lower()
-        self.date = http_date(response.headers.get("date"))
+        self._raw: AsyncGenerator[bytes, None] | None = None
+        self.status = heard.status
+        self.headers = heard.headers
+        """By name in small letters."""
+        self.content_type = heard.headers.get("content-type", "").split(";")[0].strip().lower()
+        self.date = http_date(heard.headers.get("date"))
         self.vendor_time = None if self.date is None else self.date - budget.spent
         """A sound lower bound of the vendor's clock when it began to answer: its Date minus the seconds until it came."""
         self.skew: float | None = None
         """The vendor's clock minus ours, to about a second; None without a Date."""
+        self.ahead = 0.0
+        """Our wall clock minus the monotonic one when that was looked at."""
         self.size = 0
         """Bytes read so far, decompressed."""
         self.fault: PollerError | None = None
@@ -72,7 +73,7 @@ class Answer:
         if declared.isdecimal() and len(declared) < 20 and int(declared) > self._max + _SLACK:
             raise self._fail(TooLarge, f"announces {int(declared)} bytes, more than max_body ({self._max})")
         received = 0
-        self._raw = self._response.aiter_raw()
+        self._raw = self._heard.chunks()
         while (data := await self._next(self._raw)) is not None:
             received += len(data)
             pieces = unpack.feed(data)
@@ -94,9 +95,9 @@ class Answer:
     async def close(self) -> None:
         """Gives the connection back; bounded, never raises."""
         with anyio.move_on_after(5, shield=True), suppress(Exception):
-            if isinstance(self._raw, AsyncGenerator):
+            if self._raw is not None:
                 await self._raw.aclose()
-            await self._response.aclose()
+            await self._heard.close()
 
     def _piece(self, pieces: Iterator[bytes]) -> bytes | None:
         try:
@@ -105,7 +106,7 @@ class Answer:
             pass
         raise self._fail(Malformed, "is not the compressed data that it claims to be")
 
-    async def _next(self, raw: AsyncIterator[bytes]) -> bytes | None:
+    async def _next(self, raw: AsyncGenerator[bytes, None]) -> bytes | None:
         """The next bytes as they came, None at the end."""
         try:
             with self._budget.wait():
@@ -114,7 +115,7 @@ class Answer:
             fault = self._fail(
                 TimedOut, f"was not whole within {self._budget.seconds:g} s (received {self.size} bytes)"
             )
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        except FAULTS as error:
             fault = self._fail(Truncated, f"broke off after {self.size} bytes ({self._show(error)})")
         raise fault
 

@@ -44,16 +44,14 @@ _log = get_logger()
 
 
 @asynccontextmanager
-async def opened(
-    settings: Settings, *, clock: Clock | None = None, rnd: random.Random | None = None, looking: bool = False
-) -> AsyncIterator[App]:
+async def opened(settings: Settings, *, clock: Clock | None = None, looking: bool = False) -> AsyncIterator[App]:
     """Opens store, sinks and the shards that no replica works on. Raises StoreRefused and the like.
 
     `looking`: nothing will be written, so the store is neither locked, created nor migrated, no shard is taken, and a daemon
     may start beside it.
     """
     async with AsyncExitStack() as stack:
-        app = await _opened(stack, settings, clock, rnd, looking=looking)
+        app = await _opened(stack, settings, clock, looking=looking)
         visit = Visit(app.leasing)
         stack.push_async_callback(visit.end)
         for shard in list(app.shards):
@@ -75,9 +73,7 @@ async def _taken(app: App, shard: Shard, visit: Visit) -> Shard:
     return taken
 
 
-async def _opened(
-    stack: AsyncExitStack, settings: Settings, clock: Clock | None, rnd: random.Random | None, *, looking: bool
-) -> App:
+async def _opened(stack: AsyncExitStack, settings: Settings, clock: Clock | None, *, looking: bool) -> App:
     """Store and sinks, in this order; they are closed the other way round."""
     clock = clock or SystemClock()
     kind = load_store_kind(kind_of(settings.store))
@@ -88,7 +84,7 @@ async def _opened(
     metrics = Metrics()
     outage = SharedOutage(_log.bind(store=store.kind), clock, lambda lasts: metrics.store_away.set(float(lasts)))
     app = App(
-        settings, store, clock, metrics, rnd or random.Random(),  # noqa: S311 jitter is no secret
+        settings, store, clock, metrics, random.Random(),  # noqa: S311 jitter is no secret
         [Shard(store, number, outage, Nobody(number)) for number in range(store.shards)],
         outage, leasing_of(store), Hosts(clock), Turns(clock.mono),
     )  # fmt: skip
@@ -124,7 +120,7 @@ async def run(
         stopping.set()
 
     async with _signalled(stop, everything), AsyncExitStack() as stack:
-        app = await _opened(stack, settings, clock, None, looking=False)
+        app = await _opened(stack, settings, clock, looking=False)
         with everything:
             code = await _running(app, stopping, once=once)
     return code

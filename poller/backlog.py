@@ -8,8 +8,15 @@ from poller.protocols import Sink
 from poller.route import AnySink, Route
 
 _EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two looks, at least."""
+_SHARE, _SELDOM = 20, 30.0
+"""A look that takes long rests for so many times as long, and for so many seconds at most."""
 _READ = 1 << 20
+
+
+def rest_after(took: float) -> float:
+    """Seconds until the next look: it reads a row for each commit that waits, and after hours without a sink these are a million."""
+    return min(max(_EVERY, _SHARE * took), _SELDOM)
 
 
 class Backlog:
@@ -24,18 +31,19 @@ class Backlog:
         self._log = route.log
         self._metrics = route.metrics
         self._reason = f"backlog of {route.sink.name}"
-        self._looked = -_EVERY
+        self._next = 0.0
 
     async def account(self, position: Position | None, *, failing: bool) -> None:
-        """Looks, at most once a second unless the sink fails, and does what the limit asks for."""
+        """Looks, at most once a second unless the sink fails, seldom where that takes long, and does what the limit asks for."""
         urgent = failing or self._reason in self._shard.paused
-        if self._clock.mono() - self._looked < _EVERY and not urgent:
+        began = self._clock.mono()
+        if began < self._next and not urgent:
             return
-        self._looked = self._clock.mono()
         store, number, name = self._shard.store, self._shard.number, self._sink.name
         if position is None:
             position = await store.position(name, number) or Position()
         behind = await store.backlog(number, position.seq, name)
+        self._next = self._clock.mono() + rest_after(self._clock.mono() - began)
         self._metrics.show_pending(name, number, behind.events, behind.oldest)
         if self._limit is not None:
             if self._sink.pauses_polling:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct, field
 
-from poller.model import DAY, Window
+from poller.errors import Damaged
+from poller.model import DAY, CheckpointKey, Window
 
 MODEL = 1
 
@@ -135,8 +136,25 @@ def dump(checkpoint: Checkpoint) -> bytes:
     return _encode(checkpoint)
 
 
+def read(data: bytes, key: CheckpointKey) -> Checkpoint:
+    """What the store kept under this key. Raises Damaged."""
+    try:
+        found = _decode(data)
+        if found.rungs:
+            return found
+        why = "it has no rungs"
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        why = str(error)
+    asked = f" ({key.ask})" if key.ask else ""
+    raise Damaged(
+        f"the store's note of how far {key.source} {key.endpoint}{asked} was read is damaged ({why}), so it is not asked any more. Put "
+        "a backup of the store in place; or take the source out of the configuration, restart, run "
+        f"`poller sources forget {key.source}` and put it back with a `start` that lies within `seen_ttl`: it is read again from there, and older things would come twice"
+    )
+
+
 def load(data: bytes, ladder: Sequence[Step]) -> Checkpoint:
-    """Reads a checkpoint and fits it to the ladder as it is configured now."""
+    """Reads what `dump` wrote just now and fits it to the ladder as it is configured now."""
     checkpoint = _decode(data)
     fit(checkpoint, ladder)
     return checkpoint

@@ -140,7 +140,8 @@ def load(
     a sink there would be nothing to do.
     """
     document = yaml_file.read(path)
-    context = {"env": env, "folder": path.parent, "literals": literals, "stand_ins": stand_ins, "now": time.time()}
+    context = {"env": env, "folder": path.parent, "literals": literals, "stand_ins": stand_ins, "now": time.time(),
+               "shared": {}}  # fmt: skip
     reader = _Reader(document, context, kinds)
     settings = reader.settings()
     if to_run:

@@ -24,6 +24,7 @@ class Credential:
         self._lock = anyio.Lock()
         self._token: Token | None = None
         self._replaced_at = -inf
+        self._taken: set[str] = set()
         self._finished = 0
         self._failure: PollerError | None = None
 
@@ -62,9 +63,18 @@ class Credential:
             else "logged in; the login has ended, the next poll asks anew"
         )
 
-    def replaceable(self, token: Token) -> bool:
-        """Whether a refused token is worth a login: vendors end tokens early. One that replaced a refused one just now lacks rights."""
-        return token is not self._token or self._clock.mono() - self._replaced_at >= _FRESH
+    def worked(self, token: Token, where: str) -> None:
+        """This endpoint took it."""
+        if token is self._token:
+            self._taken.add(where)
+
+    def replaceable(self, token: Token, where: str) -> bool:
+        """Whether a token that an endpoint refused is worth a login: vendors end tokens early, and may do so again and again.
+
+        One that replaced a refused one just now, and that this endpoint never took, lacks rights.
+        """
+        known = token is self._token and where not in self._taken
+        return not known or self._clock.mono() - self._replaced_at >= _FRESH
 
     def _usable(self, refused: Token | None) -> bool:
         token = self._token
@@ -79,4 +89,5 @@ class Credential:
             raise
         self._finished += 1
         self._failure = None
+        self._taken.clear()
         return self._token

@@ -181,9 +181,9 @@ class Daemon:
         """The end of its log, for an error."""
         return end_of(self._log())
 
-    def warnings(self, most: int = 12) -> list[str]:
+    def warnings(self) -> list[str]:
         """The last warnings and errors of its log."""
-        return [line[:400] for line in self._log().splitlines() if _WARNING.search(line)][-most:]
+        return [line[:400] for line in self._log().splitlines() if _WARNING.search(line)][-12:]
 
     def _log(self) -> str:
         return (self._folder / "daemon.log").read_text(encoding="utf-8", errors="replace")

@@ -1,6 +1,6 @@
 """Every error of the program on one screen. `reason` is the metric label, the log field and the dead-letter reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 
@@ -14,6 +14,14 @@ def bare(error: PollerError) -> PollerError:
     """The error without its traceback and what led to it: their frames hold whole answers, and an error may be kept for long."""
     error.__traceback__ = error.__context__ = error.__cause__ = None
     return error
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """It, and one after the other what led to it."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
 
 
 class ConfigError(PollerError):
@@ -184,6 +192,12 @@ class StoreRefused(Permanent):
     """The store cannot be opened: in use by another daemon, read-only, damaged, of a newer version."""
 
     reason = "store_refused"
+
+
+class Damaged(Permanent):
+    """Something that the store holds cannot be read."""
+
+    reason = "damaged"
 
 
 class Outdated(PollerError):

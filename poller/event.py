@@ -56,7 +56,16 @@ class CloudEvent(Struct, frozen=True, omit_defaults=True, gc=False):
     dataref: str | None = None
 
 
-_encode = msgspec.json.Encoder().encode
+_TYPES: dict[Kind, tuple[str, str]] = {
+    "call": ("telephony.call.updated", "telephony.call.new"),
+    "recording": ("telephony.recording.updated", "telephony.recording.new"),
+}
+"""By whether the thing is new."""
+_json = msgspec.json.Encoder()
+_encode, _encode_into = _json.encode, _json.encode_into
+_buffer = bytearray()
+"""Where a body is written, in the loop's thread alone: bytes that grow with each body anew are moved three times before it ends."""
+_MOST_KEPT = 1 << 20
 
 
 def sequence(seq: int) -> str:
@@ -74,7 +83,7 @@ class Encoder:
 
     def __init__(self, source: str, kind: Kind) -> None:
         self._source = f"/poller/{source}/{kind}s"
-        self._types = (f"telephony.{kind}.updated", f"telephony.{kind}.new")
+        self._types = _TYPES[kind]
         self._schema = SCHEMAS[kind]
 
     def event(self, normal: Normal, key: SeenKey, *, new: bool, seq: int, recorded: str) -> Event:
@@ -83,7 +92,7 @@ class Encoder:
         identifier = event_id(key, new=new)
         time = _encode(normal.time)[1:-1].decode() if normal.time is not None else None
         kind = self._types[new]
-        body = _encode(
+        _encode_into(
             CloudEvent(
                 specversion="1.0",
                 id=identifier,
@@ -98,8 +107,12 @@ class Encoder:
                 subject=normal.subject,
                 time=time,
                 dataref=data.media_url if isinstance(data, RecordingData) else None,
-            )
+            ),
+            _buffer,
         )
+        body = bytes(_buffer)
+        if len(body) > _MOST_KEPT:
+            _buffer.clear()
         return Event(identifier, kind, self._source, normal.subject, time, normal.partition_key, key, body)
 
 

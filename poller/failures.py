@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
-import httpx
+import h11
 from msgspec import Struct
 
 from poller.answer import Answer
@@ -20,6 +20,7 @@ from poller.errors import (
     TimedOut,
     Unreachable,
     VendorFault,
+    causes,
 )
 from poller.hosts import origin
 from poller.model import Request
@@ -27,6 +28,8 @@ from poller.protocols import Token
 from poller.redact import Redactor, basic, printable
 
 _SHOWN = 200
+_ADDRESSES = 4
+"""Of a name, whose faults are told."""
 _SENSITIVE = {"hash", "u", "p", "password", "api_key", "x-api-key", "token", "authorization"}
 
 
@@ -56,7 +59,7 @@ class Asking(Struct, frozen=True):
 
     def show(self, error: object) -> str:
         """A library's error on one line, redacted."""
-        text = f"{type(error).__name__}: {error}".rstrip(": ").encode()
+        text = f"{type(error).__name__}: {error}".rstrip(": ").encode("utf-8", "replace")
         return self.hidden(printable(text, len(text)))[:_SHOWN]
 
 
@@ -96,23 +99,25 @@ def of_error(asking: Asking, error: Exception, *, asked: bool) -> PollerError:
     """An exception on the way to the answer. `asked`: whether the request had been sent."""
     if isinstance(error, TimeoutError) and asked:
         return TimedOut(f"{asking.where}: no answer from {asking.place} within {asking.timeout:g} s")
-    if isinstance(
-        error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError, TypeError)
-    ):
+    cannot = isinstance(error, (h11.LocalProtocolError, ValueError, TypeError))
+    if cannot and not isinstance(error, OSError):  # a certificate's fault is both
         # The library's own text would quote the value, which may be a credential.
         said = type(error).__name__
         return Refused(f"{asking.where}: the request cannot be made ({said}). Check base_url and the credentials")
-    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+    if isinstance(error, TimeoutError):
         return Unreachable(f"{asking.where}: no connection to {asking.place} in time. Check base_url and the network")
-    causes = list(_causes(error))
-    for cause in causes:
+    found = list(causes(error))
+    for cause in found:
         if isinstance(cause, ssl.SSLError):
             return CertificateFault(f"{asking.where}: {_certificate(cause, asking.place)}")
         if isinstance(cause, socket.gaierror):
             return Unreachable(
                 f"{asking.where}: the name of {asking.place} cannot be resolved. Check base_url and the name service"
             )
-    return Unreachable(f"{asking.where}: no answer from {asking.place} ({asking.show(causes[-1])})")
+    last = found[-1]  # a name may have several addresses, each with a fault of its own
+    faults = last.exceptions[:_ADDRESSES] if isinstance(last, ExceptionGroup) else [last]
+    said = "; ".join(map(asking.show, faults))
+    return Unreachable(f"{asking.where}: no answer from {asking.place} ({said})")
 
 
 def _redirect(asking: Asking, location: str | None) -> str:
@@ -139,10 +144,3 @@ def _certificate(error: ssl.SSLError, place: str) -> str:
             "Set tls.ca_file to a PEM file with its issuer, or correct the host name in base_url"
         )
     return f"TLS with {place} failed ({error.reason or 'closed'}). Check that base_url's port speaks https"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__

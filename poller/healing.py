@@ -1,7 +1,8 @@
 """Brings a store that was rolled back or emptied in line with what one sink has published, by reading the sink.
 
 Nothing of the log is dropped, since other sinks need it. What was published and is unknown here is remembered as seen, and
-goes to the other sinks; what this sink lacks is appended again, under numbers above everything published: for it alone, unless
+goes to the other sinks; what is known as the first state of its thing, and was published as a later one, goes under that id to
+those that keep no progress. What this sink lacks is appended again, under numbers above everything published: for it alone, unless
 it has to have another id than the others got it under.
 Each step may be interrupted: it is then done again from the start, and what was done already is found to be known.
 """
@@ -15,7 +16,7 @@ from poller import segment
 from poller.errors import Outdated
 from poller.event import WINDOW
 from poller.identity import MENTION, event_id
-from poller.model import CheckpointKey, Event, Healing, PageCommit, Position, SeenKey, Segment
+from poller.model import CheckpointKey, Event, Healing, PageCommit, Position, SeenKey, Segment, Sighting
 from poller.outgoing import as_update, for_sink, renumbered
 from poller.protocols import Lane, Published, Sink
 from poller.route import Route
@@ -32,29 +33,34 @@ class Unsent:
 
     def __init__(self, sink: str) -> None:
         self._sink = sink
-        self._keys: set[bytes] = set()
+        self._keys: dict[bytes, bool] = {}
+        """Whether the log has the state under the id of its thing alone, as the first one."""
         self._published: dict[bytes, int] = {}
 
     def add(self, events: Sequence[Event]) -> None:
         """Entries of the log."""
         for event in events:
+            key, first = _key(event), event.type.endswith(".new")
             if for_sink(event, self._sink):
-                self._keys.add(_key(event))
+                self._keys[key] = first
                 if event.seen is not None:
                     self._published.setdefault(event.seen.id, 0)
+            elif not first and key in self._keys:
+                self._keys[key] = False
 
-    def found(self, event: Published) -> None:
-        """One event that the sink has."""
-        self._keys.discard(_key(event))
+    def found(self, event: Published) -> bool:
+        """One event that the sink has. Returns whether the log has it, but under another id: that of the thing's first state."""
+        first = self._keys.pop(_key(event), False)
         if event.seen is not None and event.seen.id in self._published:
             self._published[event.seen.id] += 1
+        return first and event.type.endswith(".updated")
 
     def take(self, event: Event) -> Event | None:
         """The event as it has to be sent; None where the sink has it, gets it already, or is not meant."""
         key = _key(event)
         if not for_sink(event, self._sink) or key not in self._keys:
             return None
-        self._keys.remove(key)
+        del self._keys[key]
         if event.seen is None:
             return event
         states = self._published.get(event.seen.id, 0)
@@ -182,27 +188,25 @@ class Healer:
             # A poll that was under way may have committed meanwhile. It cannot have taken for new what an earlier chunk
             # has made known, so its entries need to be compared only with what is still to be read.
             await self._absorb()
-            for event in chunk:
-                self._unsent.found(event)
+            renamed = {_key(event) for event in chunk if self._unsent.found(event)}
             unique = {_key(event): event for event in chunk if event.seen is not None}
             events = list(unique.values())
             keys = [event.seen for event in events if event.seen is not None]
             sightings = await self._store.look_up(self._shard.held, keys) if keys else {}
-            if not sightings:
-                return
             commit = PageCommit()
             lacking: list[Event] = []
             after = self._shard.held.last
-            for index, sighting in sorted(sightings.items()):
-                key = SeenKey(sighting.day, keys[index].id, keys[index].state)
-                seq = 0
-                if self._to(events[index]):
-                    number = after.seq + len(lacking) + 1
-                    later = _later(self._for_others(events[index], number), key, sighting.states)
-                    if later is not None:
-                        seq = number
-                        lacking.append(later)
-                commit.seen.append((key, seq))
+            for index, event in enumerate(events):
+                number = after.seq + len(lacking) + 1
+                sighting = sightings.get(index)
+                passed = self._passed(event, number, sighting, renamed=_key(event) in renamed)
+                if sighting is not None:
+                    key = SeenKey(sighting.day, keys[index].id, keys[index].state)
+                    commit.seen.append((key, number if passed is not None else 0))
+                if passed is not None:
+                    lacking.append(passed)
+            if not commit.seen and not lacking:
+                return
             if lacking:
                 commit.segment = segment.pack(lacking, after, self._clock.now())
             self._shard.held = await self._store.commit_page(self._shard.held, commit)
@@ -210,14 +214,18 @@ class Healer:
             if lacking:
                 self._shard.tell()
 
-    def _for_others(self, event: Published, seq: int) -> Event:
+    def _passed(self, event: Published, seq: int, sighting: Sighting | None, *, renamed: bool) -> Event | None:
+        """The entry for other sinks of what was published; None where none of them lacks it. `sighting`: None where it is known."""
+        if sighting is not None:
+            only = self._told if event.type == WINDOW else self._others
+        else:
+            # They got it under the id of the first state, under which they may have had another one, and drop what they know.
+            only = self._unsettled if renamed else ()
+        if not only:
+            return None
         body = renumbered(event.body, seq)
-        return Event(
-            event.id, event.type, event.source, event.subject, event.time, event.key, event.seen, body, self._to(event)
-        )
-
-    def _to(self, event: Published) -> tuple[str, ...]:
-        return self._told if event.type == WINDOW else self._others
+        entry = Event(event.id, event.type, event.source, event.subject, event.time, event.key, event.seen, body, only)
+        return _later(entry, event.seen, sighting.states) if event.seen is not None and sighting is not None else entry
 
     async def _absorb(self) -> None:
         """Takes what the log holds behind `_read_to` among the unsent. Call it under the shard's lock."""

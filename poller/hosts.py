@@ -4,6 +4,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import anyio
@@ -70,12 +71,21 @@ class Host:
             await self._clock.sleep(at - now)
 
 
+class Keeping(Protocol):
+    """Whoever keeps connections for the next request."""
+
+    async def close_idle(self) -> None:
+        """Closes them where nothing was asked for a while."""
+
+
 class Hosts:
     """All hosts of the process, and one TLS context for each different setting (a context costs close to a megabyte)."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._hosts: dict[str, Host] = {}
+        self.used: set[Keeping] = set()
+        """Those who may have connections: few of ten thousand sources at a time."""
         self._contexts: dict[tuple[Path | None, bool], ssl.SSLContext] = {}
 
     def host(self, url: str) -> Host:
@@ -100,4 +110,8 @@ def _context(options: Tls) -> ssl.SSLContext:
     if not options.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    context.options &= (
+        ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    )  # a body that was cut off on the way would be taken for a whole one
+    context.set_alpn_protocols(["http/1.1"])
     return context

@@ -1,29 +1,31 @@
 """What is done beside the two lines: gauges that nobody else sets, and expiry."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Protocol
-
-import msgspec
+from typing import Protocol, TypeAlias
 
 from poller import checkpoint as checkpoints
 from poller.checkpoint import Checkpoint, Step
 from poller.clock import Clock
 from poller.config import Settings
-from poller.errors import PollerError, StoreFault
+from poller.errors import Damaged, PollerError, StoreFault
 from poller.event import instant
+from poller.hosts import Hosts
 from poller.kept import Discarded
 from poller.log import Outage, SharedOutage, get_logger
 from poller.metrics import Metrics
-from poller.model import Limits
+from poller.model import CheckpointKey, Limits
 from poller.options import EndpointOptions, show_size
 from poller.protocols import Store
+from poller.recent import Polled
 from poller.shard import Shard
 from poller.track import Track, claims
 
 _NAME = "housekeeping"
 EVERY = 5.0
+ALL_EVERY = 30.0
+"""Seconds after which every endpoint is shown anew: rungs become overdue by themselves. All else moves with polls, which are far fewer."""
 EXPIRE_EVERY = 300.0
 ENDPOINTS = 100
 """Shown at a time: polls have their turn in between."""
@@ -36,6 +38,8 @@ _ROUNDS = 200
 """Such times in a row, before other work has its turn."""
 _DOWN_TO = 0.9
 """Part of `max_dead_letters` that is left by a deletion, so that one sentence stands for many letters."""
+Mark: TypeAlias = tuple[Checkpoint | None, tuple[Polled, ...], float | None]
+"""What a poll moves: the checkpoint, the polls that are remembered, and whether one is under way."""
 REASONS = ("rebuilding", "backlog", "store_full")
 
 
@@ -49,6 +53,7 @@ class Parts(Protocol):
     clock: Clock
     metrics: Metrics
     outage: SharedOutage
+    hosts: Hosts
 
 
 class Housekeeping:
@@ -58,6 +63,10 @@ class Housekeeping:
         self._parts = parts
         self._log = get_logger().bind(what=_NAME)
         self._outage = Outage(self._log, parts.clock)
+        self._marks: dict[Track, Mark] = {}
+        """Of what is shown."""
+        self._all_shown = -ALL_EVERY
+        self._unread = Outage(get_logger().bind(what="expiry of ids"), parts.clock)
 
     @property
     def in_charge(self) -> bool:
@@ -87,20 +96,30 @@ class Housekeeping:
             await clock.sleep(EVERY)
 
     async def close_connections(self) -> None:
-        """Those that are idle, every few seconds, until cancelled."""
+        """Those that are idle, every second, until cancelled."""
         while True:
-            for vendor in {track.setup.name: track.setup.vendor for track in self._parts.tracks}.values():
+            for vendor in list(self._parts.hosts.used):
                 await vendor.close_idle()
-            await self._parts.clock.sleep(EVERY)
+            await self._parts.clock.sleep(1.0)
 
     async def show_tracks(self) -> None:
         """Claims, gaps and overdue rungs per endpoint: the least of its tracks, the sum of their troubles."""
-        for at, (key, tracks) in enumerate(by_endpoint(self._parts.tracks)):
+        for at, (key, tracks) in enumerate(by_endpoint(self._to_show())):
             if at % ENDPOINTS == 0:
                 await self._parts.clock.sleep(0)
             shard = tracks[0].setup.shard
             if self._parts.shards[shard.number] is shard:  # not given up meanwhile
                 self._show(*key, tracks)
+
+    def _to_show(self) -> list[Track]:
+        """Those of endpoints that were polled since the last look; now and then all."""
+        tracks, now = self._parts.tracks, self._parts.clock.mono()
+        before, self._marks = self._marks, {track: _mark(track) for track in tracks}
+        if now - self._all_shown >= ALL_EVERY:
+            self._all_shown = now
+            return tracks
+        moved = {_name(track) for track, mark in self._marks.items() if _moved(before.get(track), mark)}
+        return [track for track in tracks if _name(track) in moved]
 
     def _show(self, source: str, endpoint: str, tracks: list[Track]) -> None:
         metrics = self._parts.metrics
@@ -128,9 +147,7 @@ class Housekeeping:
     async def expire(self) -> None:
         """Segments past `retention`, and seen days below the earliest horizon of all checkpoints, removed sources' included."""
         parts = self._parts
-        known = [msgspec.json.decode(data, type=Checkpoint) for data in (await parts.store.checkpoints()).values()]
-        ttl = int(parts.settings.seen_ttl)
-        day = min((checkpoints.seen_day(one, ttl) for one in known), default=0)
+        day = self._first_day(await parts.store.checkpoints())
         before = parts.clock.now() - parts.settings.retention
         sinks = list(parts.settings.sinks)  # only what is configured holds the log back
         while (
@@ -139,6 +156,17 @@ class Housekeeping:
             >= EXPIRE_ROWS
         ):
             await parts.clock.sleep(PAUSE)
+
+    def _first_day(self, stored: Mapping[CheckpointKey, bytes]) -> int:
+        """All ids stay where one checkpoint does not say any more which it needs."""
+        ttl = int(self._parts.settings.seen_ttl)
+        try:
+            days = [checkpoints.seen_day(checkpoints.read(data, key), ttl) for key, data in stored.items()]
+        except Damaged as error:
+            self._unread.failed(error)
+            return 0
+        self._unread.ended()
+        return min(days, default=0)
 
     # --- dead letters ------------------------------------------------------------------------------------------------
 
@@ -198,11 +226,20 @@ class Housekeeping:
 
 def by_endpoint(tracks: Iterable[Track]) -> list[tuple[tuple[str, str], list[Track]]]:
     """The tracks of each (source name, endpoint name)."""
+    return [(key, list(group)) for key, group in groupby(sorted(tracks, key=_name), _name)]
 
-    def name(track: Track) -> tuple[str, str]:
-        return track.setup.name, track.endpoint.name
 
-    return [(key, list(group)) for key, group in groupby(sorted(tracks, key=name), name)]
+def _name(track: Track) -> tuple[str, str]:
+    return track.setup.name, track.endpoint.name
+
+
+def _mark(track: Track) -> Mark:
+    return track.known, track.lately.polls, track.lately.polling_since
+
+
+def _moved(before: Mark | None, now: Mark) -> bool:
+    """Whether it is polled just now, or was polled or believed anew since."""
+    return before is None or before[0] is not now[0] or before[1] is not now[1] or now[2] is not None
 
 
 def open_gaps(track: Track) -> int:
@@ -216,7 +253,7 @@ def overdue(track: Track) -> int:
     """Rungs whose last pass ended so long ago that one whole turn was missed."""
     if track.checkpoint is None:
         return 0
-    now = track.setup.clock.now() + (track.setup.skew or 0.0)
+    now = track.setup.now() + (track.setup.skew or 0.0)
     return missed_turns(track.checkpoint, track.ladder, track.options, track.endpoint.limits, now)
 
 

@@ -1,18 +1,19 @@
 """Asking a vendor: the only place that speaks HTTP to one. Deadlines, turns, login, sizes, and every failure under its name."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote, urlencode
 
 import anyio
-import httpx
+import h11
 from msgspec import Struct
 
 from poller.answer import Answer, Budget
 from poller.clock import Clock
+from poller.connections import Connections, Judge, Progress
 from poller.credential import Credential
 from poller.errors import (
     BadAnswer,
@@ -21,6 +22,7 @@ from poller.errors import (
     RateLimited,
     Refused,
 )
+from poller.exchange import FAULTS, Asked, Heard, placed
 from poller.failures import Asking, of_error, of_status
 from poller.hosts import Hosts, origin
 from poller.log import get_logger
@@ -33,16 +35,14 @@ from poller.redact import Redactor, basic, secrets_of
 _CONNECT = 10.0
 IDLE = 15
 """Seconds after which a connection that nobody uses is closed: with thousands of sources these would be thousands of open files."""
+BRIEF = 1
+"""The same for a source that is asked so seldom that none would live until the next poll."""
+_KEPT = 8
 _ERROR_BODY = 4096
 _LOGIN_TIMEOUT = 30.0
 _LOGIN_BODY = 1 << 20
 _HEADERS = {"accept": "*/*", "accept-encoding": "gzip", "user-agent": f"poller/{version('poller')}"}
 _HARMLESS = {*_HEADERS, "accept-language", "content-type", "range", "if-range"}
-_CONNECTIONS = 100  # above any `concurrency`: requests must queue for a turn, never in the client's pool
-
-
-Judge = Callable[[str], None]
-"""Told the network address of a new connection before anything is sent through it; raises a PollerError where nothing may be."""
 
 
 class _Call(Struct, frozen=True):
@@ -54,6 +54,7 @@ class _Call(Struct, frozen=True):
     accept: frozenset[int] = frozenset()
     elsewhere: bool = False
     judge: Judge | None = None
+    once: bool = False
 
 
 class Vendor:
@@ -68,7 +69,9 @@ class Vendor:
         clock: Clock,
         metrics: Metrics,
         hosts: Hosts | None = None,
+        seldom: bool = False,
     ) -> None:
+        """`seldom`: whether it is asked less often than every IDLE seconds."""
         self.name = name
         self.base_url = options.base_url.rstrip("/")
         self.redact = Redactor(*secrets_of(options))
@@ -76,16 +79,13 @@ class Vendor:
         self._metrics = metrics
         self._hosts = hosts or Hosts(clock)
         self._hosts.host(self.base_url).claim(options.concurrency, options.max_requests_per_second)
-        self._tls = self._hosts.tls(options.tls)
         if not options.tls.verify and self.base_url.startswith("https:"):
             get_logger().warning(
                 "certificates are not checked: anybody on the way can read and change all", source=name
             )
-        self._keep = max(8, options.concurrency)
-        self._pool = self._open_pool()
-        self._exchanges = 0
-        self._last: float | None = None
-        """When the last exchange ended, as long as its connection may be there still."""
+        self._connections = Connections(
+            self._hosts.tls(options.tls), clock, keep=max(_KEPT, options.concurrency), idle=BRIEF if seldom else IDLE
+        )
         self._login = login
         self._credential = None if login is None else Credential(self._log_in, clock)
         if login is not None:
@@ -100,14 +100,15 @@ class Vendor:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connections; bounded."""
-        await _close(self._pool)
+        """Closes the connections that nobody uses, and each of the others with its answer; bounded."""
+        self._hosts.used.discard(self)
+        await self._connections.close()
 
     async def close_idle(self) -> None:
-        """Closes them where nothing was asked for a while: the pool itself looks only when it is asked for a connection."""
-        if not self._exchanges and self._last is not None and self._clock.mono() - self._last >= IDLE:
-            self._last = None
-            await _close(self._pool)
+        """Closes those that nobody used for a while: they are else looked at only when the next one is asked for."""
+        await self._connections.close_idle()
+        if not self._connections.kept:
+            self._hosts.used.discard(self)
 
     @asynccontextmanager
     async def fetch(
@@ -150,17 +151,22 @@ class Vendor:
             return await stack.enter_async_context(self._exchange(request, call, None))
         token = await self._credential.get()
         try:
-            return await stack.enter_async_context(self._exchange(request, call, token))
+            answer = await stack.enter_async_context(self._exchange(request, call, token))
         except Denied:
-            if not self._credential.replaceable(token):
+            if not self._credential.replaceable(token, call.endpoint):
                 raise
-        # The place at the host is free again here: the login needs it.
-        token = await self._credential.get(instead_of=token)
-        return await stack.enter_async_context(self._exchange(request, call, token))
+            answer = None
+        if answer is None:  # the place at the host is free again here: the login needs it
+            token = await self._credential.get(instead_of=token)
+            answer = await stack.enter_async_context(self._exchange(request, call, token))
+        self._credential.worked(token, call.endpoint)
+        return answer
 
     async def _log_in(self) -> Token:
         assert self._login is not None  # noqa: S101 a Credential exists only with a login
-        call = _Call("login", _LOGIN_TIMEOUT, _LOGIN_BODY)
+        call = _Call(
+            "login", _LOGIN_TIMEOUT, _LOGIN_BODY, once=True
+        )  # a vendor may count those that failed, and lock the user
         async with self._exchange(self._login.request(), call, None) as answer:
             body = await answer.read()
         try:
@@ -175,7 +181,7 @@ class Vendor:
     async def _exchange(self, request: Request, call: _Call, token: Token | None) -> AsyncIterator[Answer]:
         url = self._url(request, call)
         host = self._hosts.host(url)
-        async with host.turn(), self._in_use():
+        async with host.turn():
             if (seconds := host.quiet()) > 0:
                 raise RateLimited(
                     f"{self.name} {call.endpoint}: the vendor asked to be left alone for {seconds:.0f} s more", seconds
@@ -185,6 +191,7 @@ class Vendor:
                 answer = await self._answer(request, url, call, token, budget)
             except PollerError as error:
                 self._count(call, error, budget, 0)
+                self._hosts.used.add(self)
                 if isinstance(error, RateLimited) and error.retry_after:
                     host.leave_alone(error.retry_after)
                 raise
@@ -192,21 +199,12 @@ class Vendor:
                 yield answer
             finally:
                 await answer.close()
+                self._hosts.used.add(self)
                 self._count(call, answer.fault, budget, answer.size)
-
-    @asynccontextmanager
-    async def _in_use(self) -> AsyncIterator[None]:
-        """The connections are not idle."""
-        self._exchanges += 1
-        try:
-            yield
-        finally:
-            self._exchanges -= 1
-            self._last = self._clock.mono()
 
     async def _answer(self, request: Request, url: str, call: _Call, token: Token | None, budget: Budget) -> Answer:
         asking = Asking(f"{self.name} {call.endpoint}", url, call.timeout, self.redact, request, token)
-        response = await self._respond(asking, budget, call.judge)
+        response = await self._respond(asking, budget, call)
         answer = Answer(response, budget, call.max_body, asking.where, asking.show)
         self._note_skew(answer, budget)
         if 200 <= answer.status < 300 or answer.status in call.accept:
@@ -217,28 +215,19 @@ class Vendor:
             await answer.close()
         raise of_status(asking, answer, said, self._clock.now())
 
-    async def _respond(self, asking: Asking, budget: Budget, judge: Judge | None) -> httpx.Response:
-        """The answer's headers. A connection that the vendor had closed while it was idle is no failure: asked once more."""
-        for last in (False, True):
-            progress = _Progress(judge)
-            try:
-                built = self._build(asking, progress)
-                with budget.wait():
-                    return await self._pool.handle_async_request(built)
-            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
-                caught: Exception = error
-                if not last and not progress.connected:
-                    continue
-            except httpx.PoolTimeout as error:
-                caught = error
-                await self._renew_pool()
-            except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, TypeError) as error:
-                caught = error
-            break
+    async def _respond(self, asking: Asking, budget: Budget, call: _Call) -> Heard:
+        """The answer's head."""
+        progress, connect = Progress(), min(_CONNECT, asking.timeout)
+        try:
+            asked = self._asked(asking, once=call.once)
+            with budget.wait():
+                return await self._connections.ask(asked, progress, connect=connect, judge=call.judge)
+        except (*FAULTS, h11.LocalProtocolError, ValueError, TypeError) as error:
+            caught = error
         # Raised here and not above, so that the library's error, which may hold the request, is not its context.
         raise of_error(asking, caught, asked=progress.asked)
 
-    def _build(self, asking: Asking, progress: "_Progress") -> httpx.Request:
+    def _asked(self, asking: Asking, *, once: bool) -> Asked:
         request, token = asking.request, asking.token
         headers = dict(_HEADERS)
         content = request.json
@@ -254,14 +243,8 @@ class Vendor:
             if request.basic is not None:
                 headers["authorization"] = f"Basic {basic(*request.basic)}"
             headers |= {name.lower(): value for name, value in (token.headers if token else ())}
-        connect = min(_CONNECT, asking.timeout)
-        return httpx.Request(
-            request.method,
-            asking.url,
-            content=content,
-            headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-            extensions={"trace": progress.note, "timeout": {"connect": connect, "pool": connect / 2}},
-        )
+        place, target = placed(asking.url)
+        return Asked(place, request.method, target, list(headers.items()), content, once)
 
     def _url(self, request: Request, call: _Call) -> str:
         """The whole URL. Never shown: the query may carry a hash."""
@@ -286,7 +269,8 @@ class Vendor:
         if answer.date is None or "age" in answer.headers:  # a cache's copy: its Date is old
             return
         # A Date is cut to whole seconds, and it was written somewhere between our asking and its coming.
-        answer.skew = answer.date + 0.5 - (self._clock.now() - budget.spent / 2)
+        now, mono = self._clock.now(), self._clock.mono()
+        answer.skew, answer.ahead = answer.date + 0.5 - (now - budget.spent / 2), now - mono
         self._metrics.clock_skew[self.name].set(answer.skew)
 
     def _count(self, call: _Call, error: PollerError | None, budget: Budget, size: int) -> None:
@@ -294,40 +278,6 @@ class Vendor:
         self._metrics.http_request_seconds.labels(call.endpoint).observe(budget.spent)
         if size:
             self._metrics.response_bytes.labels(call.endpoint).observe(size)
-
-    def _open_pool(self) -> httpx.AsyncHTTPTransport:
-        """The connections alone: no cookies, no redirects, nothing of the environment (proxies, .netrc)."""
-        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=self._keep, keepalive_expiry=IDLE)
-        return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits)
-
-    async def _renew_pool(self) -> None:
-        """A pool that gives no connection although every request has its turn is broken, and stays so."""
-        old, self._pool = self._pool, self._open_pool()
-        await _close(old)
-
-
-class _Progress:
-    """How far a request came, as the connection pool tells it."""
-
-    def __init__(self, judge: Judge | None) -> None:
-        self.connected = False
-        self.asked = False
-        self._judge = judge
-
-    async def note(self, name: str, said: dict[str, Any]) -> None:
-        if self._judge is not None and name == "connection.connect_tcp.complete":
-            await _judged(self._judge, said["return_value"])
-        self.connected = self.connected or name.startswith("connection.connect")
-        self.asked = self.asked or name.endswith("send_request_headers.started")
-
-
-async def _judged(judge: Judge, stream: Any) -> None:  # noqa: ANN401 the pool's own
-    try:
-        judge(str((stream.get_extra_info("server_addr") or [""])[0]))
-    except BaseException:  # whatever was raised goes on from here
-        with anyio.move_on_after(5, shield=True):
-            await stream.aclose()  # the pool does not know it yet
-        raise
 
 
 async def _beginning(answer: Answer) -> bytes:
@@ -342,8 +292,3 @@ async def _beginning(answer: Answer) -> bytes:
         except BadAnswer:
             pass
     return said
-
-
-async def _close(pool: httpx.AsyncHTTPTransport) -> None:
-    with anyio.move_on_after(5, shield=True):
-        await pool.aclose()

@@ -9,7 +9,7 @@ from poller import checkpoint as checkpoints
 from poller.app_parts import App
 from poller.checkpoint import Checkpoint, Gap, Pass, Step
 from poller.crosscheck import endpoints_of, source_id
-from poller.errors import Denied, PollerError, Unknown
+from poller.errors import Damaged, Denied, PollerError, Unknown
 from poller.hosts import origin
 from poller.housekeeping import by_endpoint, lag, missed_turns, turn_of
 from poller.identity import shard_of
@@ -27,7 +27,7 @@ from poller.source_status import (
     RungStatus,
     SourceStatus,
 )
-from poller.track import Track, least_claims
+from poller.track import Track, least_claims, steps
 
 GAPS = 3
 """Of an endpoint among all; its source's own page has the others."""
@@ -50,7 +50,7 @@ class Sight(Struct, frozen=True):
     @classmethod
     def of_track(cls, track: Track) -> Self:
         """One of ours."""
-        now = track.setup.clock.now() + (track.setup.skew or 0.0)
+        now = track.setup.now() + (track.setup.skew or 0.0)
         return cls(
             track.ask.key, track.checkpoint, track.known, track.ladder, track.options, track.endpoint.limits, now, track.lately,
             track.last_error,
@@ -209,16 +209,29 @@ def _elsewhere(
     built, found = load_source_kind(kind_of(options)).build(name, options), []
     for key, own in endpoints_of(options).items():
         endpoint = built.endpoints[key]
-        ladder = [Step(int(rung.back), int(rung.period)) for rung in own.ladder]
+        ladder = steps(own.ladder)
         sights = []
         for ask in endpoint.asks:
-            data = stored.get(CheckpointKey(source_id(name, options), endpoint.name, ask.key))
-            known = checkpoints.load(data, ladder) if data is not None else None
-            sights.append(Sight(ask.key, known, known, ladder, own, endpoint.limits, app.clock.now(), Lately()))
+            known, error = _stored(stored, CheckpointKey(source_id(name, options), endpoint.name, ask.key), ladder)
+            sights.append(Sight(ask.key, known, known, ladder, own, endpoint.limits, app.clock.now(), Lately(), error))
         it = _status(name, endpoint.name, sights, here=False)
         asks = [_ask(one) for one in sights]
         found.append(EndpointDetail(it=it, interval=own.interval, settle=own.settle, asks=asks))
     return found
+
+
+def _stored(
+    stored: Mapping[CheckpointKey, bytes], key: CheckpointKey, ladder: Sequence[Step]
+) -> tuple[Checkpoint | None, PollerError | None]:
+    data = stored.get(key)
+    if data is None:
+        return None, None
+    try:
+        found = checkpoints.read(data, key)
+    except Damaged as error:
+        return None, error
+    checkpoints.fit(found, ladder)
+    return found, None
 
 
 def _ask(one: Sight) -> AskStatus:

@@ -18,7 +18,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 _QUIET = 60.0
 _REMEMBERED = 1000
-# The HTTP client's own lines carry whole URLs, and those carry hashes.
+# HTTP clients' own lines carry whole URLs, and those carry secrets.
 _AT_LEAST_WARNING = ("aiokafka", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "asyncio")
 _SECRET_KEYS = {"password", "secret", "api_secret", "token", "hash", "authorization", "api_key"}
 
@@ -35,9 +35,8 @@ def set_up(
     level: Level,
     redact: Redactor,
     stream: TextIO | None = None,
-    quiet: float = _QUIET,
 ) -> None:
-    """Sets the process's log up. Libraries' loggers go the same way; of each of their lines, one in `quiet` seconds is shown."""
+    """Sets the process's log up. Libraries' loggers go the same way; of each of their lines, one in a minute is shown."""
     out = stream or sys.stderr
     threshold = logging.getLevelNamesMapping()[level.upper()]
     steps: list[Processor] = [
@@ -62,7 +61,7 @@ def set_up(
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=max(threshold, logging.INFO), handlers=[LibraryLines(quiet)], force=True)
+    logging.basicConfig(level=max(threshold, logging.INFO), handlers=[LibraryLines(_QUIET)], force=True)
     for name in _AT_LEAST_WARNING:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
 
@@ -104,9 +103,17 @@ def _harmless(value: object) -> object:
     return value if value.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in value)
 
 
+def _of_the_network(error: BaseException) -> bool:
+    """Whether a broken connection lies behind it: that is no defect, and where in a library it was met helps nobody."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, (OSError, EOFError)):
+        found = found.__cause__ or found.__context__
+    return found is not None
+
+
 class LibraryLines(logging.Handler):
     """Takes the lines of libraries over. One that repeats (a Kafka client logs each failed connection) is shown once per
-    `quiet` seconds, with how many were left out.
+    `quiet` seconds, with how many were left out. Tracebacks are for defects: a broken connection is said on the line.
     """
 
     def __init__(self, quiet: float, mono: Callable[[], float] = time.monotonic) -> None:
@@ -124,7 +131,10 @@ class LibraryLines(logging.Handler):
             said: dict[str, object] = {"library": record.name}
             if repeated:
                 said["left_out"] = repeated
-            if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1] if record.exc_info else None
+            if error is not None and _of_the_network(error):
+                said["error"] = f"{type(error).__name__}: {error}"
+            elif error is not None:
                 said["exc_info"] = record.exc_info
             get_logger().log(record.levelno, record.getMessage(), **said)
         except Exception:  # noqa: BLE001 a library's broken log call must not break the library

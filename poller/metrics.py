@@ -5,6 +5,7 @@ takes a second of the interpreter to write. Histograms are few and the library's
 `write` may run in a thread.
 """
 
+import itertools
 import platform
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, ge
 from poller.errors import PollerError
 from poller.exposition import Labels, Table
 
+SLICE = 16 << 10
+"""Bytes from which on a slice of the exposition is handed over: a few hundred lines."""
 POLL_OUTCOMES = (
     "ok",
     "unreachable",
@@ -69,6 +72,7 @@ _POLL_OUTCOME = _BAD_ANSWERS | {
     "redirect": "not_the_api",
     "store_full": "store",
     "store_refused": "store",
+    "damaged": "store",
     "outdated": "store",
 }
 _HTTP_OUTCOME = _BAD_ANSWERS | {"timeout": "timeout", "not_the_api": "bad_answer"}
@@ -323,8 +327,14 @@ class Metrics:
         self.oldest_pending[sink].set(min((at for _, at in found if at is not None), default=None))
 
     def write(self) -> Iterator[bytes]:
-        """The text exposition format, version 0.0.4, in slices that hold the interpreter for a fraction of a millisecond."""
-        yield generate_latest(self.registry)
-        for table in self.tables:
-            for text in table.write():
-                yield text.encode()
+        """The text exposition format, version 0.0.4, in slices that hold the interpreter for a fraction of a millisecond.
+
+        What is short is put together: each slice is handed from a thread to the loop, which costs more than to write a short one.
+        """
+        pieces = [generate_latest(self.registry)]
+        for text in itertools.chain.from_iterable(table.write() for table in self.tables):
+            pieces.append(text.encode())
+            if sum(map(len, pieces)) >= SLICE:
+                yield b"".join(pieces)
+                pieces.clear()
+        yield b"".join(pieces)

@@ -5,9 +5,9 @@ Times are UTC epoch seconds (int where whole seconds are meant, float for instan
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 Kind: TypeAlias = Literal["call", "recording"]
 Topic: TypeAlias = Literal["call", "recording", "window"]
@@ -77,7 +77,11 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """One HTTP request, relative to the source's base URL. Never logged whole: query and form may carry hashes."""
+    """One HTTP request, relative to the source's base URL. Never logged whole: query and form may carry hashes.
+
+    It asks and changes nothing, whatever its method, so it may be sent a second time where it got lost. Only a login is sent once:
+    a vendor may count it.
+    """
 
     method: Literal["GET", "POST"]
     path: str
@@ -132,11 +136,11 @@ class Keys(Struct, gc=False):
 
 
 class SeenKey(Struct, frozen=True, gc=False, array_like=True):
-    """One row of `seen`: an id in a state. `id` 16 bytes, `state` 8 bytes."""
+    """One row of `seen`: an id in a state. What is read of another length is refused: stores put keys behind each other."""
 
     day: int
-    id: bytes
-    state: bytes
+    id: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    state: Annotated[bytes, Meta(min_length=8, max_length=8)]
 
 
 class Sighting(Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ from poller import __version__, elsewhere, lists, segment, standing
 from poller.app_parts import App
 from poller.crosscheck import source_id
 from poller.errands import Doing, Slice, Wanted
-from poller.errors import PollerError, Unknown
+from poller.errors import Damaged, PollerError, Unknown
 from poller.health import meta_name
 from poller.identity import Identity, day_of, shard_of
 from poller.journey import Search
@@ -87,7 +87,10 @@ class Work:
         if not self._running:
             now = int(self._app.clock.now())
             for track in self._app.tracks:
-                await track.load(now)
+                try:
+                    await track.load(now)
+                except Damaged as error:
+                    track.last_error = error
 
     async def webhooks(self, name: str | None = None) -> list[WebhookStatus]:
         """How the configured webhooks stand, or one of them."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -220,14 +220,23 @@ class Options(BaseModel):
     """What holds between its keys; see poller.rules."""
 
     @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
+    def _keep_rules(self, info: ValidationInfo) -> Self:
         broken = [
             InitErrorDetails(type=PydanticCustomError("rule", "{said}", {"said": said}), loc=place, input=None)
             for place, said in own_faults(self)
         ]
         if broken:
             raise ValidationError.from_exception_data(type(self).__name__, broken, hide_input=True)
-        return self
+        return self._shared((info.context or {}).get("shared"))
+
+    def _shared(self, models: dict[Hashable, Self] | None) -> Self:
+        """One object for all that are equal, among the `models` of a file: most of ten thousand sources are set up alike."""
+        if models is None:
+            return self
+        try:
+            return models.setdefault((type(self), frozenset(self.model_fields_set), *vars(self).values()), self)
+        except TypeError:  # a list or a map is among its keys
+            return self
 
 
 class Rung(Options):

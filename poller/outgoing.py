@@ -64,12 +64,12 @@ def dead_id(sink: str, shard: int, seq: int, event_id: str) -> str:
     return blake2b(f"{sink}\0{shard}\0{seq}\0{event_id}".encode(), digest_size=16).hexdigest()
 
 
-def recorded_time(body: bytes) -> bytes:
-    """When the event was first seen, as its body says it; empty where it says nothing.
+def recorded_time(body: bytes, past: int = 0) -> bytes:
+    """When the event was first seen, as its body says it; empty where it says nothing. `past`: bytes that stand before it for certain.
 
     It stands before `data`, and a quote inside a value is escaped, so the first match is the attribute itself.
     """
-    at = body.find(_RECORDED)
+    at = body.find(_RECORDED, past)
     if at < 0:
         return b""
     begin = at + len(_RECORDED)

@@ -8,7 +8,7 @@ from poller.app_parts import App, Part
 from poller.crosscheck import endpoints_of, source_id
 from poller.deliver import Delivery
 from poller.hours import Book
-from poller.http import Vendor
+from poller.http import IDLE, Vendor
 from poller.identity import shard_of
 from poller.keep import Keeper
 from poller.kinds import kind_of, load_source_kind
@@ -49,7 +49,11 @@ def sources_of(app: App, shard: int) -> Iterator[tuple[str, SourceOptions]]:
 
 async def _open_source(app: App, stack: AsyncExitStack, part: Part, name: str, options: SourceOptions) -> None:
     source = load_source_kind(kind_of(options)).build(name, options)
-    vendor = Vendor(name, options, source.login, clock=app.clock, metrics=app.metrics, hosts=app.hosts)
+    endpoints = endpoints_of(options)
+    vendor = Vendor(
+        name, options, source.login, clock=app.clock, metrics=app.metrics, hosts=app.hosts,
+        seldom=min(each.interval for each in endpoints.values()) > IDLE,
+    )  # fmt: skip
     setup = Setup(
         name=name,
         id=source_id(name, options),
@@ -66,7 +70,7 @@ async def _open_source(app: App, stack: AsyncExitStack, part: Part, name: str, o
             "certificates are not checked", source=name, detail="tls.verify is false: anybody may pose as this system"
         )
     dead = await app.store.dead_record_ids(setup.id)
-    for key, endpoint_options in endpoints_of(options).items():
+    for key, endpoint_options in endpoints.items():
         app.metrics.declare(name, source.endpoints[key].name)
         part.tracks += _tracks(setup, source, key, endpoint_options, mentions=options.recordings_from_calls, dead=dead)
 

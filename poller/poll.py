@@ -9,7 +9,7 @@ from poller import checkpoint as checkpoints
 from poller import window
 from poller.answer import Answer
 from poller.checkpoint import Checkpoint, Gap, Pass
-from poller.errors import BadAnswer, ClockChange, FilterIgnored, Incomplete, TooLarge, bare
+from poller.errors import BadAnswer, ClockChange, FilterIgnored, Incomplete, PollerError, TooLarge, bare
 from poller.keep import Walk
 from poller.log import get_logger
 from poller.model import Page, Window
@@ -18,14 +18,20 @@ from poller.window import Slice
 
 CHUNK = 1_000
 """Records per commit: an answer of any size is read in bounded memory."""
+GATHERED = 4_000
+"""Records that one commit takes of pages that come quickly. New ids lie scattered over the tree of their day, and a commit writes each
+leaf that it touches: four times as many ids cost half as much each.
+"""
+GATHERED_BYTES = 8 << 20
+"""The same where records are large: a few pages are no reason to hold much memory."""
+GATHERING = 0.25
+"""Seconds after which what was gathered waits for no further page."""
 MAX_PAGES = 300
 """Pages of one walk: an endless one is halved instead."""
 EMPTY_PAGES = 10
 """Pages without a record, in a row, after which a walk is not believed."""
 EASY_RECORDS = 20_000
 """An answer with fewer records, and quick, lets the next slice be longer."""
-ABSURD_SKEW = 86_400.0
-"""A vendor's clock that differs more from ours is not followed, as if its answers had no Date."""
 SHORTER_PER_POLL = 3
 """So many bad answers in a row end a poll: the next one waits, and goes on with the shorter windows."""
 BELIEVED = 20
@@ -132,9 +138,23 @@ class _End(Struct):
 
 
 async def read_pages(track: Track, walk: Walk, part: Slice) -> _End:
-    """Walks from the first page to the last. Everything but the last page's rest is committed on the way."""
-    end, cursor, cursors = _End([]), None, set[str]()
-    empty, totals, prints = 0, list[int](), set[tuple[int, int]]()
+    """Walks from the first page to the last. Everything but the rest is committed on the way, or where the walk ends early."""
+    end = _End([])
+    try:
+        await _read_pages(track, walk, part, end)
+    except PollerError:
+        if end.rest:  # good records, whatever comes behind them
+            await track.keep(end.rest, walk)
+        raise
+    return end
+
+
+async def _read_pages(track: Track, walk: Walk, part: Slice, end: _End) -> None:
+    cursor, cursors = None, set[str]()
+    empty, size, totals, prints = 0, 0, list[int](), set[tuple[int, int]]()
+    mono, since = track.setup.clock.mono, track.setup.clock.mono()
+    # Records are read with the offset that their own answer has shown.
+    gathered = 1 if track.endpoint.limits.learns_offset else GATHERED
     for _ in range(MAX_PAGES):
         page, count, vendor_time = await _believed_page(track, walk, part.asked, cursor)
         end.count += count
@@ -148,16 +168,19 @@ async def read_pages(track: Track, walk: Walk, part: Slice) -> _End:
             if totals and page.total < totals[-1]:
                 track.suspect("shrinking_total")
             totals.append(page.total)
-        end.rest, end.cut = page.records, page.cut
         if page.next is None or page.cut:
+            end.rest += page.records
+            end.cut = page.cut
             end.near_cap = track.endpoint.limits.cap is not None and end.count * 2 > track.endpoint.limits.cap
-            await _check_inside(track, walk, end)
-            return end
+            return await _check_inside(track, walk, end)
         empty = empty + 1 if not count else 0
         _check_progress(track, page, cursors, prints, empty)
         cursor = page.next
-        await track.keep(end.rest, walk)
-        end.rest = []
+        end.rest += page.records
+        size += sum(map(len, page.records))
+        if len(end.rest) >= gathered or size >= GATHERED_BYTES or mono() - since >= GATHERING:
+            rest, end.rest, size, since = end.rest, [], 0, mono()
+            await track.keep(rest, walk)
     raise TooLarge(f"{track.endpoint.name}: {MAX_PAGES} pages and no end in sight")
 
 
@@ -203,10 +226,10 @@ def _vendor_time(track: Track, answer: Answer) -> float | None:
     """The vendor's clock, where it can be believed; passes follow it then."""
     if answer.skew is None:
         return None
-    if abs(answer.skew) > ABSURD_SKEW:
+    known = track.known
+    if not track.setup.hear(answer.skew, answer.ahead, checkpoints.read_until(known) if known is not None else None):
         track.suspect("absurd_date")
         return None
-    track.setup.skew = answer.skew
     return answer.vendor_time
 
 
@@ -242,8 +265,8 @@ async def _check_inside(track: Track, walk: Walk, end: _End) -> None:
     if not track.endpoint.limits.shows_own_time:
         return
     if not walk.inside and end.rest and not track.keeper.inside(end.rest[0], walk):
-        await track.keep(end.rest, walk)
-        end.rest = []
+        rest, end.rest = end.rest, []
+        await track.keep(rest, walk)
     if not walk.inside and walk.outside >= BELIEVED:
         track.suspect("outside_window")
         raise FilterIgnored(

@@ -30,8 +30,7 @@ class Redactor:
     """Replaces the registered secrets, in every spelling in which a vendor may echo them, and whatever looks like one."""
 
     def __init__(self, *secrets: str) -> None:
-        self._spellings: set[str] = set()
-        self._exact: re.Pattern[str] | None = None
+        self._spellings: list[str] = []
         self.add(*secrets)
 
     def __repr__(self) -> str:
@@ -40,28 +39,32 @@ class Redactor:
 
     def add(self, *secrets: str) -> None:
         """Registers secrets for good."""
-        for secret in filter(None, secrets):
-            self._spellings |= set(_spellings(secret))
-        # Longest first, so that a secret that contains another one goes whole. A very short one is replaced as a word
-        # only: every letter `a` would else go.
-        words = sorted(self._spellings, key=len, reverse=True)
-        parts = [re.escape(word) if len(word) > 3 else rf"(?<!\w){re.escape(word)}(?!\w)" for word in words]
-        self._exact = re.compile("|".join(parts)) if parts else None
+        found = {spelling for secret in filter(None, secrets) for spelling in _spellings(secret) if spelling}
+        # Longest first, so that a secret that contains another one goes whole.
+        self._spellings = sorted(found.union(self._spellings), key=len, reverse=True)
 
     def with_more(self, *secrets: str) -> "Redactor":
-        """Another one that knows these too."""
+        """Another one that knows these too. Nothing of it is kept: a pattern would be, by `re`, and so what each request was signed with."""
         more = Redactor()
-        more._spellings = set(self._spellings)
+        more._spellings = self._spellings
         more.add(*secrets)
         return more
 
     def __call__(self, text: str) -> str:
         """The text without secrets."""
-        if self._exact is not None:
-            text = self._exact.sub(_HIDDEN, text)
+        for spelling in self._spellings:
+            if spelling in text:
+                text = _without(spelling, text)
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
         return text
+
+
+def _without(spelling: str, text: str) -> str:
+    """A very short one is replaced as a word only: every letter `a` would else go."""
+    if len(spelling) > 3:
+        return text.replace(spelling, _HIDDEN)
+    return re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", _HIDDEN, text)
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from poller.config import Settings
 from poller.faults import models_in
-from poller.kinds import KINDS, Kinds
+from poller.kinds import KINDS
 from poller.options import EndpointOptions, Options, SinkOptions, SourceOptions
 from poller.schema import Generator
 
@@ -28,24 +28,24 @@ durations and sizes are `x-minimum` and `x-maximum`, because a schema cannot com
 """
 
 
-def reference(kinds: Kinds = KINDS) -> str:
+def reference() -> str:
     """The whole page."""
     parts = [INTRO, *_section("## Top level", "", Settings)]
-    for kind, model in _models(kinds, kinds.stores):
+    for kind, model in _models(KINDS.stores):
         parts += _section(f"## Store: {kind}", kind, model, Settings)
     parts += _section("## Every sink", "sink", SinkOptions)
-    for kind, model in _models(kinds, kinds.sinks):
+    for kind, model in _models(KINDS.sinks):
         parts += _section(f"## Sink: {kind}", kind, model, SinkOptions)
     parts += _section("## Every source", "source", SourceOptions)
     parts += _section("## Every endpoint", "endpoint", EndpointOptions)
-    for kind, model in _models(kinds, kinds.sources):
+    for kind, model in _models(KINDS.sources):
         parts += _section(f"## Source: {kind}", kind, model, SourceOptions)
     return "\n".join(parts)
 
 
-def _models(kinds: Kinds, package: str) -> Iterator[tuple[str, type[Options]]]:
-    for kind in kinds.names(package):
-        model = kinds.model(package, kind)
+def _models(package: str) -> Iterator[tuple[str, type[Options]]]:
+    for kind in KINDS.names(package):
+        model = KINDS.model(package, kind)
         if model is not None:
             yield kind, model
 

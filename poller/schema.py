@@ -9,16 +9,16 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import SchemaSerializer, core_schema
 
 from poller.config import Settings
-from poller.kinds import KINDS, Kinds
+from poller.kinds import KINDS
 from poller.options import Name
 
 
-def config_schema(kinds: Kinds = KINDS) -> dict[str, Any]:
+def config_schema() -> dict[str, Any]:
     """What an editor or a chart checks a configuration file with."""
     types: dict[str, Any] = {
-        "store": _any(kinds, kinds.stores),
-        "sinks": dict[Name, _any(kinds, kinds.sinks)],  # type: ignore[misc]  # the kinds are known at run time only
-        "sources": dict[Name, _any(kinds, kinds.sources)],  # type: ignore[misc]  # as above
+        "store": _any(KINDS.stores),
+        "sinks": dict[Name, _any(KINDS.sinks)],  # type: ignore[misc]  # the kinds are known at run time only
+        "sources": dict[Name, _any(KINDS.sources)],  # type: ignore[misc]  # as above
     }
     fields: dict[str, Any] = {name: (kind, Settings.model_fields[name]) for name, kind in types.items()}
     model = create_model("Configuration", __base__=Settings, __doc__="The configuration of poller.", **fields)
@@ -28,9 +28,9 @@ def config_schema(kinds: Kinds = KINDS) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _any(kinds: Kinds, package: str) -> Any:  # noqa: ANN401 a type made at run time
+def _any(package: str) -> Any:  # noqa: ANN401 a type made at run time
     """One of the models of a package, told apart by `kind`."""
-    models = [model for name in kinds.names(package) if (model := kinds.model(package, name))]
+    models = [model for name in KINDS.names(package) if (model := KINDS.model(package, name))]
     union = reduce(or_, models)
     return Annotated[union, Field(discriminator="kind")] if len(models) > 1 else union
 

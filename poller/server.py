@@ -19,6 +19,8 @@ from poller.metrics import Metrics
 from poller.serving import answer
 
 _BEAT = 1.0
+_HELD = 10.0
+"""Seconds after which a loop that does not wake counts as stuck."""
 _TOO_LATE = b"\nthe metrics could not be written in time\n"
 """No line of the format, so that whoever scrapes refuses the whole: half of the series would look like all of them."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -27,10 +29,9 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Heartbeat:
     """A task that does nothing but wake up: how late it wakes is how long the event loop was held."""
 
-    def __init__(self, clock: Clock, metrics: Metrics, limit: float = 10.0) -> None:
+    def __init__(self, clock: Clock, metrics: Metrics) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._limit = limit
         self._beat = clock.mono()
 
     async def run(self) -> None:
@@ -48,8 +49,8 @@ class Heartbeat:
 
     @property
     def alive(self) -> bool:
-        """Whether it is younger than the limit."""
-        return self.age < self._limit
+        """Whether the loop has not been held for long."""
+        return self.age < _HELD
 
 
 def pages(
@@ -71,8 +72,11 @@ def pages(
             yield piece
         yield _TOO_LATE
 
-    async def show_metrics(_: Request) -> Response:
-        return StreamingResponse(slices(), headers={"content-type": METRICS_TYPE})
+    async def show_metrics(request: Request) -> Response:
+        said = {"content-type": METRICS_TYPE}
+        if request.scope["http_version"] == "1.0":  # without chunks: only a length tells whether all of it has come
+            return Response(b"".join([piece async for piece in slices()]), headers=said)
+        return StreamingResponse(slices(), headers=said)
 
     async def show_alive(_: Request) -> Response:
         said = {"alive": heartbeat.alive, "heartbeat_age_seconds": round(heartbeat.age, 3)}

@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 
 import anyio
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from poller import checkpoint as checkpoints
 from poller.checkpoint import Checkpoint, Hours, Step
@@ -17,7 +18,7 @@ from poller.keep import Keeper, Walk
 from poller.log import Outage, get_logger
 from poller.metrics import Metrics
 from poller.model import HOUR, Ask, CheckpointKey
-from poller.options import EndpointOptions
+from poller.options import EndpointOptions, Rung
 from poller.protocols import Endpoint
 from poller.recent import Lately
 from poller.shard import Shard
@@ -26,6 +27,10 @@ from poller.window import Slice
 
 AHEAD = 3_600
 """A vendor's clock is believed to be ahead of ours by no more than this."""
+ABSURD_SKEW = 86_400.0
+"""One that differs more from ours is not followed, as if its answers had no Date."""
+BELIEVED_FOR = 3_600
+"""Seconds for which a vendor's clock is known after its last Date."""
 VOID = -1
 """The generation of what nothing was read in."""
 
@@ -48,7 +53,48 @@ class Setup(Struct):
     told: tuple[str, ...] = ()
     """The sinks that ask for whole hours."""
     skew: float | None = None
-    """The vendor's clock minus ours, from its last answer that had a Date."""
+    """The vendor's clock minus `now`, from its last answer that had a Date."""
+    ahead: float = 0.0
+    """How far our wall clock was ahead of the monotonic one when that answer came."""
+    heard: float = 0.0
+    """When it came (monotonic)."""
+    loading: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held while a checkpoint is read."""
+
+    @property
+    def knows(self) -> bool:
+        """Whether the vendor's clock is known. What was wrong after all must not keep a source from asking for ever."""
+        return self.skew is not None and self.clock.mono() - self.heard < BELIEVED_FOR
+
+    def now(self) -> float:
+        """Our wall clock as it goes, or as it went before it moved, where the vendor's fits that better."""
+        return self.clock.mono() + self.ahead if self.knows else self.clock.now()
+
+    def hear(self, skew: float, ahead: float, read_until: int | None) -> bool:
+        """A Date came that is so many seconds from our wall clock, and that from the monotonic one. Whether it can be believed: passes
+        follow it then.
+
+        A vendor's clock that went on while ours moved shows which of them is wrong. When a process begins, one that is far behind
+        ours, but not behind what was read, shows it too.
+        """
+        if self.skew is not None and abs(skew + ahead - self.ahead) < abs(skew):
+            skew, ahead = skew + ahead - self.ahead, self.ahead
+        elif self.skew is None and skew < -ABSURD_SKEW and _not_before(self.clock.mono() + ahead + skew, read_until):
+            skew, ahead = 0.0, ahead + skew
+        if abs(skew) > ABSURD_SKEW:
+            return False
+        self.skew, self.ahead, self.heard = skew, ahead, self.clock.mono()
+        return True
+
+
+def _not_before(at: float, read_until: int | None) -> bool:
+    return read_until is not None and at >= read_until
+
+
+@lru_cache(maxsize=256)
+def steps(ladder: tuple[Rung, ...]) -> tuple[Step, ...]:
+    """A configured ladder in whole seconds. Thousands of endpoints share theirs."""
+    return tuple(Step(int(rung.back), int(rung.period)) for rung in ladder)
 
 
 class Track:
@@ -61,9 +107,11 @@ class Track:
         self.ask = ask
         self.keeper = keeper
         self.key = CheckpointKey(setup.id, endpoint.name, ask.key)
-        self.ladder = [Step(int(rung.back), int(rung.period)) for rung in options.ladder]
+        self.ladder = steps(options.ladder)
         self.checkpoint: Checkpoint | None = None
         self.last_error: PollerError | None = None
+        self.refusals = 0
+        """How often the credential was refused since a poll last worked."""
         self.tally = Tally()
         self.lately = Lately()
         where = {"source": setup.name, "endpoint": endpoint.name} | ({"ask": ask.key} if ask.key else {})
@@ -77,7 +125,6 @@ class Track:
         self.read_something = False
         """Whether this poll read a slice to its end."""
         self.generation = VOID
-        self._loading = anyio.Lock()
         self._learnt = VOID
         """The generation in which hours were learnt last."""
 
@@ -92,12 +139,13 @@ class Track:
 
     def target(self) -> int:
         """The vendor's present minus `settle`. Raises ClockMoved while neither its clock nor ours can be believed."""
-        clock, skew = self.setup.clock, self.setup.skew
-        if skew is None and not clock.steady():
+        setup = self.setup
+        skew = setup.skew if setup.knows else None
+        if skew is None and not setup.clock.steady():
             raise ClockMoved(
                 "our wall clock moved, and the vendor's answers show no Date: nothing is claimed until it is steady"
             )
-        return int(clock.now() + min(skew or 0.0, AHEAD) - self.options.settle)
+        return int(setup.now() + min(skew or 0.0, AHEAD) - self.options.settle)
 
     @property
     def known(self) -> Checkpoint | None:
@@ -105,12 +153,14 @@ class Track:
         return self.checkpoint if self.generation == self.setup.shard.generation else None
 
     async def load(self, target: int) -> Checkpoint:
-        """The checkpoint as the store has it, a new one where there is none; kept until the shard is believed anew."""
+        """The checkpoint as the store has it, a new one where there is none; kept until the shard is believed anew.
+
+        Raises Damaged, Lost, StoreFault.
+        """
         if self.known is not None:
             return self.known
-        async with (
-            self._loading
-        ):  # polls are not the only ones who load, and whoever was first may have gone on from it
+        # Polls are not the only ones who load, and whoever was first may have gone on from it.
+        async with self.setup.loading:
             return self.known or await self._load(target)
 
     async def _load(self, target: int) -> Checkpoint:
@@ -118,7 +168,8 @@ class Track:
         # Before it is read: that may show that the store was exchanged, and then the belief under which it was read is the one that is void.
         self.checkpoint, self.generation = None, shard.generation
         data = (await shard.store.checkpoints(self.setup.id)).get(self.key)
-        found = self._fresh(target) if data is None else checkpoints.load(data, self.ladder)
+        found = self._fresh(target) if data is None else checkpoints.read(data, self.key)
+        checkpoints.fit(found, self.ladder)
         self._remember_identity(found, target)
         self._say_edits(found)
         if book is not None:
@@ -143,7 +194,7 @@ class Track:
     @property
     def _present(self) -> float:
         """No vendor's clock is believed to be past it."""
-        return self.setup.clock.now() + AHEAD
+        return self.setup.now() + AHEAD
 
     def _fresh(self, target: int) -> Checkpoint:
         return checkpoints.begin(self.options.start, target, self.ladder, self.endpoint.limits.first_span)
@@ -153,7 +204,7 @@ class Track:
 
         The earlier of `start` and what the ladder reaches back from the last publication.
         """
-        fresh = self._fresh(int(self.setup.clock.now() - self.options.settle))
+        fresh = self._fresh(int(self.setup.now() - self.options.settle))
         fresh.start = min(fresh.start, self.known.start) if self.known is not None else fresh.start
         checkpoints.rewind(fresh, int(published_at) - self.ladder[-1].back)
         if self.keeper.book is not None:

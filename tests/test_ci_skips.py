@@ -35,7 +35,7 @@ def verdict(tmp_path: Path) -> Verdict:
 
     def judge(text: str) -> tuple[int, str]:
         (tmp_path / "pytest.ini").write_text(
-            "[pytest]\nmarkers =\n    kafka: needs the broker\n    node: needs Node.js\n    go: needs Go\n    postgres: needs PostgreSQL\n    helm: needs Helm\n    prometheus: needs Prometheus\n    image: needs buildah\n    browser: needs Chromium\n"
+            "[pytest]\nmarkers =\n    kafka: needs the broker\n    node: needs Node.js\n    go: needs Go\n    postgres: needs PostgreSQL\n    helm: needs Helm\n    prometheus: needs Prometheus\n    image: needs buildah\n    browser: needs Chromium\n    valgrind: needs valgrind\n"
         )
         (tmp_path / "test_small.py").write_text("import pytest\n" + dedent(text))
         python(["-m", *run], tmp_path)
@@ -73,7 +73,7 @@ def test_a_skipped_broker_test_fails_the_run(verdict: Verdict) -> None:
     assert "test_second: no Java" in said
 
 
-@pytest.mark.parametrize("mark", ["node", "go", "postgres", "helm", "prometheus", "image", "browser"])
+@pytest.mark.parametrize("mark", ["node", "go", "postgres", "helm", "prometheus", "image", "browser", "valgrind"])
 def test_another_skipped_test_fails_the_run(verdict: Verdict, mark: str) -> None:
     code, said = verdict(f"""
         @pytest.mark.kafka

@@ -8,7 +8,7 @@ from anyio.abc import ByteStream
 from fake_clock import FakeClock
 from http_peer import Asked, Respond, answer, get, open_vendor, peer
 
-from poller.errors import Denied, PollerError, VendorFault
+from poller.errors import Denied, PollerError, Unreachable, VendorFault
 from poller.model import Request
 from poller.protocols import Token
 
@@ -131,6 +131,22 @@ async def test_a_new_token_that_is_refused_is_not_renewed_again_and_again() -> N
         assert door.logins == 3
 
 
+async def test_a_token_that_was_taken_and_is_refused_then_is_renewed_however_new_it_is() -> None:
+    """A vendor that ends every token after a few seconds. What one endpoint takes says nothing about the rights for another."""
+    clock = FakeClock()
+    door = Door({"token-1"})
+    async with peer(door.respond) as server, open_vendor(server.url, TextLogin(clock), clock=clock) as vendor:
+        for number in range(1, 6):
+            door.good = {f"token-{number}"}
+            assert await get(vendor) == b"data"
+            assert door.logins == number
+        door.good = set()
+        for _ in range(3):
+            with pytest.raises(Denied, match="who are you"):
+                await get(vendor)
+        assert door.logins == 6
+
+
 async def test_a_token_is_renewed_before_it_expires() -> None:
     clock = FakeClock()
     door = Door({"token-1", "token-2"})
@@ -206,3 +222,23 @@ async def test_a_refused_login_says_where_and_no_secret() -> None:
         with pytest.raises(Denied, match="mor-main login: no token") as caught:
             await get(vendor)
     assert "hidden77" not in str(caught.value)
+
+
+async def test_a_login_that_got_lost_is_not_sent_again() -> None:
+    """The vendor may have counted it: it goes on a connection of its own, not on one that the vendor may be closing."""
+    door = Door({"token-1"})
+
+    async def respond(asked: Asked, stream: ByteStream) -> bool | None:
+        if door.logins and asked.target.endswith("/login"):
+            door.logins += 1
+            return False
+        await door.respond(asked, stream)
+        return None
+
+    clock = FakeClock()
+    async with peer(respond) as server, open_vendor(server.url, TextLogin(clock), clock=clock) as vendor:
+        assert await get(vendor) == b"data"
+        door.good.clear()
+        with pytest.raises(Unreachable, match="closed the connection without an answer"):
+            await get(vendor)
+    assert door.logins == 2

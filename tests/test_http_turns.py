@@ -3,16 +3,15 @@
 import random
 
 import anyio
-import httpx
 import pytest
 from anyio.abc import ByteStream
 from fake_clock import FakeClock, settle
 from http_peer import Asked, answer, get, open_vendor, peer, saying
 
 from poller.clock import SystemClock
-from poller.errors import RateLimited, Unreachable
+from poller.errors import RateLimited
 from poller.hosts import Host, Hosts, origin
-from poller.http import IDLE
+from poller.http import BRIEF, IDLE
 from poller.model import Request
 from poller.options import Tls
 
@@ -119,30 +118,6 @@ async def test_cancelling_under_contention_leaves_the_pool_usable() -> None:
                 assert await get(vendor) == b"x"
 
 
-async def test_a_pool_that_is_stuck_is_replaced() -> None:
-    async def respond(asked: Asked, stream: ByteStream) -> None:
-        if asked.target.endswith("hold"):
-            await anyio.sleep_forever()
-        await stream.send(answer(body=b"x"))
-
-    async with peer(respond) as server, open_vendor(server.url) as vendor, anyio.create_task_group() as tasks:
-        # What the upstream fault does: every connection counts as in use.
-        async def hold() -> None:
-            with pytest.raises(httpx.TransportError):
-                await stuck.handle_async_request(httpx.Request("GET", f"{server.url}/hold"))
-
-        stuck = vendor._pool
-        for _ in range(100):
-            tasks.start_soon(hold)
-        with anyio.fail_after(120):
-            while server.at_once < 100:  # noqa: ASYNC110 the other side has no event for it
-                await anyio.sleep(0.005)
-        with pytest.raises(Unreachable, match="no connection to"):
-            await get(vendor, timeout=0.6)
-        assert vendor._pool is not stuck
-        assert await get(vendor) == b"x"
-
-
 async def test_a_task_may_ask_twice_at_once() -> None:
     async with peer(saying(answer(body=b"x"))) as server, open_vendor(server.url, concurrency=2) as vendor:
         ask = Request(method="GET", path="x")
@@ -172,7 +147,8 @@ async def test_a_host_that_asks_to_be_left_alone_is_asked_by_nobody() -> None:
         assert await get(vendor) == b"x"
 
 
-async def test_connections_that_nobody_uses_are_closed() -> None:
+@pytest.mark.parametrize(("seldom", "seconds"), [(False, IDLE), (True, BRIEF)])
+async def test_connections_that_nobody_uses_are_closed(*, seldom: bool, seconds: int) -> None:
     gone = anyio.Event()
 
     async def respond(_: Asked, stream: ByteStream) -> None:
@@ -182,9 +158,9 @@ async def test_connections_that_nobody_uses_are_closed() -> None:
         gone.set()
 
     clock = FakeClock()
-    async with peer(respond) as server, open_vendor(server.url, clock=clock) as vendor:
+    async with peer(respond) as server, open_vendor(server.url, clock=clock, seldom=seldom) as vendor:
         await get(vendor)
-        clock.time += IDLE - 1
+        clock.time += seconds - 1
         await vendor.close_idle()
         await settle()
         assert not gone.is_set(), "the next poll may use it still"
@@ -194,6 +170,26 @@ async def test_connections_that_nobody_uses_are_closed() -> None:
             await gone.wait()
         await get(vendor)
     assert server.connections == 2
+
+
+async def test_only_those_that_asked_of_late_are_looked_at() -> None:
+    """Each second, of ten thousand sources."""
+    clock = FakeClock()
+    hosts = Hosts(clock)
+    async with (
+        peer(saying(answer(body=b"x"))) as server,
+        open_vendor(server.url, clock=clock, hosts=hosts, seldom=True) as vendor,
+    ):
+        assert not hosts.used
+        await get(vendor)
+        assert hosts.used == {vendor}
+        await vendor.close_idle()
+        assert hosts.used == {vendor}, "its connection is open"
+        clock.time += BRIEF
+        await vendor.close_idle()
+        assert not hosts.used
+        await get(vendor)
+    assert not hosts.used, "the source went with its shard"
 
 
 async def test_a_connection_in_use_is_left_alone() -> None:
@@ -219,3 +215,56 @@ async def test_a_connection_in_use_is_left_alone() -> None:
         await vendor.close_idle()
         goes_on.set()
     assert (len(server.asked), server.connections) == (2, 1)
+
+
+async def test_a_connection_that_is_not_needed_any_more_is_closed_while_others_are() -> None:
+    """Each by its own last use: a busy source holds no more connections than it uses."""
+    together = anyio.Event()
+
+    async def respond(_: Asked, stream: ByteStream) -> None:
+        if server.at_once == 2:
+            together.set()
+        await together.wait()
+        await stream.send(answer(body=b"x"))
+
+    clock = FakeClock()
+    async with peer(respond) as server, open_vendor(server.url, clock=clock, concurrency=2) as vendor:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get, vendor)
+            tasks.start_soon(get, vendor)
+        for _ in range(IDLE):
+            clock.time += 1
+            await get(vendor)
+            await vendor.close_idle()
+        await server.until_open(1)
+        await get(vendor)
+        assert (server.connections, server.open) == (2, 1)
+
+
+async def test_a_connection_is_as_old_for_the_next_request_as_for_who_closes_the_idle_ones() -> None:
+    clock = FakeClock()
+    async with peer(saying(answer(body=b"x"))) as server, open_vendor(server.url, clock=clock) as vendor:
+        await get(vendor)
+        clock.time += IDLE - 1
+        await get(vendor)
+        assert server.connections == 1
+        clock.time += IDLE
+        await get(vendor)
+    assert server.connections == 2
+
+
+async def test_a_connection_in_use_while_its_source_is_closed_ends_with_its_answer() -> None:
+    asked, goes_on = anyio.Event(), anyio.Event()
+
+    async def respond(_: Asked, stream: ByteStream) -> None:
+        asked.set()
+        await goes_on.wait()
+        await stream.send(answer(body=b"x"))
+
+    async with peer(respond) as server, open_vendor(server.url) as vendor, anyio.create_task_group() as tasks:
+        tasks.start_soon(get, vendor)
+        await asked.wait()
+        await vendor.close()
+        goes_on.set()
+        await server.until_open(0)
+    assert len(server.asked) == 1

@@ -45,6 +45,7 @@ PLANTED = {
     "The database driver is the embedded store's own": ("poller/stores/memory/__init__.py", "import sqlite3"),
     "The database client is the shared store's own": ("poller/stores/memory/__init__.py", "import psycopg"),
     "One way to the vendors, one to the daemon": ("poller/sources/mor/planted.py", "import httpx"),
+    "What HTTP is, the library says in one place": ("poller/sources/thulium/planted.py", "import h11"),
     "One way to the webhooks": ("poller/stores/also.py", "import httpcore"),
     "Keys are used in one place": ("poller/stores/planted.py", "import cryptography"),
 }

@@ -68,6 +68,20 @@ def test_a_repeating_library_line_is_shown_once_a_minute_with_the_number_left_ou
     assert [line.get("left_out") for line in shown] == [None, 59, 59]
 
 
+def test_a_library_that_lost_a_connection_says_so_on_one_line_and_its_defects_keep_their_traceback() -> None:
+    out = io.StringIO()
+    set_up(form="json", level="info", redact=Redactor(SECRET), stream=out)
+    for cause in (ConnectionResetError(104, f"reset by {SECRET}"), EOFError(), AssertionError("a defect")):
+        error = LookupError("broken")
+        error.__cause__ = cause
+        logging.getLogger(f"aiokafka.{type(cause).__name__}").error("unexpected", exc_info=error)
+    reset, ended, defect = lines(out)
+    assert (reset["error"], ended["error"]) == ("LookupError: broken", "LookupError: broken")
+    assert "exception" not in reset
+    assert "exception" not in ended
+    assert "AssertionError: a defect" in str(defect["exception"])
+
+
 def test_a_broken_library_call_does_not_raise(capsys: pytest.CaptureFixture[str]) -> None:
     with capture_logs() as shown:
         LibraryLines(60).emit(logging.LogRecord("x", logging.ERROR, "", 0, "%d", ("no number",), None))

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import httpx
@@ -10,11 +11,15 @@ import pytest
 from anyio.abc import TaskGroup
 from fake_clock import FakeClock
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from poller.clock import Clock, SystemClock
 from poller.errors import ConfigError
-from poller.metrics import Metrics
+from poller.metrics import SLICE, Metrics
 from poller.server import METRICS_TYPE, Heartbeat, listening, pages, serve, split_listen
+from poller.serving import answer
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +85,30 @@ async def test_metrics_are_the_text_format() -> None:
     assert {"poller_polls", "poller_loop_lag_seconds", "poller_build_info"} <= families
 
 
+async def test_a_scrape_of_little_is_one_slice() -> None:
+    """Each is handed from a thread to the loop and sent by itself, which costs more than to write a short one."""
+    metrics = Metrics()
+    metrics.declare("mor", "mor.user_calls")
+    pieces = list(metrics.write())
+    assert sum(map(len, pieces)) < SLICE * 2
+    assert len(pieces) <= 2
+
+
+@pytest.mark.parametrize(("version", "mark"), [("1.0", b"content-length: "), ("1.1", b"transfer-encoding: chunked")])
+async def test_a_scrape_that_is_cut_short_can_be_told(version: str, mark: bytes) -> None:
+    async with (
+        running(Metrics(), {}) as (client, _),
+        await anyio.connect_tcp("127.0.0.1", client.base_url.port or 0) as asking,
+    ):
+        await asking.send(f"GET /metrics HTTP/{version}\r\nhost: here\r\nconnection: close\r\n\r\n".encode())
+        with anyio.fail_after(30):
+            head, _, body = b"".join([part async for part in asking]).partition(b"\r\n\r\n")
+    assert mark in head.lower()
+    if version == "1.0":
+        assert f"content-length: {len(body)}".encode() in head.lower()
+    assert b"poller_build_info" in body
+
+
 async def test_a_scrape_is_written_off_the_loop_in_short_slices() -> None:
     """What keeps a scrape from delaying a poll: another thread, and no slice that holds the interpreter for long."""
     where: list[int] = []
@@ -134,6 +163,34 @@ async def test_a_client_that_never_finishes_does_not_hold_the_end_up() -> None:
             stream = await anyio.connect_tcp("127.0.0.1", client.base_url.port)
             await stream.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
         await stream.aclose()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a request"])
+async def test_a_connection_that_asks_nothing_is_closed(said: bytes) -> None:
+    """One that has asked and waits for its answer is not."""
+    app = pages(Metrics(), Heartbeat(SystemClock(), Metrics()), dict)
+    asked = anyio.Event()
+
+    async def slow(_: Request) -> Response:
+        await asked.wait()
+        return Response("late")
+
+    app.router.routes.append(Route("/slow", slow))
+    with anyio.fail_after(120), listening("127.0.0.1:0") as there:
+        async with anyio.create_task_group() as tasks:
+            port = await tasks.start(partial(answer, app, there, tick=0.05))
+            waits = await anyio.connect_tcp("127.0.0.1", port)
+            await waits.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            silent = await anyio.connect_tcp("127.0.0.1", port)
+            if said:
+                await silent.send(said)
+            with pytest.raises(anyio.EndOfStream):
+                await silent.receive()
+            asked.set()
+            assert (await waits.receive()).startswith(b"HTTP/1.1 200")
+            await waits.aclose()
+            await silent.aclose()
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_port_in_use_is_a_clear_sentence() -> None:

@@ -42,9 +42,7 @@ _UNDO = 120.0
 T = TypeVar("T")
 
 
-async def bring(
-    settings: Settings, path: Path, *, clock: Clock | None = None, course: Course | None = None
-) -> Counter[str]:
+async def bring(settings: Settings, path: Path, *, course: Course | None = None) -> Counter[str]:
     """How much came. Raises StoreRefused, StoreFault, Outdated, SinkFault, SinkRefused."""
     course = course or Course()
     set_up(form="console", level="warning", redact=Redactor(*secrets_of(settings)))
@@ -56,7 +54,7 @@ async def bring(
         for sink in sinks.values():
             stack.push_async_callback(sink.close)
         course.begin("importing", counts.total())
-        await fill(store, sinks, path, header, clock or SystemClock(), course)
+        await fill(store, sinks, path, header, SystemClock(), course)
         course.finished(counts)
     return counts
 

@@ -12,7 +12,6 @@ from msgspec import structs
 
 from poller import segment
 from poller.app import opened
-from poller.clock import Clock
 from poller.config import Settings
 from poller.deliver import Delivery
 from poller.errors import Outdated, PollerError, StoreRefused
@@ -49,9 +48,7 @@ _UNDO = 20.0
 """Seconds for taking the mark away again."""
 
 
-async def export(
-    settings: Settings, path: Path, *, clock: Clock | None = None, course: Course | None = None
-) -> Counter[str]:
+async def export(settings: Settings, path: Path, *, course: Course | None = None) -> Counter[str]:
     """How much is in the file, whose path is absolute. Raises StoreRefused, StoreFault, SinkFault, SinkRefused, ForeignProgress.
 
     Killed anywhere, it is run again: what was settled is settled, and a store that is marked does not change any more. Where
@@ -66,7 +63,7 @@ async def export(
         return await _write(settings, path, course)
     ours = secrets.token_hex(8)
     try:
-        await _settle_and_mark(settings, path, ours, clock)
+        await _settle_and_mark(settings, path, ours)
         return await _write(settings, path, course)
     except BaseException:  # a full disk, a cancellation: nobody has the file, so the store goes on
         if course.counts is None:
@@ -84,8 +81,8 @@ async def _earlier(settings: Settings) -> Mark | None:
         await store.close()
 
 
-async def _settle_and_mark(settings: Settings, path: Path, name: str, clock: Clock | None) -> None:
-    async with opened(settings, clock=clock) as app:
+async def _settle_and_mark(settings: Settings, path: Path, name: str) -> None:
+    async with opened(settings) as app:
         _check(app.store)
         for lane in app.lanes:
             await _settle(lane)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
+from poller.backlog import rest_after
 from poller.errors import PollerError, SinkFault
 from poller.event import instant
 from poller.health import Condition
@@ -22,9 +23,6 @@ from poller.one_by_one.outlet import Outlet
 from poller.one_by_one.part import CLOSING, Part
 from poller.shard import Shard
 from poller.until import pause
-
-_LOOK = 1.0
-"""Seconds between two looks at the backlog, at least."""
 
 
 class EachDelivery:
@@ -93,7 +91,7 @@ class EachDelivery:
     async def _accounts(self) -> None:
         who = f"backlog of {self.sink.name}"
         while True:
-            moved = self._moved.event
+            moved, began = self._moved.event, self._clock.mono()
             for part in list(self._parts.values()):
                 try:
                     async with self.gate.turns.reading(self.gate.held_back):
@@ -104,7 +102,7 @@ class EachDelivery:
                     part.shard.store_failed(who, error)
             if self._backlog.judge(self._parts.values()):
                 self.gate.bell.ring()
-            await self._clock.sleep(_LOOK)
+            await self._clock.sleep(rest_after(self._clock.mono() - began))
             await pause(self._clock, moved, IDLE)
 
     async def follow(self, *, measured: bool) -> None:

@@ -147,8 +147,13 @@ class Feed:
         self._gate.look_at_clock()
         line.follow_clock(self._gate.set_back)
 
-    def _admit(self, part: Part, size: int) -> float | None:
-        """None: an attempt of so many bytes may begin. Else the instant before which it may not."""
+    def _admit(self, part: Part, line: Line, size: int) -> float | None:
+        """None: an attempt of so many bytes may begin. Else the instant before which it may not.
+
+        Raises Outdated where the line ended since the step began, with the tasks in which attempts run.
+        """
+        if part.line is not line:
+            raise Outdated("the shard left meanwhile")
         seconds = self._gate.pause(size)
         if not seconds:
             return None
@@ -177,7 +182,7 @@ class Feed:
     def _first(self, part: Part, line: Line, fresh: Fresh) -> float | None:
         """The oldest event of the log, for the first time; one that has to wait for its turn is kept."""
         event = fresh.event
-        until = self._admit(part, len(event.body))
+        until = self._admit(part, line, len(event.body))
         if until is not None:
             return until
         line.ahead.fresh.popleft()
@@ -190,7 +195,7 @@ class Feed:
 
     async def _again(self, part: Part, line: Line, place: Place) -> float | None:
         """One that was tried before."""
-        until = self._admit(part, place.size)
+        until = self._admit(part, line, place.size)
         if until is not None:
             return until
         retry = line.loaded.pop(place.seq, None)

@@ -33,6 +33,7 @@ OF = {
     "filter_ignored": Advice("ignores the period that it is asked for", "Check version and timezone; poller check shows what comes back."),
     "store": Advice("waits for our store", "The store does not do what is asked of it: see its log, disk or database."),
     "store_full": Advice("waits for room in our store", "Free some disk, or raise store.max_bytes. The phone system keeps what is not read."),
+    "damaged": Advice("waits: our store cannot be read where it stands", "Put a backup of the store in its place, or forget the source; the error says how."),
     "outdated": Advice("waits for our store", "The store was exchanged, or another replica took over. It goes on by itself."),
 }  # fmt: skip
 OTHER = Advice("cannot be read", "The log of the program says more.")

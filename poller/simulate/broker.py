@@ -91,7 +91,7 @@ class Broker:
         if lacking := missing():
             raise BrokerFault(lacking)
         classpath = f"{fetch()}/*"
-        if not (self.folder / "data").is_dir():
+        if not Path(self._settings["log.dirs"]).is_dir():
             self._format(classpath)
         atexit.register(self.kill)
         with self._log.open("wb") as log:
@@ -104,10 +104,10 @@ class Broker:
             )
         self._wait(time.monotonic() + timeout)
 
-    def warnings(self, most: int = 8) -> list[str]:
+    def warnings(self) -> list[str]:
         """The last warnings and errors of its log, since it was started last."""
         said = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
-        return [line[:400] for line in said.splitlines() if re.search(r"\b(WARN|ERROR|FATAL)\b", line)][-most:]
+        return [line[:400] for line in said.splitlines() if re.search(r"\b(WARN|ERROR|FATAL)\b", line)][-8:]
 
     def kill(self) -> None:
         """SIGKILL, as a crash would."""

@@ -83,9 +83,10 @@ def judge(
     known = {(thing["vendor"], thing["kind"], thing["id"]): thing for thing in truth}
     published = _gather(events, known, sources or {}, verdict)
     for key, thing in known.items():
-        got = published.get(key, _Got())
+        got = published.get(key) or _Got()
+        states = [(_state(thing, state["fields"]), state) for state in thing["states"]]
         must = (
-            _must(thing, due, own_after, least_visible)
+            _must(thing, states, due, own_after, least_visible)
             if endpoints is None or thing["endpoint"] in endpoints
             else Counter()
         )
@@ -94,7 +95,7 @@ def judge(
             for mention in thing["mentions"]
             if _due(mention, mention["own_time"], due, own_after, least_visible)
         )
-        _judge_thing(thing, got, must, named, verdict)
+        _judge_thing(thing, got, must, Counter(state for state, _ in states), named, verdict)
     return verdict
 
 
@@ -136,19 +137,18 @@ def _due(life: Mapping[str, Any], own_time: float, due: float, own_after: float,
     return not life["may_miss"] and lasted >= least_visible and life["found_by"] <= due and own_time >= own_after
 
 
-def _must(thing: Thing, due: float, own_after: float, least_visible: float) -> Counter[State]:
+def _must(
+    thing: Thing, states: Iterable[tuple[State, Thing]], due: float, own_after: float, least_visible: float
+) -> Counter[State]:
     """The states that have to be there: every distinct one once, or as often as there are equal things."""
-    must = Counter(
-        _state(thing, state["fields"])
-        for state in thing["states"]
-        if _due(state, thing["own_time"], due, own_after, least_visible)
-    )
+    must = Counter(state for state, life in states if _due(life, thing["own_time"], due, own_after, least_visible))
     return must if thing["counted"] else Counter(dict.fromkeys(must, 1))
 
 
-def _judge_thing(thing: Thing, got: _Got, must: Counter[State], named: bool, verdict: Verdict) -> None:
+def _judge_thing(
+    thing: Thing, got: _Got, must: Counter[State], allowed: Counter[State], named: bool, verdict: Verdict
+) -> None:
     what = f"{thing['endpoint']} {thing['id']!r}"
-    allowed = Counter(_state(thing, state["fields"]) for state in thing["states"])
     for state in got.states.keys() - allowed.keys():
         verdict.found("unknown", f"{what} in state {state}")
     if thing["counted"]:
@@ -214,14 +214,19 @@ def local_call_id(raw: Mapping[str, Any]) -> str:
 
 def _state(thing: Thing, fields: Mapping[str, Any]) -> State:
     names = sorted(thing["states"][0]["fields"]) if thing["states"] else []
-    return tuple(_normal(fields.get(name)) for name in names)
+    return tuple([_normal(fields.get(name)) for name in names])
 
 
 def _normal(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return _shown(value)
     if isinstance(value, Mapping):
         return " ".join(_normal(part.get("length") if isinstance(part, Mapping) else part) for part in value.values())
-    text = str(value)
+    return _shown(str(value))
+
+
+def _shown(text: str) -> str:
     whole = _ROUND.fullmatch(text)
     return plain(whole[1] if whole else text)

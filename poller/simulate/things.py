@@ -42,10 +42,6 @@ class Row:
             shown = state
         return shown
 
-    def gone_at(self, index: int) -> float:
-        """When state `index` is replaced by the next one; infinity for the last."""
-        return self.states[index + 1].visible_at if index + 1 < len(self.states) else inf
-
 
 @dataclass(slots=True)
 class File:

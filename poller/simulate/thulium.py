@@ -62,8 +62,6 @@ class Thulium:
     def __init__(self, site: Site, options: ThuliumOptions) -> None:
         self._site = site
         self._options = options
-        self._requests = 0
-        self._totals: dict[str, int] = {}
 
     def app(self) -> Starlette:
         """Its routes."""
@@ -130,7 +128,6 @@ class Thulium:
 
     def _ordered(self, found: list[Raw]) -> list[Raw]:
         """Newest minute first; within a minute the order changes from request to request."""
-        self._requests += 1
         rnd = self._site.faults.random()
         if self._site.faults.fires("moving_offsets"):
             rnd.shuffle(found)

@@ -33,7 +33,9 @@ _MENTIONED = {"thulium.connections": "thulium.recordings", "fonouc.cdrs": "fonou
 
 def plain(text: str) -> str:
     """A composed id without what XML cannot carry and parsers replace or drop."""
-    return "".join(letter for letter in text if letter.isprintable() and letter not in "\ufffd ")
+    if not text.isprintable():
+        text = "".join(filter(str.isprintable, text))
+    return text.replace("\ufffd", "").replace(" ", "")
 
 
 class Truth:

@@ -56,16 +56,16 @@ def poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return run
 
 
-def written(folder: Path, *keys: str, at: float = 0.0, body: bytes = BODY) -> None:
+def written(folder: Path, *keys: str, at: float = 0.0) -> None:
     """`headers.txt` and `body` of a call that was signed `at` seconds from now, as a receiver may have kept them."""
-    headers = sign([read_signing_key(key) for key in keys], "evt1", round(time.time() + at), body)
+    headers = sign([read_signing_key(key) for key in keys], "evt1", round(time.time() + at), BODY)
     lines = [
         "POST /hooks HTTP/1.1",
         "Host: crm.example:8080",
         *(f"{name.title()}: {headers[name]}" for name in headers),
     ]
     (folder / "headers.txt").write_bytes("\r\n".join([*lines, "", ""]).encode())
-    (folder / "body").write_bytes(body)
+    (folder / "body").write_bytes(BODY)
 
 
 FILES = ("--headers", "headers.txt", "--body", "body")

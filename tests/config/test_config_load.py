@@ -282,6 +282,18 @@ def test_aliases_may_share_a_ladder(loaded: Loader) -> None:
     assert [rung.back for rung in found["calls"].ladder] == [600, 86400]
 
 
+def test_what_is_written_alike_is_one_object_in_memory(loaded: Loader) -> None:
+    lists = "calls: {interval: 7s, ladder: [{back: 10m}]}"
+    each = f"{{kind: phones, base_url: https://pbx.example, password: {{env: PASSWORD}}, endpoints: {{{lists}}}}}"
+    one, other, slow = loaded(
+        f"store: {{kind: tray}}\nsources: {{one: {each}, other: {each}, slow: {each.replace('7s', '8s')}}}"
+    ).sources.values()
+    assert endpoints_of(one)["calls"] is endpoints_of(other)["calls"]
+    assert endpoints_of(slow)["calls"].interval == 8.0
+    assert endpoints_of(slow)["calls"].ladder[0] is endpoints_of(one)["calls"].ladder[0]
+    assert one is not other
+
+
 def test_what_is_wrong_behind_an_alias_stands_where_the_alias_does(loaded: Loader) -> None:
     text = """
     store: {kind: tray}

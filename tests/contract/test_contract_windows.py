@@ -8,6 +8,7 @@ import pytest
 from contract_checks import closed, faults
 from golden_events import GoldenEvent, golden_windows
 from jsonschema import Draft202012Validator
+from kafka_records import sent_headers
 
 from poller.contract import document
 from poller.contract.asyncapi import headers
@@ -19,7 +20,6 @@ from poller.event import SCHEMAS
 from poller.outgoing import Outgoing, renumbered
 from poller.sinks.kafka.config import Topics
 from poller.sinks.kafka.records import Constants
-from poller.sinks.kafka.records import headers as sent_headers
 from poller.sinks.webhook.config import Config
 from poller.sinks.webhook.formats import Format as Maker
 
@@ -66,8 +66,11 @@ def test_no_sink_leaves_out_or_masks_anything(one: GoldenEvent, outgoing: Outgoi
 
 @names
 def test_what_kafka_gets_is_described(one: GoldenEvent) -> None:
-    topic, constant = Constants(Topics().of).of(one.event.type, one.event.source)
-    sent = {name: value.decode() for name, value in sent_headers(constant, 7, one.event, one.event.key.encode())}
+    constants = Constants(Topics().of)
+    topic, _ = constants.of(one.event.type, one.event.source)
+    sent = {
+        name: value.decode() for name, value in sent_headers(constants, 7, one.event, one.event.key.encode()).items()
+    }
     assert faults(closed(headers("window")), sent) == []
     channel = DOCUMENT["channels"]["windows"]
     assert topic == channel["address"] == "telephony.windows"

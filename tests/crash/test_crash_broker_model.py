@@ -13,6 +13,7 @@ from kafka_broker import kafka_config
 
 from poller.errors import SinkFault
 from poller.simulate.broker import Broker
+from poller.sinks.kafka.batch import record
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.producer import Producer, discard_consumer
 from poller.sinks.kafka.topics import prepare
@@ -69,9 +70,9 @@ class Sides:
             await both.real.begin()
             both.open = True
         sequence = both.sequences.get(partition, -1) + 1
-        batch = both.real.batch()
+        batch = both.real.batch(int(time.time() * 1000))
         for value in values:
-            batch.append(timestamp=None, key=b"k", value=value, headers=[])
+            batch.append(record(b"k", value))
         sent = [Sent(b"k", value) for value in values]
 
         def produce() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from each_life import REFUSED, TAKEN, EachLife, later
+from each_life import REFUSED, TAKEN, EachLife, later, never
 from stores_content import dead_events
 from structlog.testing import capture_logs
 
-from poller.errors import Lost, StoreFault
+from poller.errors import Lost, Outdated, StoreFault
 from poller.health import Condition, from_json, meta_name, to_json
 from poller.log import SharedOutage, get_logger
 from poller.model import Held
@@ -111,6 +111,24 @@ async def test_a_shard_may_leave_while_its_log_is_read_for_a_probe(each: EachLif
     await each.commit("0.more", shard=0)
     await each.until(lambda: "0.more" in each.sink.taken)
     assert not each.ended
+
+
+async def test_nothing_begins_in_a_line_that_ended_however_late_the_step_is(each: EachLife) -> None:
+    """What a line's attempts run in has ended with it: beginning one there would end the process."""
+    each.sink.answer = lambda _event, _attempt: never
+    each.pace(concurrency=1)
+    delivery = await each.begin()
+    await each.commit("running", "next")
+    await each.drive()
+    part = delivery._parts[0]
+    line = part.line
+    assert line is not None
+    assert [fresh.event.subject for fresh in line.ahead.fresh] == ["next"]
+    await delivery.drop(0, lost=True)
+    with pytest.raises(Outdated):
+        await delivery._feed._choose(part, line)
+    assert [fresh.event.subject for fresh in line.ahead.fresh] == ["next"], "it counts as not looked at"
+    assert [call for _, call, _ in each.sink.asked] == ["running"]
 
 
 async def test_how_the_sink_stands_is_kept_as_it_was_last_although_an_earlier_write_takes_longer(

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from delivery_events import call_event
 
+from poller.healing import Unsent
 from poller.identity import MENTION
 from poller.model import Event, PageCommit
 from poller.segment import pack, unpack
@@ -32,8 +33,8 @@ async def commit(life: Any, made: Any) -> None:
     life.shard.tell()
 
 
-async def diverged(life: Any, here: Any, there: Any) -> None:
-    """The store holds one sighting and has not delivered it; the topics have the other, which it does not know."""
+async def diverged(life: Any, here: Any, *there: Any) -> None:
+    """The store holds one sighting and has not delivered it; the topics have others, which it does not know."""
     await life.commit("a")
     await life.begin()
     await life.end()
@@ -42,11 +43,22 @@ async def diverged(life: Any, here: Any, there: Any) -> None:
     restored = life.store.copy()
     life.store.restore(before)
     await life.begin(restart=True)
-    await commit(life, there)
+    for made in there:
+        await commit(life, made)
     await life.drive()
     await life.end()
-    assert life.published == ["a", "recording"]
+    assert life.published == ["a", *["recording"] * len(there)]
     life.store.restore(restored)
+
+
+def other(seq: int) -> Event:
+    """Another state of it, which the list had before."""
+    return call_event("recording", seq, state="30s")
+
+
+def changed(seq: int) -> Event:
+    """The state that the store knows, by those who know the other one."""
+    return call_event("recording", seq, state="60s", new=False)
 
 
 async def test_a_mention_of_what_was_published_meanwhile_is_not_sent(life: Any) -> None:
@@ -70,10 +82,6 @@ async def test_a_mention_that_was_published_tells_the_other_sinks_nothing_about_
 
 async def test_a_state_that_gets_another_id_goes_to_the_sinks_that_got_it_under_the_first_one(life: Any) -> None:
     """They may have had the other state under that id before, and drop what comes under an id that they know."""
-
-    def other(seq: int) -> Event:
-        return call_event("recording", seq, state="30s")
-
     await diverged(life, whole, other)
     await life.begin(restart=True, others=("crm", "second"), unsettled=("crm",))
     log = [event for one in await life.store.segments_after(0, 0, 1 << 20) for event in unpack(one)]
@@ -81,3 +89,26 @@ async def test_a_state_that_gets_another_id_goes_to_the_sinks_that_got_it_under_
     assert [event.type for event in again] == ["telephony.call.updated"]
     assert again[0].seen == whole(1).seen, "the state that the topics lacked"
     assert again[0].id == life.topics.events[-1].id, "under the id that the topics have for it"
+
+
+async def test_a_state_that_the_topics_have_under_another_id_goes_under_it_to_who_got_it_under_the_first_one(
+    life: Any,
+) -> None:
+    """Who had the other state under that id drops this one, and would end with what is no longer so."""
+    await diverged(life, whole, other, changed)
+    await life.begin(restart=True, others=("crm", "second"), unsettled=("crm",))
+    assert life.published == ["a", "recording", "recording"], "the topics lack nothing"
+    log = [event for one in await life.store.segments_after(0, 0, 1 << 20) for event in unpack(one)][2:]
+    assert [event.seen for event in log] == [other(1).seen, whole(1).seen], "in the order of the topics"
+    assert [event.only for event in log] == [("crm", "second"), ("crm",)]
+    assert log[1].id == life.topics.events[-1].id
+
+
+async def test_what_was_passed_on_is_not_passed_on_again_by_a_healing_that_is_begun_again(life: Any) -> None:
+    await diverged(life, whole, other, changed)
+    await life.begin(restart=True, others=("crm",), unsettled=("crm",))
+    log = await life.store.segments_after(0, 0, 1 << 20)
+    events = [event for one in log for event in unpack(one)]
+    unsent = Unsent("kafka")
+    unsent.add(events)
+    assert not any(unsent.found(event) for event in life.topics.events)

@@ -1,10 +1,12 @@
 """Stores that were replaced, emptied or rolled back, transactions that strangers leave open, and long outages."""
 
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import e2e_hurried
 import pytest
 from aiokafka import AIOKafkaProducer
 from anyio import to_thread
@@ -41,13 +43,13 @@ def last_seq(store: Path) -> tuple[int, int]:
         connection.close()
 
 
-async def undelivered(running: Daemon, trial: Trial, count: int = 5) -> None:
+async def undelivered(running: Daemon, trial: Trial) -> None:
     """With Kafka away: waits until the store holds events that nobody has."""
     trial.sims.world.clock.move(2 * STEP)
 
     def waiting() -> bool:
         last, position = last_seq(running.store)
-        return last >= position + count
+        return last >= position + 5
 
     await running.until(waiting, 30, "events that are not delivered")
 
@@ -103,8 +105,8 @@ async def test_emptied_store_reads_back_what_was_published(broker: Broker, prefi
         running.kill()
         put_store(None, running.store)
         trial.sims.world.clock.move(STEP)
-        running.start()
-        await running.until_said("the store is healed", 120)  # a minute is waited for another installation
+        running.start([sys.executable, e2e_hurried.__file__])  # else a minute is waited for another installation
+        await running.until_said("the store is healed", 120)
         await trial.advance(40, 90)
         assert await running.stop() == 0
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from anyio import to_thread
 from cli_command import command
+from config_parts import HOOK_KEY, webhook
 from e2e_daemon import Daemon, Trial, kafka_sink, simulation
 from e2e_each import Inbox
 from e2e_lives import lives_of
@@ -97,14 +98,6 @@ async def forgotten(old: Daemon, copy: Path) -> None:
     assert f"was written for a store of {SHARDS} shards, and this one has 1" in said
 
 
-def webhook(url: str) -> dict[str, Any]:
-    """One that tries again soon."""
-    return {
-        "kind": "webhook", "url": url, "secrets": [{"env": "KEY"}], "allow": ["127.0.0.0/8"], "allow_http": True,
-        "start_from": "earliest", "schedule": ["500ms"] * 40, "probe": "500ms", "timeout": "60s",
-    }  # fmt: skip
-
-
 def same_but_for_numbers(bodies: set[bytes]) -> bool:
     """What came again under one id is the same event; where it waited, its number is another one after the move."""
     found = {json.dumps(json.loads(body) | {"sequence": ""}, sort_keys=True) for body in bodies}
@@ -130,10 +123,13 @@ async def each_shard_has_begun(broker: Broker, prefix: str) -> None:
 async def test_killed_in_a_transaction_and_moved(
     broker: Broker, prefix: str, tmp_path: Path, postgres_server: Server, edge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    monkeypatch.setenv("KEY", HOOK_KEY)
     rnd, inbox = random.Random(edge), Inbox()
     async with simulators(simulation()) as sims, receiver(inbox) as hooks:
-        sinks = {"kafka": kafka_sink(broker.bootstrap, prefix, partitions=3), "crm": webhook(hooks.url())}
+        sinks = {
+            "kafka": kafka_sink(broker.bootstrap, prefix, partitions=3),
+            "crm": webhook(hooks.url(), schedule=["500ms"] * 40, probe="500ms", timeout="60s"),
+        }
         with both(tmp_path, sims, sinks, postgres_server, prefix.replace("-", "_")) as (old, new):
             trial = Trial(old, broker.bootstrap, prefix)
             old.start()

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import anyio
-import psycopg
 import pytest
 from e2e_daemon import Daemon, Trial, daemon, kafka_sink, simulation
 from postgres_server import PASSWORD, Server
@@ -39,7 +38,7 @@ async def test_a_database_that_comes_and_goes(
             running.start()
             await running.until_said("running", times=2)
             await trial.advance(20)
-            end_backends(postgres_server, name)
+            postgres_server.throw_out(name)
             await trial.advance(20)
             assert outages(running) == [], "connections that ended are made anew, and nobody need know"
             await anyio.to_thread.run_sync(postgres_server.stop)
@@ -59,11 +58,3 @@ async def test_a_database_that_comes_and_goes(
 def outages(running: Daemon) -> list[object]:
     """What was said of the store itself."""
     return [line["event"] for line in running.lines() if line.get("store") == "postgres"]
-
-
-def end_backends(server: Server, database: str) -> None:
-    server.sql(
-        psycopg.sql.SQL("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {}").format(
-            database
-        )
-    )

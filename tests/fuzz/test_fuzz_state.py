@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 import zstandard
 from delivery_events import call_event
@@ -14,7 +13,7 @@ from stores_content import dead_record
 
 from poller import checkpoint
 from poller.checkpoint import Checkpoint, Gap, Pass, RungState, Step
-from poller.errors import StoreRefused
+from poller.errors import Damaged, StoreRefused
 from poller.media_part import Origin, Part
 from poller.model import CheckpointKey, Position, SeenKey, Window
 from poller.moving.frames import Checkpoints, End, Events, Header, Letters, Seen, SinkState, Writer, read, writing
@@ -149,13 +148,20 @@ KNOWN = Checkpoint(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("data", [checkpoint.dump(Checkpoint(1_000, 0.0, [], 300)), b'{"no": ' + b"[" * 200_000])
+def test_a_checkpoint_without_rungs_or_without_an_end_is_damaged(data: bytes) -> None:
+    with pytest.raises(Damaged, match=r"how far pbx mor\.user_calls was read is damaged"):
+        checkpoint.read(data, CheckpointKey("pbx", "mor.user_calls", ""))
+
+
 @looked_for(200)
 @given(todo=changes(JSON))
 def test_a_changed_checkpoint_claims_no_more_than_its_rungs(todo: list[Change]) -> None:
     try:
-        found = checkpoint.load(changed(checkpoint.dump(KNOWN), todo), LADDER)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        found = checkpoint.read(changed(checkpoint.dump(KNOWN), todo), CheckpointKey("pbx", "mor.user_calls", ""))
+    except Damaged:
         return
+    checkpoint.fit(found, LADDER)
     assert [rung.back for rung in found.rungs] == [600, 86_400]
     claimed, last = checkpoint.complete_until(found), found.rungs[-1].last
     assert claimed is None or (last is not None and claimed <= last - 86_400)

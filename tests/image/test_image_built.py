@@ -16,8 +16,8 @@ import yaml
 from anyio import to_thread
 from container_image import Container, Images, images, missing, program_of, status_of
 from e2e_daemon import simulation, source
-from postgres_server import free_port
 
+from poller.simulate.broker import free_port
 from poller.simulate.run import simulators
 
 pytestmark = [

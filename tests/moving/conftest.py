@@ -1,9 +1,12 @@
 """An installation, its export, and the configuration of a new one."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moving_content import CONFIG, fill
+from stores_harness import set_up
 
 from poller.commands import settings_of
 from poller.config import Settings
@@ -33,3 +36,11 @@ async def file(folder: Path, old: Settings) -> Path:
 @pytest.fixture
 def new(folder: Path) -> Settings:
     return settings_of(folder / "new.yaml")
+
+
+@pytest.fixture
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """A store of the kind that the parameter names, beside the installation."""
+    (tmp_path / "there").mkdir()
+    with set_up(request, tmp_path / "there") as made:
+        yield made

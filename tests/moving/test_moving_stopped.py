@@ -15,7 +15,7 @@ import zstandard
 from delivery_model import Crashed, Fuse, Fused, ModelSink, ModelTopics
 from fake_clock import FakeClock
 from moving_content import add_seen
-from stores_harness import KINDS, set_up
+from stores_harness import KINDS
 
 from poller.app import opened
 from poller.clock import SystemClock
@@ -188,13 +188,6 @@ async def test_what_was_imported_is_not_taken_back(progress: Progress | None, im
 
 
 # --- the import ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    (tmp_path / "there").mkdir()
-    with set_up(request, tmp_path / "there") as made:
-        yield made
 
 
 @pytest.fixture

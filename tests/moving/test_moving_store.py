@@ -1,14 +1,13 @@
 """A store is exported, and a new one is made of the file: what a sink lacked it lacks there, and nothing else is sent."""
 
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 from moving_content import PAGES, PER_PAGE, SOURCES, call, fill
-from stores_harness import KINDS, set_up
+from stores_harness import KINDS
 
 from poller import segment
 from poller.app import opened
@@ -113,13 +112,6 @@ async def test_from_one_file_to_another(folder: Path, file: Path, new: Settings)
     await store.close()
     async with opened(new):
         pass
-
-
-@pytest.fixture
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    (tmp_path / "there").mkdir()
-    with set_up(request, tmp_path / "there") as made:
-        yield made
 
 
 @pytest.mark.parametrize("harness", [kind for kind in KINDS if kind != "memory"], indirect=True)

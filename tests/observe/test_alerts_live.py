@@ -18,15 +18,16 @@ import pytest
 import yaml
 from anyio import to_thread
 from cli_command import run
+from config_parts import HOOK_KEY, webhook
 from e2e_daemon import RUNGS, Daemon, daemon, simulation, source, world
 from e2e_replicas import replicas
-from postgres_server import Server, free_port
+from postgres_server import Server
 from prometheus_programs import RULES, missing, shortened
 from prometheus_server import Prometheus, prometheus
 from tcp_proxy import proxy
-from webhook_case import HMAC
 from webhook_receiver import Got, receiver, says
 
+from poller.simulate.broker import free_port
 from poller.simulate.run import Simulation, Simulators, simulators
 from poller.simulate.world import World
 
@@ -165,10 +166,7 @@ class Trouble:
 
 
 def hook(url: str) -> dict[str, object]:
-    return {
-        "kind": "webhook", "url": url, "secrets": [{"env": "KEY"}], "allow": ["127.0.0.1"], "allow_http": True,
-        "start_from": "earliest", "max_dead_letters": "2KiB", "schedule": ["2s"] * 100,
-    }  # fmt: skip
+    return webhook(url, max_dead_letters="2KiB", schedule=["2s"] * 100)
 
 
 def simulated(*vendors: str) -> Simulation:
@@ -259,7 +257,7 @@ async def shards(seen: set[str], folder: Path, postgres: Server) -> None:
 async def test_every_alert_fires_and_clears(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_server: Server
 ) -> None:
-    monkeypatch.setenv("KEY", HMAC)
+    monkeypatch.setenv("KEY", HOOK_KEY)
     seen: set[str] = set()
     async with anyio.create_task_group() as scenes:
         scenes.start_soon(play, seen, new(tmp_path / "phones"), Trouble.phone_systems, "mor", "thulium", "fonouc")

@@ -9,14 +9,14 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from config_parts import HOOK_KEY, webhook
 from e2e_daemon import daemon, simulation, source, world
-from postgres_server import free_port
 from prometheus_programs import DASHBOARDS, missing, promtool
 from prometheus_server import PATIENCE, Prometheus, panels, prometheus
 from series_bound import bound, count
-from webhook_case import HMAC
 from webhook_receiver import Answer, Got, receiver, says
 
+from poller.simulate.broker import free_port
 from poller.simulate.run import Simulators, simulators
 
 pytestmark = [
@@ -44,10 +44,7 @@ def moody() -> Answer:
 
 
 def hook(url: str) -> dict[str, object]:
-    return {
-        "kind": "webhook", "url": url, "secrets": [{"env": "KEY"}], "allow": ["127.0.0.1"], "allow_http": True,
-        "start_from": "earliest", "concurrency": 2,
-    }  # fmt: skip
+    return webhook(url, concurrency=2)
 
 
 def sources(sims: Simulators) -> dict[str, object]:
@@ -70,7 +67,7 @@ async def until_each_shows(server: Prometheus) -> dict[str, list[float]]:
 
 
 async def test_every_panel_shows_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEY", HMAC)
+    monkeypatch.setenv("KEY", HOOK_KEY)
     port = free_port()
     config = simulation(world=world(late_share=0.1, late_max=58, exact_share=0.1, slack=30), speed=1.0, faults=FAULTS)
     async with simulators(config) as sims, receiver(moody()) as crm, receiver(says(410)) as gone:

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from e2e_daemon import daemon, simulation
 from page_made import TOKEN
-from postgres_server import free_port
 
+from poller.simulate.broker import free_port
 from poller.simulate.run import simulators
 
 pytestmark = pytest.mark.anyio

@@ -14,10 +14,11 @@ from polling_vendor import Listed, Query
 from stores_content import dead_events, dead_records
 from structlog.testing import capture_logs
 
+from poller import schedule
 from poller.checkpoint import Checkpoint, RungState, Step
 from poller.config import Settings
 from poller.errors import BadAnswer, StoreFull
-from poller.housekeeping import LETTERS, PAUSE, Housekeeping, missed_turns
+from poller.housekeeping import ALL_EVERY, LETTERS, PAUSE, Housekeeping, missed_turns
 from poller.model import DAY, Ask, CheckpointKey, DeadEvent, DeadRecord, Event, Keys, Limits, PageCommit, Position
 from poller.options import EndpointOptions
 from poller.segment import end
@@ -114,6 +115,41 @@ async def test_gaps_and_overdue_rungs_are_shown(rig: Rig) -> None:
     assert (gaps.value or 0) >= 1
 
 
+async def test_what_was_not_polled_since_is_shown_anew_now_and_then(rig: Rig) -> None:
+    """Of ten thousand sources few are polled between two looks."""
+    track = rig.track(start="10m", ladder=LADDER, interval="60s")
+    shown, overdue = keeping(rig, track), rig.metrics.overdue_rungs[NAME, "phones.calls"]
+    await schedule.poll_once(track, until=None)
+    await shown.show_tracks()
+    overdue.set(7)
+    later(rig.clock, ALL_EVERY - 1)
+    await shown.show_tracks()
+    assert overdue.value == 7, "nothing was polled"
+    await schedule.poll_once(track, until=None)
+    await shown.show_tracks()
+    assert overdue.value == 0
+    overdue.set(7)
+    later(rig.clock, 1)
+    await shown.show_tracks()
+    assert overdue.value == 0, "time passes for those that are not polled too"
+
+
+async def test_a_poll_that_takes_long_is_shown_meanwhile_and_a_shard_that_is_believed_anew_after_it(rig: Rig) -> None:
+    track = rig.track(start="10m", ladder=LADDER, interval="60s")
+    shown, overdue = keeping(rig, track), rig.metrics.overdue_rungs[NAME, "phones.calls"]
+    await poll_on(track)
+    await shown.show_tracks()
+    overdue.set(7)
+    track.lately.begun(rig.clock.now())
+    await shown.show_tracks()
+    assert overdue.value == 0
+    track.lately.polling_since = None
+    await shown.show_tracks()
+    await rig.shard.believe()
+    await shown.show_tracks()
+    assert claims(rig) == (None, None), "what was read from another store claims nothing"
+
+
 def test_what_is_asked_by_whole_minutes_is_not_late_within_one() -> None:
     options = EndpointOptions.model_validate({"interval": "5s", "settle": "1s", "timeout": "3s"})
     ladder = [Step(60, 5)]
@@ -158,6 +194,33 @@ async def test_ids_expire_below_the_earliest_horizon_of_all_checkpoints(rig: Rig
     await keeping(rig, track).expire()
     assert not await seen(rig, day, "old")
     assert await seen(rig, day + 40, "young")
+
+
+async def test_no_id_expires_while_a_checkpoint_does_not_say_which_it_needs(rig: Rig) -> None:
+    """What was delivered does: a store must not fill up with that."""
+    day = int(rig.clock.now() // DAY)
+    rig.phones.add(rig.clock.now() - 100, id="old")
+    track = rig.track(ladder=LADDER, start="10m")
+    await poll_on(track)
+    later(rig.clock, 40 * DAY)
+    rig.phones.add(rig.clock.now() - 100, id="young")
+    await poll_on(track)
+    await rig.damage(CheckpointKey("removed", "phones.calls", ""))
+    await rig.store.delivered(rig.shard.held, "kafka", rig.shard.held.last)
+    shown = keeping(rig, track, sinks=("kafka",))
+    with capture_logs() as said:
+        await shown.expire()
+        await shown.expire()
+        assert await seen(rig, day, "old")
+        assert len(await rig.log()) == 1
+        assert await rig.store.forget_source("removed")
+        await shown.expire()
+    assert not await seen(rig, day, "old")
+    assert [(one["what"], one["event"]) for one in said] == [
+        ("expiry of ids", "failing"),
+        ("expiry of ids", "works again"),
+    ]
+    assert "removed phones.calls was read is damaged" in said[0]["error"]
 
 
 async def test_neither_an_outage_nor_a_clock_that_jumps_expires_ids(rig: Rig) -> None:

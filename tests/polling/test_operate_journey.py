@@ -149,13 +149,13 @@ async def test_a_whole_hour_is_no_call() -> None:
 # --- bounds ----------------------------------------------------------------------------------------------------------
 
 
-async def logged(count: int, *, key: str = "same") -> Work:
+async def logged(count: int) -> Work:
     """So many events of which nothing is remembered but the log."""
     store = MemoryStore(Config())
     shard = Shard(store, 0)
     await shard.believe()
     for first in range(1, count + 1, 1_000):
-        events = [call_event(f"{key}-{seq}", seq) for seq in range(first, min(first + 1_000, count + 1))]
+        events = [call_event(f"same-{seq}", seq) for seq in range(first, min(first + 1_000, count + 1))]
         packed = segment.pack(events, shard.held.last, 1_000.0 + first)
         shard.held = await store.commit_page(shard.held, PageCommit(segment=packed))
     app = app_of(Settings(store=Config(), sinks={}), store, FakeClock(), Metrics(), random.Random(1), [shard])

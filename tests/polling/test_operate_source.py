@@ -3,11 +3,12 @@
 import pytest
 from polling_app import app_of
 from polling_rig import NAME, Rig, later
-from polling_vendor import Query
+from polling_vendor import Listed, Query
 
 from poller import schedule
 from poller.config import Settings
 from poller.errors import Unknown
+from poller.model import CheckpointKey
 from poller.operate import Work
 from poller.options import SourceOptions
 from poller.sources import mor
@@ -103,6 +104,20 @@ async def test_open_gaps_are_shown_from_and_until(rig: Rig) -> None:
     assert min(gap.begin for gap in gaps) <= begin <= max(gap.end for gap in gaps)
     assert one.it.gaps == gaps[:3]
     assert one.it.open_gaps == len(gaps)
+
+
+@pytest.mark.parametrize("here", [True, False])
+async def test_a_list_whose_checkpoint_is_damaged(rig: Rig, *, here: bool) -> None:
+    """Without a daemon, or where another replica has it: the others are shown, and of this one what is wrong with it."""
+    name = "phones.calls" if here else "mor.user_calls"
+    await rig.damage(CheckpointKey(rig.setup.id, name))
+    tracks = [rig.track(), rig.track(Listed("recording"))] if here else []
+    work = working(rig, *tracks, running=False)
+    (one, *others) = (await work.source(NAME)).endpoints
+    assert (one.it.endpoint, one.it.reason, one.it.complete_until) == (name, "damaged", None)
+    assert "was read is damaged (Input data was truncated)" in (one.it.error or "")
+    assert [other.it.error for other in others] == ([None] if here else [])
+    assert (await work.status()).endpoints[0] == one.it
 
 
 async def test_what_another_replica_reads_is_as_the_store_has_it(rig: Rig) -> None:

@@ -1,11 +1,14 @@
 """Whose clock a pass ends by: the vendor's where it shows one, ours where it does not and stands still."""
 
+from collections.abc import Callable
+
 import pytest
 from polling_rig import Rig, later, poll_on
-from polling_vendor import Listed
+from polling_vendor import LinesReading, Listed
 
 from poller import schedule
 from poller.errors import ClockMoved
+from poller.model import DAY, HOUR, Ask, Page, Window
 from poller.poll import poll
 from poller.track import Track
 
@@ -138,6 +141,96 @@ async def test_with_a_date_our_clock_may_jump(rig: Rig) -> None:
     rig.phones.add(rig.phones.now - 50, id="b")
     await poll_on(track, 2)
     assert [name for _, name, _ in await rig.told()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("far", [3 * HOUR, 3 * DAY, 365 * DAY])
+@pytest.mark.parametrize("way", [1, -1], ids=["ahead", "back"])
+async def test_with_a_date_calls_come_in_time_however_far_our_clock_jumps(rig: Rig, way: int, far: int) -> None:
+    """And nothing is claimed that the vendor has not come to."""
+    rig.phones.dated = True
+    track = rig.track(start="10m", ladder=LADDER)
+    await poll_on(track)
+    for number, jump in enumerate((way * far, -way * far)):
+        rig.phones.skew -= jump
+        rig.clock.jump(jump)
+        rig.phones.add(rig.phones.now - 50, id=f"{number} soon")
+        await poll_on(track)
+        later(rig.clock, 60)
+        rig.phones.add(rig.phones.now - 50, id=f"{number} later")
+        await poll_on(track)
+        assert await end_of(rig, track) <= rig.phones.now - 10
+        assert {f"{number} soon", f"{number} later"} <= {name for _, name, _ in await rig.told()}
+    assert not rig.suspicions(track, "absurd_date")
+
+
+class Interrupted(Listed):
+    """While an answer is read, once, something happens."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens = [happens]
+
+    def reading(self, ask: Ask, window: Window, cursor: str | None) -> LinesReading:  # noqa: ARG002 the protocol's
+        return InterruptedReading(self._happens)
+
+
+class InterruptedReading(LinesReading):
+    """The head of the answer came before, its end comes after it."""
+
+    def __init__(self, happens: list[Callable[[], None]]) -> None:
+        super().__init__()
+        self._happens = happens
+
+    def close(self) -> Page:
+        while self._happens:
+            self._happens.pop()()
+        return super().close()
+
+
+async def test_our_clock_may_jump_while_an_answer_comes(rig: Rig) -> None:
+    def jump() -> None:
+        rig.clock.jump(-365 * DAY)
+        rig.phones.skew += 365 * DAY
+
+    rig.phones.dated = True
+    track = rig.track(Interrupted(jump), start="10m", ladder=LADDER)
+    await poll_on(track)
+    later(rig.clock, 60)
+    rig.phones.add(rig.phones.now - 50, id="a")
+    await poll_on(track)
+    assert [name for _, name, _ in await rig.told()] == ["a"]
+    assert not rig.suspicions(track, "absurd_date")
+
+
+async def test_a_date_that_was_wrong_once_stops_nothing_for_long(rig: Rig) -> None:
+    """By it, the present lies before `start`, so nothing is left to ask for, and nothing more is heard of the vendor."""
+    rig.phones.dated, rig.phones.skew = True, -20.0 * HOUR
+    track = rig.track(start="10m", ladder=LADDER)
+    await poll_on(track)
+    rig.phones.skew = 0.0
+    later(rig.clock, HOUR)
+    rig.phones.add(rig.phones.now - 50, id="a")
+    await poll_on(track)
+    assert [name for _, name, _ in await rig.told()] == ["a"]
+
+
+async def test_a_process_that_begins_with_a_clock_years_ahead_claims_no_future(rig: Rig) -> None:
+    """What was read before shows that the vendor's Date may be right."""
+    rig.phones.dated = True
+    await poll_on(rig.track(start="10m", ladder=LADDER))
+    rig.phones.skew = -365.0 * DAY
+    rig.clock.jump(365 * DAY)
+    rig.clock.is_steady = True
+    await rig.restart()
+    track = rig.track(start="10m", ladder=LADDER)
+    for _ in range(3):
+        later(rig.clock, 60)
+        await poll_on(track)
+    rig.phones.add(rig.phones.now - 20, id="a")
+    later(rig.clock, 60)
+    await poll_on(track)
+    assert [name for _, name, _ in await rig.told()] == ["a"]
+    assert await end_of(rig, track) <= rig.phones.now - 10
 
 
 async def test_a_claim_of_a_clock_that_was_ahead_is_read_again(rig: Rig) -> None:

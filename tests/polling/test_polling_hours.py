@@ -26,8 +26,8 @@ LADDER = [{"back": "10m"}, {"back": "2h", "every": "30m"}]
 CRM = ("crm",)
 
 
-def book(endpoint: Listed, sinks: tuple[str, ...] = CRM) -> Book:
-    return Book(ID, endpoint, sinks)
+def book(endpoint: Listed) -> Book:
+    return Book(ID, endpoint, CRM)
 
 
 def at(rig: Rig, when: float) -> None:

@@ -94,7 +94,7 @@ async def test_one_who_looks_while_a_poll_begins_does_not_put_back_what_is_known
                 while not store.asked:
                     await checkpoint()
                 tasks.start_soon(polls)
-                while not done.is_set() and not track._loading.statistics().tasks_waiting:
+                while not done.is_set() and not track.setup.loading.statistics().tasks_waiting:
                     await checkpoint()
                 store.may.set()
         assert track.checkpoint == await rig.checkpoint(track)

@@ -6,7 +6,7 @@ from polling_vendor import Listed, Query, Record, lines
 
 from poller.errors import Incomplete, TooLarge, Truncated
 from poller.model import Window
-from poller.poll import EMPTY_PAGES, MAX_PAGES, poll
+from poller.poll import EMPTY_PAGES, GATHERED, MAX_PAGES, poll
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["memory"], indirect=True)]
 
@@ -24,6 +24,46 @@ async def test_all_pages_are_read_and_the_slice_counts_with_the_last(rig: Rig) -
     assert len(await rig.events()) == 25
     assert [one.cursor for one in rig.phones.asked] == [None, "4", "8", "12", "16", "20", "24"]
     assert rig.counted(track) == {"new": 25}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "offset", "commits"),
+    [(0.0, False, [25]), (0.1, False, [12, 12, 1]), (0.0, True, [4, 4, 4, 4, 4, 4, 1])],
+)
+async def test_pages_that_come_quickly_share_a_commit(
+    rig: Rig, seconds: float, offset: bool, commits: list[int]
+) -> None:
+    """Slow ones do not wait for each other, and where answers show the offset each is kept with its own."""
+    for number in range(25):
+        rig.phones.add(rig.clock.now() - 100 - number)
+    rig.phones.page = 4
+    rig.phones.takes = seconds
+    track = rig.track(Listed(learns_offset=offset))
+    await poll_on(track)
+    assert [one.last - one.first + 1 for one in await rig.store.segments_after(0, 0, 1 << 40)] == commits
+
+
+async def test_a_commit_takes_no_more_than_is_gathered(rig: Rig) -> None:
+    for number in range(2 * GATHERED):
+        rig.phones.add(rig.clock.now() - 100 - number % 1_000)
+    rig.phones.page = 900
+    await poll_on(rig.track())
+    commits = [one.last - one.first + 1 for one in await rig.store.segments_after(0, 0, 1 << 40)]
+    assert commits == [4_500, 3_500]
+
+
+async def test_large_records_are_not_gathered(rig: Rig) -> None:
+    text = "x" * (1 << 20)
+
+    def say(query: Query) -> bytes:
+        number = int(query.cursor or 0)
+        large: list[Record] = [{**row, "text": text} for row in rows(rig, 5 * number, 5)]
+        return rig.phones.whole(lines(large, next=str(number + 1) if number < 4 else None))
+
+    rig.phones.say = say
+    await poll_on(rig.track())
+    commits = [one.last - one.first + 1 for one in await rig.store.segments_after(0, 0, 1 << 40)]
+    assert commits == [10, 10, 5], "8 MiB were reached with the second page"
 
 
 async def test_a_walk_that_breaks_off_is_not_read(rig: Rig) -> None:

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = [*sorted(ROOT.glob("requirements*.lock")), *sorted((ROOT / ".ci").glob("*.txt"))]
+LOCKS = [
+    *sorted(ROOT.glob("requirements*.lock")),
+    *sorted((ROOT / ".ci").glob("*.txt")),
+    *sorted((ROOT / "benchmarks/peers").glob("*/requirements.lock")),
+]
 INSTALLS = [
     ROOT / "Makefile",
     ROOT / "Dockerfile",
@@ -15,7 +19,7 @@ INSTALLS = [
 ]
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_is_known_by_its_hash(lock: Path) -> None:
     text = re.sub(r"\\\n\s*", " ", lock.read_text(encoding="utf-8"))
     wanted = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
@@ -36,3 +40,4 @@ def test_nothing_is_installed_without_its_hash(place: Path) -> None:
 
 def test_there_are_locks() -> None:
     assert {"requirements.lock", "requirements-image.lock", "requirements-build.lock"} <= {path.name for path in LOCKS}
+    assert {"plain", "singer"} <= {path.parent.name for path in LOCKS}

@@ -13,6 +13,7 @@ import aiokafka.admin
 import aiokafka.conn
 from aiokafka import TopicPartition, errors
 from aiokafka.admin.config_resource import ConfigResource
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndTimestamp
 from crash_broker import Broker, Isolation, Refused, Sent
 from crash_net import Net
@@ -83,26 +84,6 @@ def _mapped(do: Callable[[], Any]) -> Callable[[], Any]:
     return call
 
 
-class Batch:
-    """Records for one partition."""
-
-    def __init__(self, limit: int) -> None:
-        self.sent: list[Sent] = []
-        self._limit = limit
-        self._size = 0
-
-    def append(
-        self, *, timestamp: int, key: bytes | None, value: bytes | None, headers: Sequence[Any]
-    ) -> object | None:
-        """None where there is no room; the first always finds some."""
-        one = Sent(key, value, tuple(headers), timestamp)
-        if self.sent and self._size + one.size > self._limit:
-            return None
-        self._size += one.size
-        self.sent.append(one)
-        return one
-
-
 class Producer(_Client):
     """AIOKafkaProducer."""
 
@@ -125,11 +106,7 @@ class Producer(_Client):
         begin = Cluster.broker.begin
         self._who = await self._ask("InitProducerId", lambda: begin(self._identity, self._timeout))
 
-    def create_batch(self) -> Batch:
-        """An empty one."""
-        return Batch(self.options.get("max_batch_size", 16_384))
-
-    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[Any]":
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> "asyncio.Future[Any]":
         """One batch of a partition is under way at a time. The future tells what became of it."""
         self._usable()
         place = (topic, partition)
@@ -141,9 +118,11 @@ class Producer(_Client):
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._turns[place] = future
         self._flying.append(future)
+        read = MemoryRecords(batch._build()).next_batch()
+        sent = [Sent(one.key, one.value, tuple(one.headers), one.timestamp) for one in read or ()]
 
         def produce() -> int:
-            return Cluster.broker.produce(self._identity, self._who, topic, partition, sequence, batch.sent)
+            return Cluster.broker.produce(self._identity, self._who, topic, partition, sequence, sent)
 
         Cluster.net.send("produce", "kafka: Produce", _mapped(produce), _broken, future)
         return future
@@ -176,6 +155,12 @@ class Producer(_Client):
         if sent:
             await self._ask("EndTxn", _mapped(lambda: Cluster.broker.end(identity, self._who, commit=commit)))
         self._in_transaction = False
+
+    async def close(self) -> None:
+        """What comes after it nobody hears."""
+        await super().close()
+        for one in self._flying:
+            one.cancel()
 
     def _usable(self) -> None:
         assert self._started

@@ -7,12 +7,10 @@ import gc
 import random
 import shutil
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -21,7 +19,7 @@ import crash_disk
 import crash_net
 import crash_time
 import e2e_edges
-from crash_broker import Broker, Sent
+from crash_broker import Sent
 from crash_fate import Fate, Gone
 from crash_plan import Plan
 from crash_time import NOW, Loop, Stuck, replace
@@ -90,14 +88,14 @@ def install() -> None:
 
 install()
 
-from crash_judge import Judge  # noqa: E402 only now
+import crash_world  # noqa: E402 only now
+from crash_judge import Judge  # noqa: E402
 from crash_plants import PLANTS  # noqa: E402
 from crash_world import World  # noqa: E402
 
 from poller import app, segment  # noqa: E402
 from poller.app_parts import App  # noqa: E402
 from poller.errors import PollerError  # noqa: E402
-from poller.kinds import load_sink_kind, load_source_kind, load_store_kind  # noqa: E402
 
 LIFE = 12.0
 """Seconds after which a life ends that was not killed before."""
@@ -128,12 +126,8 @@ class Result:
 
 
 def prepare(plant: str | None = None) -> None:
-    """Imports what a process imports lazily, so that forks have it. `plant`: one of the known defects."""
-    for kind in ("mor", "thulium", "fonouc"):
-        load_source_kind(kind)
-    for kind in ("kafka", "webhook"):
-        load_sink_kind(kind)
-    load_store_kind("sqlite")
+    """Before any schedule. `plant`: one of the known defects."""
+    crash_world.load_kinds()
     replace(app, "serve", _serve)
     replace(app, "serve_admin", _serve)
     replace(app, "set_up", _set_up)
@@ -171,14 +165,11 @@ class Bench:
         self.result = Result(seed)
         rnd = crash_time.seed(seed)
         self.fate = Current.fate = Fate(plan, rnd, traced=traced)
-        self.folder = Path(tempfile.mkdtemp(prefix="crash", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.folder = crash_world.new_folder("crash")
         self.disk = crash_disk.Disk(self.folder, self.fate)
         self.world = World(self.folder, rnd)
         self.net = crash_net.Net(self.fate, random.Random(rnd.getrandbits(64)))
-        crash_net.Vendors.net = crash_net.Lines.net = crash_aiokafka.Cluster.net = self.net
-        crash_net.Vendors.apps = self.world.apps
-        crash_net.Lines.receiver = self.world.receiver
-        crash_aiokafka.Cluster.broker = self.world.broker
+        crash_world.connect(self.net, self.world.apps, self.world.receiver, self.world.broker)
         self.settings = self.world.settings()
         self.judge = Judge(self.world, self.result)
         self._dead: list[Loop] = []
@@ -333,4 +324,4 @@ def run(seed: int, plan: Plan, *, traced: bool = False) -> Result:
     return Bench(seed, plan, traced=traced).run()
 
 
-__all__ = ["Broker", "Result", "prepare", "run"]
+__all__ = ["Result", "prepare", "run"]

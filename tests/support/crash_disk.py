@@ -12,7 +12,6 @@ from typing import Any
 from crash_fate import Fate
 from crash_time import replace
 
-STORE = "poller.stores.sqlite"
 _PARTS = ("file", "writes", "reads", "letters", "store", "migrations")
 _CALLS = {"execute", "executemany", "executescript"}
 _CODES = {

@@ -42,7 +42,7 @@ WHY: dict[str, tuple[str, ...]] = {
         "sql: writes.empty",
         "sql: writes.forget",
     ),
-    "several replicas: tests/e2e/test_e2e_replicas_chaos.py": (
+    "several replicas: tests/e2e/test_e2e_chaos.py": (
         "poller.app._follow_switches",
         "poller.leases.replica.News",
         "poller.one_by_one.delivery.EachDelivery.follow",
@@ -125,10 +125,6 @@ WHY: dict[str, tuple[str, ...]] = {
         "poller.stores.sqlite.store.SqliteStore.hold: self._write ",
         "sql: logs._whole",
     ),
-    "a recording is fetched, from an address that is judged: tests/test_media_fetch.py": (
-        "poller.http._Progress.note: _judged",
-        "poller.http._judged",
-    ),
     "whole hours that are told: tests of `telephony.window.complete`": (
         "poller.keep.Keeper._note: self._shard.store.look_up",
         "poller.track.Track._hours",
@@ -149,8 +145,6 @@ WHY: dict[str, tuple[str, ...]] = {
         "poller.deliver.Delivery.run: self._failed",
         "poller.healing.Healer._read_back: self._remember",
         "poller.hosts.Host._keep_pace",
-        "poller.http.Vendor._renew_pool",
-        "poller.http.Vendor._respond: self._renew_pool",
         "poller.one_by_one.delivery.EachDelivery.run: tasks.start",
         "poller.place._since",
         "poller.place.first_place: _since",

@@ -7,12 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import crash_aiokafka
-import crash_net
 import msgspec
 from crash_disk import copy
 from crash_time import Loop
-from crash_world import LADDER, World
+from crash_world import LADDER, World, left_open
 
 from poller import segment
 from poller.app_parts import App
@@ -149,12 +147,7 @@ class Judge:
 
     def ended(self, loop: Loop) -> None:
         """It ended in order: nothing is left open."""
-        left = {
-            "Kafka clients": crash_aiokafka.Cluster.open,
-            "answers": crash_net.Vendors.open,
-            "connections": crash_net.Lines.open,
-        }
-        for what, count in left.items():
+        for what, count in left_open().items():
             if count:
                 self._wrong(f"{count} {what} were never closed")
         for text in loop.unexpected:

@@ -4,17 +4,21 @@ import asyncio
 import math
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import httpcore
-import httpx
 from crash_fate import Fate
 from crash_plan import Entry
 from crash_time import replace
 from starlette.types import ASGIApp, Message
+
+from poller import connections
+from poller.connections import Progress
+from poller.exchange import Asked, Broken
 
 Fail = Callable[[str, float], BaseException]
 """What a client raises for a fault: what, how much."""
@@ -109,40 +113,39 @@ def _tell(future: "asyncio.Future[Any]", result: Any) -> None:
 # --- vendors -----------------------------------------------------------------------------------------------------------
 
 
-class Vendors(httpx.AsyncBaseTransport):
-    """In place of the HTTP client's connections: the simulators, in this process."""
+class Vendors:
+    """In place of the connections: the simulators, in this process."""
 
     net: Net
     apps: dict[str, ASGIApp]
     """By host name."""
     open = 0
     """Answers that were not closed."""
+    kept = False
+    """Whether any waits for the next request."""
 
-    def __init__(self, **_: Any) -> None:
-        """As the library's."""
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """As `Connections`."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises what the library raises."""
-        net, host = self.net, request.url.host
+    async def ask(self, asked: Asked, progress: Progress, **_: Any) -> "_Heard":
+        """Raises what it raises."""
+        net, host = self.net, asked.place.host
         name = f"http: {host}"
         if (held := net.fate.meet(f"{name} before")) is not None:
             await held
         entry = net.fate.fault("http", name)
         what = entry.what if entry is not None else ""
-        trace = request.extensions.get("trace")
         if what == "refused":
-            raise httpx.ConnectError("the model refuses")
-        if trace is not None:
-            await trace("connection.connect_tcp.complete", {})
-            await trace("http11.send_request_headers.started", {})
+            raise OSError("the model refuses")
+        progress.asked = True
         if what == "reset":
-            raise httpx.ReadError("the model broke off")
+            raise Broken("the model broke off")
         if what == "hang":
             await asyncio.get_running_loop().create_future()
         await anyio.sleep(net._moment() + (entry.much if entry is not None and what == "late" else 0.0))
         if what == "again":  # a proxy asks twice, and only the second answer arrives
-            await _ask(self.apps[host], request)
-        status, headers, body = await _ask(self.apps[host], request)
+            await _ask(self.apps[host], asked)
+        status, headers, body = await _ask(self.apps[host], asked)
         if what.isdecimal():
             status, body = int(what), b"no"
         if what == "garbage":
@@ -150,55 +153,65 @@ class Vendors(httpx.AsyncBaseTransport):
         if (held := net.fate.meet(f"{name} after")) is not None:
             await held
         Vendors.open += 1
-        return httpx.Response(status, headers=headers, stream=_Body(net, name, body, what))
+        return _Heard(net, name, status, headers, body, what)
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+    async def close_idle(self) -> None:
         """Nothing is kept."""
 
 
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, net: Net, name: str, body: bytes, what: str) -> None:
+class _Heard:
+    def __init__(
+        self, net: Net, name: str, status: int, headers: list[tuple[bytes, bytes]], body: bytes, what: str
+    ) -> None:
+        self.status = status
+        self.headers = {key.decode().lower(): value.decode() for key, value in headers}
         self._net, self._name, self._body, self._what = net, name, body, what
         self._closed = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """In three pieces."""
         size = max(1, math.ceil(len(self._body) / 3))
         for begin in range(0, len(self._body), size):
             if begin and self._what == "broken":
-                raise httpx.ReadError("the model broke off")
+                raise Broken("the model broke off")
             if begin and self._what == "stalls":
                 await asyncio.get_running_loop().create_future()
             if (held := self._net.fate.meet(f"{self._name} piece")) is not None:
                 await held
             yield self._body[begin : begin + size]
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
+        """Once."""
         if not self._closed:
             self._closed = True
             Vendors.open -= 1
 
 
-async def _ask(app: ASGIApp, request: httpx.Request) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+async def _ask(app: ASGIApp, asked: Asked) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """One request to an application."""
-    body = await request.aread()
-    asked: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    messages: list[Message] = [{"type": "http.request", "body": asked.content or b"", "more_body": False}]
     said: list[Message] = []
 
     async def receive() -> Message:
-        if asked:
-            return asked.pop()
+        if messages:
+            return messages.pop()
         nothing: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         return await nothing
 
     async def send(message: Message) -> None:
         said.append(message)
 
-    url = request.url
+    path, _, query = asked.target.partition("?")
+    place = asked.place
+    headers = [("host", place.shown), *asked.headers]
     scope = {
-        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": request.method,
-        "scheme": url.scheme, "path": url.path, "raw_path": url.raw_path.partition(b"?")[0], "query_string": url.query,
-        "root_path": "", "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "client": ("192.0.2.1", 1), "server": (url.host, url.port or 80),
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": asked.method,
+        "scheme": place.scheme, "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode(),
+        "root_path": "", "headers": [(name.encode(), value.encode()) for name, value in headers],
+        "client": ("192.0.2.1", 1), "server": (place.host, place.port),
     }  # fmt: skip
     await app(scope, receive, send)
     return said[0]["status"], list(said[0].get("headers", [])), b"".join(one.get("body", b"") for one in said[1:])
@@ -293,6 +306,6 @@ class _Line(httpcore.AsyncNetworkStream):
 
 
 def install() -> None:
-    """Before `poller` is imported."""
-    replace(httpx, "AsyncHTTPTransport", Vendors)
+    """Before what uses them is imported."""
+    replace(connections, "Connections", Vendors)
     replace(httpcore, "AnyIOBackend", Lines)

@@ -14,8 +14,8 @@ SEAMS = {
     "hook": ("refused", "500", "deaf", "429", "hang", "late", "twice", "400"),
 }
 """What can go wrong where. `deaf`: it was done, and nobody hears of it. `after`: an error although it was done."""
-ANYWHERE = ("delay", "stop", "hurry")
-"""`stop`: SIGTERM; `hurry`: a second one."""
+TRIES = 400
+"""To make a schedule shorter, at most."""
 
 
 class Entry(NamedTuple):
@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     """`step`, a seam, `between`, or the name of a boundary."""
     nth: int
     what: str
+    """One of the seam's, or at a step `delay`, `stop` (SIGTERM), `hurry` (a second one)."""
     much: float = 0.0
 
     def __str__(self) -> str:
@@ -100,16 +101,17 @@ def _faults(rnd: random.Random, life: int) -> Plan:
     return found
 
 
-def shrink(plan: Plan, fails: Callable[[Plan], bool], most: int = 400) -> Plan:
-    """The shortest schedule that still fails, by leaving out parts as long as any can be left out. `most`: tries."""
+def shrink(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
+    """The shortest schedule that still fails, by leaving out parts as long as any can be left out."""
+    left = TRIES
     size = max(1, len(plan) // 2)
     while True:
         smaller = False
         for begin in range(0, len(plan), size):
             less = plan[:begin] + plan[begin + size :]
-            if most <= 0:
+            if not left:
                 return plan
-            most -= 1
+            left -= 1
             if len(less) < len(plan) and fails(less):
                 plan, smaller = less, True
                 break

@@ -49,14 +49,14 @@ def cursor_before_last_page() -> None:
 
 
 def advance_to_now() -> None:
-    """What was read counts up to when the pass ended, not up to the end of what was asked for."""
+    """The next pass begins where this one ended by the clock, not where what was asked for ended, nor as far before it as rows come late."""
     complete = window._complete
 
     def late(checkpoint: Checkpoint, item: Pass) -> None:
         complete(checkpoint, item)
         for rung in checkpoint.rungs:
             if rung.back in item.rungs and rung.last is not None:
-                rung.last = max(rung.last, int(NOW.wall))
+                rung.last = max(rung.last, int(NOW.wall) + rung.back)
 
     replace(window, "_complete", late)
 

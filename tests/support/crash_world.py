@@ -1,17 +1,21 @@
 """What is outside of the process: phone systems, brokers, a webhook's owner, and the configuration that names them."""
 
 import random
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import crash_aiokafka
+import crash_net
 import yaml
+from config_parts import HOOK_KEY, ladder, webhook
 from crash_broker import Broker
-from crash_net import Receiver
 from crash_time import NOW
 from starlette.types import ASGIApp
 
 from poller.config import Settings, load
+from poller.kinds import load_sink_kind, load_source_kind, load_store_kind
 from poller.simulate.run import Simulation, Simulators, application, build
 from poller.simulate.world import WorldOptions
 
@@ -22,7 +26,68 @@ SOURCES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "thulium": {"connections": {}},
     "fonouc": {"cdrs": {"page_size": 10}, "recordings": {"page_size": 10}},
 }
-_KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+HOOK = "http://127.0.0.1:80/hook"
+
+
+def new_folder(prefix: str) -> Path:
+    """In memory where the system has such a place: no disk is part of what is tried."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+
+
+def load_kinds() -> None:
+    """Imports what a process imports lazily, so that forks have it."""
+    for kind in SOURCES:
+        load_source_kind(kind)
+    for kind in ("kafka", "webhook"):
+        load_sink_kind(kind)
+    load_store_kind("sqlite")
+
+
+def connect(net: crash_net.Net, apps: Mapping[str, ASGIApp], receiver: crash_net.Receiver, broker: Broker) -> None:
+    """What the program's connections lead to from now on. `apps`: by host."""
+    crash_net.Vendors.net = crash_net.Lines.net = crash_aiokafka.Cluster.net = net
+    crash_net.Vendors.apps = dict(apps)
+    crash_net.Lines.receiver = receiver
+    crash_aiokafka.Cluster.broker = broker
+
+
+def left_open() -> dict[str, int]:
+    """How many connections the program has not closed."""
+    return {
+        "Kafka clients": crash_aiokafka.Cluster.open,
+        "answers": crash_net.Vendors.open,
+        "connections": crash_net.Lines.open,
+    }
+
+
+def host(vendor: str) -> str:
+    """Under which a vendor is asked."""
+    return f"{vendor}.sim"
+
+
+def source(sims: Simulators, vendor: str, endpoints: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a configuration."""
+    path = sims.url(vendor).partition(":80")[2]
+    return sims.source(vendor) | {"base_url": f"http://{host(vendor)}{path}", "endpoints": dict(endpoints)}
+
+
+def kafka_sink(**more: Any) -> dict[str, Any]:
+    """Of a configuration."""
+    return {
+        "kind": "kafka", "bootstrap_servers": ["kafka.sim:9092"], "partitions": 2, "compression": "none",
+        "topics": {"call": "calls", "recording": "recordings", "window": "windows"}, **more,
+    }  # fmt: skip
+
+
+def settings(folder: Path, sims: Simulators, **more: Any) -> Settings:
+    """As a file would have them."""
+    path = folder / "poller.yaml"
+    whole = {
+        "store": {"kind": "sqlite", "path": str(folder / "poller.db")}, "server": {"listen": "127.0.0.1:0"},
+        "admin": {"socket": str(folder / "admin.sock")}, **more,
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    return load(path, {**sims.environment(), "KEY": HOOK_KEY})
 
 
 class World:
@@ -31,7 +96,7 @@ class World:
     def __init__(self, folder: Path, rnd: random.Random) -> None:
         self.folder = folder
         self.broker = Broker(lambda: NOW.mono)
-        self.receiver = Receiver()
+        self.receiver = crash_net.Receiver()
         vendors = tuple(rnd.choice((("mor",), ("mor",), ("fonouc",), ("thulium",))))
         self.webhook = rnd.random() < 0.4
         few = rnd.random() < 0.5
@@ -43,45 +108,25 @@ class World:
         )  # fmt: skip
         self.sims: Simulators = build(Simulation(vendors=vendors, world=self.options, at=NOW.wall))
         self.sims.ports = dict.fromkeys(vendors, 80)
-        self.apps: dict[str, ASGIApp] = {f"{vendor}.sim": application(self.sims, vendor) for vendor in vendors}
+        self.apps: dict[str, ASGIApp] = {host(vendor): application(self.sims, vendor) for vendor in vendors}
         self.sources = {vendor: self._source(vendor) for vendor in vendors}
         self.endpoints = frozenset(f"{vendor}.{name}" for vendor in vendors for name in self.lists[vendor])
 
     def _source(self, vendor: str) -> dict[str, Any]:
-        path = self.sims.url(vendor).partition(":80")[2]
         every = {
             "interval": f"{LADDER[0][1]}s", "start": "1h", "settle": "1s", "timeout": "5s", "max_body": "4MiB",
-            "ladder": [{"back": f"{back}s", "every": f"{every}s" if index else "poll"} for index, (back, every) in enumerate(LADDER)],
+            "ladder": ladder(LADDER),
         }  # fmt: skip
-        endpoints = {name: every | dict(SOURCES[vendor][name]) for name in self.lists[vendor]}
-        return self.sims.source(vendor) | {"base_url": f"http://{vendor}.sim{path}", "endpoints": endpoints}
+        return source(self.sims, vendor, {name: every | dict(SOURCES[vendor][name]) for name in self.lists[vendor]})
 
     def settings(self) -> Settings:
         """As a file would have them."""
         sinks: dict[str, Any] = {
-            "kafka": {
-                "kind": "kafka", "bootstrap_servers": ["kafka.sim:9092"], "partitions": 2, "compression": "none",
-                "topics": {"call": "calls", "recording": "recordings"}, "request_timeout": "2s", "commit_timeout": "4s",
-                "transaction_timeout": "6s",
-            }
-        }  # fmt: skip
+            "kafka": kafka_sink(request_timeout="2s", commit_timeout="4s", transaction_timeout="6s"),
+        }
         if self.webhook:
-            sinks["crm"] = {
-                "kind": "webhook", "url": "http://127.0.0.1:80/hook", "secrets": [{"env": "KEY"}], "allow": ["127.0.0.0/8"],
-                "allow_http": True, "start_from": "earliest", "schedule": ["1s"] * 60, "probe": "1s", "timeout": "3s",
-                "concurrency": 2,
-            }  # fmt: skip
-        path = self.folder / "poller.yaml"
-        path.write_text(
-            yaml.safe_dump(
-                {
-                    "store": {"kind": "sqlite", "path": str(self.folder / "poller.db")}, "shutdown_grace": "20s",
-                    "server": {"listen": "127.0.0.1:0"}, "admin": {"socket": str(self.folder / "admin.sock")},
-                    "sinks": sinks, "sources": self.sources,
-                }
-            )
-        )  # fmt: skip
-        return load(path, {**self.sims.environment(), "KEY": _KEY})
+            sinks["crm"] = webhook(HOOK, schedule=["1s"] * 60, probe="1s", timeout="3s", concurrency=2)
+        return settings(self.folder, self.sims, shutdown_grace="20s", sinks=sinks, sources=self.sources)
 
     def published(self) -> list[bytes]:
         """What a read_committed reader of the event topics has."""

@@ -59,18 +59,19 @@ def call_id(call: str) -> str:
     return event_id(seen_key(call), new=True)
 
 
-def segment_of(calls: list[str], after: Position, *, at: float = 1.7e9, size: int = 0) -> Segment:
+def segment_of(calls: list[str], after: Position, *, size: int = 0) -> Segment:
     """A segment of new calls."""
+    at = 1.7e9
     events = [call_event(call, seq, size=size, at=at) for seq, call in enumerate(calls, after.seq + 1)]
     return pack(events, after, at)
 
 
-def segments(count: int, each: int, *, after: Position | None = None, prefix: str = "c") -> list[Segment]:
+def segments(count: int, each: int) -> list[Segment]:
     """`count` segments of `each` calls, named c1, c2, …"""
     out: list[Segment] = []
-    position = after or Position()
+    position = Position()
     for _ in range(count):
-        names = [f"{prefix}{number}" for number in range(position.seq + 1, position.seq + each + 1)]
+        names = [f"c{number}" for number in range(position.seq + 1, position.seq + each + 1)]
         out.append(segment_of(names, position))
         position = Position(out[-1].last, out[-1].chain)
     return out

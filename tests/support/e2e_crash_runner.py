@@ -6,10 +6,11 @@ with the configuration that is named first on the command line and answers `{"pi
 named second. At `hold` that one task waits, and nothing else, until the test releases it: so two things that may happen in any
 order happen in the one that the test wants.
 
-A fork has everything imported, so a life takes a fraction of a second to begin.
+A fork has everything imported and its configuration read, so a life takes a fraction of a second to begin.
 """
 
 import asyncio
+import gc
 import json
 import os
 import select
@@ -18,14 +19,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Awaitable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import e2e_edges
 from e2e_counts import Counts
-
-LONGEST = 1.5
-"""Seconds that the daemon's own waiting takes at most: neither its growing pauses nor its minute of watching are tested here."""
+from e2e_hurried import Hurried
 
 _edge: str | None = None
 _nth = 1
@@ -46,16 +46,11 @@ async def _released() -> None:
         await asyncio.sleep(0.02)
 
 
-def life(config: Path) -> int:
+def life(settings: Any) -> int:
     """The daemon, as the command line runs it, but for its clock."""
-    from poller import app, commands, uv  # noqa: PLC0415 only after the edges are installed
-    from poller.clock import SystemClock  # noqa: PLC0415 the same
+    from poller import app, uv  # noqa: PLC0415 only after the edges are installed
 
-    class Hurried(SystemClock):
-        async def sleep(self, seconds: float) -> None:
-            await super().sleep(min(seconds, LONGEST))
-
-    return int(uv.run(app.run, commands.settings_of(config), clock=Hurried()))
+    return int(uv.run(app.run, settings, clock=Hurried()))
 
 
 def answer(**what: Any) -> None:
@@ -64,7 +59,7 @@ def answer(**what: Any) -> None:
     sys.stdout.flush()
 
 
-def begin(config: Path, edge: str | None, nth: int, hold: str | None) -> tuple[int, int]:
+def begin(settings: Any, edge: str | None, nth: int, hold: str | None) -> tuple[int, int]:
     """Forks; the child's pid and a pipe that ends with it."""
     global _edge, _nth, _hold
     reading, writing = os.pipe()
@@ -78,7 +73,7 @@ def begin(config: Path, edge: str | None, nth: int, hold: str | None) -> tuple[i
     _edge, _nth, _hold = edge, nth, hold
     code = 70
     try:
-        code = life(config)
+        code = life(settings)
     except SystemExit as end:
         code = int(end.code or 0)
     except BaseException:  # noqa: BLE001 a fork must never return
@@ -88,19 +83,46 @@ def begin(config: Path, edge: str | None, nth: int, hold: str | None) -> tuple[i
         os._exit(code)
 
 
-def main() -> None:
-    """One life after the other."""
-    global _counts
-    e2e_edges.install(hit)
-    config, _counts = Path(sys.argv[1]), Counts(Path(sys.argv[2]))
-    from poller import app, commands, uv  # noqa: F401, PLC0415 imported once, for all lives; after the edges
-    from poller.kinds import load_sink_kind, load_source_kind, load_store_kind  # noqa: PLC0415 the same
+class Read:
+    """The configuration, read anew when it has changed: what a life is about begins behind it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = b""
+        self._settings: Any = None
+
+    def settings(self) -> Any:
+        """As the command line reads it."""
+        from poller import commands  # noqa: PLC0415 only after the edges are installed
+
+        if (text := self._path.read_bytes()) != self._text:
+            self._settings, self._text = commands.settings_of(self._path), text
+        return self._settings
+
+
+def import_all() -> None:
+    """Once, for all lives; after the edges. What a life would import by itself is named, too."""
+    from poller.kinds import load_sink_kind, load_source_kind, load_store_kind  # noqa: PLC0415 after the edges
 
     for vendor in ("mor", "thulium", "fonouc"):
         load_source_kind(vendor)
     load_sink_kind("kafka")
     load_sink_kind("webhook")
     load_store_kind("sqlite")
+    loop = ("uvloop", "anyio._backends._asyncio", "concurrent.futures.thread", "encodings.utf_8_sig")
+    server = ("uvicorn.lifespan.off", "uvicorn.protocols.http.h11_impl")
+    for name in ("poller.app", "poller.commands", "poller.uv", *loop, *server):
+        import_module(name)
+
+
+def main() -> None:
+    """One life after the other."""
+    global _counts
+    e2e_edges.install(hit)
+    config, _counts = Read(Path(sys.argv[1])), Counts(Path(sys.argv[2]))
+    import_all()
+    gc.collect()
+    gc.freeze()  # what all lives share is neither looked through nor copied by each
     answer(ready=True)
     commands_in = sys.stdin.fileno()
     buffer = b""
@@ -124,7 +146,7 @@ def main() -> None:
                     if pid:
                         os.kill(pid, wanted["end"])
                 else:
-                    pid, pipe = begin(config, wanted["edge"], wanted["nth"], wanted["hold"])
+                    pid, pipe = begin(config.settings(), wanted["edge"], wanted["nth"], wanted["hold"])
                     answer(pid=pid)
     if pid:
         os.kill(pid, signal.SIGKILL)

@@ -15,6 +15,7 @@ import yaml
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from anyio import to_thread
 from cli_command import command
+from config_parts import ladder
 
 from poller.simulate.faults import FAULTS
 from poller.simulate.judge import Verdict, judge
@@ -73,9 +74,9 @@ def source(sims: Simulators, vendor: str, **more: Any) -> dict[str, Any]:
         "settle": "1s",
         "timeout": "3s",
         "max_body": "4MiB",
-        "ladder": [{"back": f"{back}s", "every": f"{every}s" if index else "poll"} for index, (back, every) in enumerate(RUNGS)],
+        "ladder": ladder(RUNGS),
         **more,
-    }  # fmt: skip
+    }
     endpoints = {name: quick | dict(own) for name, own in ENDPOINTS[vendor].items()}
     return sims.source(vendor) | {"concurrency": 2, "endpoints": endpoints}
 
@@ -110,6 +111,8 @@ class Daemon:
         self.process: subprocess.Popen[bytes] | None = None
         self.program: Path | None = None
         """The folder of another version's package, to be run instead of this one's: what lies in the working folder comes first."""
+        self.more: dict[str, str] = {}
+        """Of its environment."""
         self.settings: dict[str, Any] = {
             "store": {"kind": "sqlite", "path": str(self.store)},
             "shutdown_grace": "60s",
@@ -129,7 +132,7 @@ class Daemon:
     def environment(self) -> dict[str, str]:
         """The secrets of the simulated vendors."""
         program = {"PYTHONPATH": str(self.program)} if self.program is not None else {}
-        return {**os.environ, **self.sims.environment(), **program}
+        return {**os.environ, **self.sims.environment(), **program, **self.more}
 
     def start(self, command: Sequence[str] = RUN) -> None:
         """Starts the process; its log is appended to the earlier ones'."""
@@ -176,22 +179,23 @@ class Daemon:
         """Log lines of one event."""
         return [line for line in self.lines() if line.get("event") == event]
 
-    async def until(self, what: Callable[[], object], seconds: float, why: str) -> None:
-        """Waits until something is so while the process lives."""
+    async def until(self, what: Callable[[], object], seconds: float, why: str | Callable[[], str]) -> None:
+        """Waits until something is so while the process lives. `why`: for the report of a failure, or how to say it then."""
         deadline = time.monotonic() + seconds * SLOW
         while not what():
             alive = self.process is not None and self.process.poll() is None
             if not alive or time.monotonic() > deadline:
-                raise AssertionError(f"{'in vain' if alive else 'the daemon has ended'}: {why}\n{self.tail()}")
+                said = why if isinstance(why, str) else why()
+                raise AssertionError(f"{'in vain' if alive else 'the daemon has ended'}: {said}\n{self.tail()}")
             await anyio.sleep(0.05)
 
     async def until_said(self, event: str, seconds: float = 30, *, times: int = 1) -> None:
         """Waits for a log line."""
         await self.until(lambda: len(self.said(event)) >= times, seconds, f"waiting for {times} times {event!r}")
 
-    async def polls_more(self, times: int, seconds: float = 30) -> None:
+    async def polls_more(self, times: int) -> None:
         """Waits until polls have found something so many times more."""
-        await self.until_said("polled", seconds, times=len(self.said("polled")) + times)
+        await self.until_said("polled", times=len(self.said("polled")) + times)
 
     def tail(self) -> str:
         """The end of the log, for the report of a failure."""

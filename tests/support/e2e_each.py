@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from config_parts import HOOK_KEY, webhook
 from delivery_events import call_event, call_id
 from e2e_lives import Lives
 from stores_content import dead_events
@@ -44,7 +45,7 @@ class Installation:
     @property
     def environment(self) -> dict[str, str]:
         """The key to sign with."""
-        return {**os.environ, "KEY": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "PASSWORD": "geheim"}
+        return {**os.environ, "KEY": HOOK_KEY, "PASSWORD": "geheim"}
 
     def write(self, **sink: Any) -> None:
         """The configuration, with these keys of the sink."""
@@ -52,16 +53,13 @@ class Installation:
             "kind": "thulium", "base_url": "http://127.0.0.1:9/api", "username": "me", "password": {"env": "PASSWORD"},
             "endpoints": {"connections": {"interval": "1h"}},
         }  # fmt: skip
-        webhook = {
-            "kind": "webhook", "url": self._url, "secrets": [{"env": "KEY"}], "allow": ["127.0.0.0/8"], "allow_http": True,
-            "start_from": "earliest", "schedule": ["200ms"] * 40, "probe": "300ms", "timeout": "60s", "concurrency": 2,
-        }  # fmt: skip
+        patient = webhook(self._url, schedule=["200ms"] * 40, probe="300ms", timeout="60s", concurrency=2)
         settings = {
             "store": {"kind": "sqlite", "path": str(self.store)},
             "shutdown_grace": "1s",
             "server": {"listen": "127.0.0.1:0"},
             "admin": {"socket": str(self.folder / "admin.sock")},
-            "sinks": {self.sink: webhook | sink},
+            "sinks": {self.sink: patient | sink},
             "sources": {"office": office},
         }
         self.config.write_text(yaml.safe_dump(settings), encoding="utf-8")

@@ -30,6 +30,21 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
         ("poller.poll._cut: track.keep",),
     ),
     Elsewhere(
+        "a walk over pages ends early, and pages before are not committed yet",
+        "tests/polling/test_polling_walks.py::test_a_walk_that_breaks_off_is_not_read[memory]",
+        ("poller.poll.read_pages: track.keep",),
+    ),
+    Elsewhere(
+        "a phone system gives rows of another time only: in a scene that is luck",
+        "tests/polling/test_polling_passes.py::test_records_outside_the_window_alone_are_a_filter_that_was_not_used[memory]",
+        ("poller.poll._check_inside: track.keep",),
+    ),
+    Elsewhere(
+        "pages come slowly, or with many records",
+        "tests/polling/test_polling_walks.py::test_a_commit_takes_no_more_than_is_gathered[memory]",
+        ("poller.poll._read_pages: track.keep",),
+    ),
+    Elsewhere(
         "an answer of more records than are committed at once",
         "tests/polling/test_polling_commit.py::test_nothing_is_written_where_nothing_changed",
         ("poller.poll.read_page: track.keep",),

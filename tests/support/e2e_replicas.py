@@ -35,6 +35,8 @@ class Replicas:
         self._ports = ports
         self._database = database
         self._sims = sims
+        self.hosts: Sequence[str] = _HOSTS
+        """By what each calls the vendors."""
         self.each = [self._daemon(folder / f"r{number}", host, sinks) for number, host in enumerate(_HOSTS)]
 
     def _daemon(self, folder: Path, host: str, sinks: Mapping[str, Any]) -> Daemon:
@@ -52,7 +54,7 @@ class Replicas:
 
     def publish_through(self, doors: Sequence[Proxy]) -> None:
         """Each through a door of its own, before any is started."""
-        for one, door in zip(self.each, doors, strict=True):
+        for one, door in zip(self.each, doors, strict=False):
             one.settings["sinks"]["kafka"]["bootstrap_servers"] = [f"127.0.0.1:{door.port}"]
             one.write()
 
@@ -83,7 +85,7 @@ class Replicas:
         await apart.until(
             lambda: kafka_fails(apart) and time.monotonic() - began > LEASE, 60, "a word about the broker"
         )
-        host, before = _HOSTS[self.each.index(apart)], time.time()
+        host, before = self.hosts[self.each.index(apart)], time.time()
         logs = [site.log for site in self._sims.sites.values()]
         await apart.until(
             lambda: any(log[-1]["host"] == host and log[-1]["real_time"] > before for log in logs if log), 30, "a poll"
@@ -94,16 +96,17 @@ class Replicas:
         began, share = time.monotonic(), SHARDS // len(daemons)
         wanted = {one.pid: share for one in daemons}
         await daemons[0].until(
-            lambda: self.owned() == wanted, seconds, f"an even share of the shards, now {self.owned()}"
+            lambda: self.owned() == wanted, seconds, lambda: f"an even share of the shards, now {self.owned()}"
         )
         return time.monotonic() - began
 
-    def polled_by_two(self) -> float:
-        """The longest time for which one source was polled by two replicas in turns, in seconds.
+    def changed_hands(self) -> list[list[dict[str, Any]]]:
+        """Logs of the vendors that more than one replica has asked: which shards move depends on the replicas' names."""
+        return [site.log for site in self._sims.sites.values() if len({line["host"] for line in site.log}) > 1]
 
-        Of those that changed hands: which shards move depends on the replicas' names.
-        """
-        moved = [site.log for site in self._sims.sites.values() if len({line["host"] for line in site.log}) > 1]
+    def polled_by_two(self) -> float:
+        """The longest time for which one source was polled by two replicas in turns, in seconds."""
+        moved = self.changed_hands()
         assert moved, "nothing can be told where no source changed hands"
         return max(in_turns(log) for log in moved)
 

@@ -36,8 +36,24 @@ class Peer:
     url: str
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
+    open: int = 0
+    """How many of them are."""
+    _changed: anyio.Event = field(default_factory=anyio.Event)
     at_once: int = 0
     most_at_once: int = 0
+
+    def opened(self, by: int) -> None:
+        """One more connection is open, or one less."""
+        self.open += by
+        self.connections += max(0, by)
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def until_open(self, count: int) -> None:
+        """Waits until so many are."""
+        with anyio.fail_after(30):
+            while self.open != count:
+                await self._changed.wait()
 
 
 Respond = Callable[[Asked, ByteStream], Awaitable[bool | None]]
@@ -71,12 +87,13 @@ async def peer(respond: Respond, tls: ssl.SSLContext | None = None) -> AsyncIter
     running = Peer(f"{'https' if tls else 'http'}://127.0.0.1:{port}")
 
     async def serve(stream: ByteStream) -> None:
-        running.connections += 1
+        running.opened(1)
         async with stream:
             with suppress(
                 anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead, anyio.ClosedResourceError
             ):
                 await _talk(running, respond, stream)
+        running.opened(-1)
 
     async with plain, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, serve)
@@ -107,12 +124,13 @@ async def _talk(running: Peer, respond: Respond, stream: ByteStream) -> None:
 
 
 def open_vendor(url: str, login: Login | None = None, **more: Any) -> Vendor:
-    """A source's way to the server. `clock`, `metrics`, `hosts`, `name` go to the Vendor, everything else is an option."""
+    """A source's way to the server. `clock`, `metrics`, `hosts`, `name`, `seldom` go to the Vendor, everything else is an option."""
     clock = more.pop("clock", SystemClock())
     metrics = more.pop("metrics", None) or Metrics()
     hosts, name = more.pop("hosts", None), more.pop("name", "mor-main")
+    seldom = more.pop("seldom", False)
     options = more.pop("options", None) or SourceOptions(base_url=f"{url}/api", **more)
-    return Vendor(name, options, login, clock=clock, metrics=metrics, hosts=hosts)
+    return Vendor(name, options, login, clock=clock, metrics=metrics, hosts=hosts, seldom=seldom)
 
 
 async def get(vendor: Vendor, path: str = "/x", *, timeout: float = 120, max_body: int = 1 << 20, **more: Any) -> bytes:  # noqa: ASYNC109 passed on

@@ -26,12 +26,12 @@ def kafka_config(bootstrap: str, prefix: str, **more: Any) -> Config:
     )
 
 
-async def read_all(bootstrap: str, topics: Sequence[str], *, committed: bool = True) -> list[Any]:
+async def read_all(bootstrap: str, topics: Sequence[str]) -> list[Any]:
     """Every record of the topics up to the end, as a read_committed consumer sees them.
 
     The end is the high watermark: a commit returns before its markers are written, and the stable offset lags until then.
     """
-    consumer = _consumer(bootstrap, committed=committed)
+    consumer = _consumer(bootstrap, committed=True)
     tail = _consumer(bootstrap, committed=False)
     records: list[Any] = []
     await consumer.start()

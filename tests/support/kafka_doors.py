@@ -10,11 +10,11 @@ from poller.simulate.broker import Broker, free_port
 
 Door = tuple[int, int]
 """The port at which the broker listens, and the one that it tells those who came through it."""
-MOST = 3
+MOST = 4
 
 
-def broker_with_doors(folder: Path) -> tuple[Broker, Sequence[Door]]:
-    """Not started. Without a proxy at the second port of a door, nobody gets through it."""
+def broker_with_doors(folder: Path, data: Path | None = None) -> tuple[Broker, Sequence[Door]]:
+    """Not started. Without a proxy at the second port of a door, nobody gets through it. `data`: where its files are, if not with its log."""
     ports: set[int] = set()
     while len(ports) < 2 + 2 * MOST:
         ports.add(free_port())
@@ -33,7 +33,8 @@ def broker_with_doors(folder: Path) -> tuple[Broker, Sequence[Door]]:
             "listener.security.protocol.map": ",".join(
                 f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *names)
             ),
-        },
+        }
+        | ({} if data is None else {"log.dirs": str(data)}),
     )
     broker.bootstrap = f"127.0.0.1:{port}"
     return broker, doors

@@ -32,6 +32,12 @@ def broker(_broker_and_doors: tuple[Broker, Sequence[Door]]) -> Broker:
     return _broker_and_doors[0]
 
 
+@pytest.fixture(scope="session")
+def broker_doors(_broker_and_doors: tuple[Broker, Sequence[Door]]) -> Sequence[Door]:
+    """Its further ports, for links of a test's own."""
+    return _broker_and_doors[1]
+
+
 @pytest.fixture
 async def doors(_broker_and_doors: tuple[Broker, Sequence[Door]]) -> AsyncIterator[list[Proxy]]:
     """Ways to the broker that can be cut, each on its own."""

@@ -83,6 +83,7 @@ class Said(Struct):
     body: bytes
     vendor_time: float | None
     skew: float | None
+    ahead: float
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """In two pieces."""
@@ -145,8 +146,8 @@ class World:
             raise RateLimited("fewer requests, please", 30.0)
         if isinstance(fault, int):
             body = body[: len(body) * fault // 100]
-        dates = (began, self.skew + 0.5) if self.dated else (None, None)
-        yield Said(body, *dates)
+        time, skew = (began, self.skew + 0.5) if self.dated else (None, None)
+        yield Said(body, time, skew, self.clock.now() - self.clock.mono())
 
     def body(self, request: Request) -> bytes:
         """One answer. Where a second cannot be read, it breaks off there."""

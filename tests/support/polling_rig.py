@@ -17,7 +17,7 @@ from poller.hours import Book
 from poller.http import Vendor
 from poller.keep import Keeper
 from poller.metrics import RECORD_RESULTS, Metrics
-from poller.model import Ask, Event
+from poller.model import Ask, CheckpointKey, Event, PageCommit
 from poller.options import EndpointOptions, SourceOptions
 from poller.poll import poll
 from poller.protocols import Store
@@ -86,6 +86,10 @@ class Rig:
     async def checkpoint(self, track: Track) -> Checkpoint:
         """As the store has it."""
         return load((await self.store.checkpoints())[track.key], track.ladder)
+
+    async def damage(self, key: CheckpointKey) -> None:
+        """What the store has under this key is no checkpoint (any more)."""
+        self.shard.held = await self.store.commit_page(self.shard.held, PageCommit(checkpoints={key: b'{"start":"5'}))
 
     async def complete(self, track: Track) -> int | None:
         """What the store claims to be complete."""

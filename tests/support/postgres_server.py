@@ -5,11 +5,12 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -17,6 +18,7 @@ import anyio
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from poller.simulate.broker import free_port
 from poller.stores.postgres import Config, migrate
 from poller.stores.postgres.pool import Timing
 
@@ -67,23 +69,18 @@ def missing() -> str:
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """One cluster. Root must not run a server, so root runs it as another user."""
 
     template = "template_poller"
 
-    def __init__(self, *, durable: bool = False) -> None:
-        """`durable`: as a server in use is; tests need not wait for the disk."""
+    def __init__(self, *, durable: bool = False, data: Path | None = None) -> None:
+        """`durable`: as a server in use is; tests need not wait for the disk. `data`: where its files are, if not with its log and socket."""
         programs = folder_of_programs()
         assert programs is not None
         self._programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="poller-postgres-", dir="/tmp"))
+        self.data = data or self.folder / "data"
         self.port = free_port()
         self._free: list[str] = []
         self._numbers = itertools.count(1)
@@ -91,10 +88,6 @@ class Server:
         if self._user is not None:
             shutil.chown(self.folder, self._user)
         self._create(_SETTINGS if durable else _SETTINGS + _FAST)
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
 
     def dsn(
         self, database: str = "postgres", *, user: str = "postgres", password: str = PASSWORD, port: int = 0
@@ -111,6 +104,29 @@ class Server:
         """`immediate`: as killed; `fast`: as its owner ends it. No error when it does not run."""
         self._run("pg_ctl", "-D", self.data, "-m", how, "-w", "-t", "60", "stop", check=False)
 
+    @property
+    def state(self) -> str:
+        """Of the process, as the system has it: `T` is stopped; empty: it does not run."""
+        state = _stat(self._leader())[:1]
+        return "" if state in ([], ["Z"]) else state[0]
+
+    def send(self, sign: signal.Signals) -> list[int]:
+        """To the server and to everything that it has started, if it runs; to whom."""
+        leader = self._leader()
+        them = [leader, *_children(leader)] if leader else []
+        for pid in them:
+            with suppress(ProcessLookupError):
+                os.kill(pid, sign)
+        return them
+
+    def kill(self) -> None:
+        """SIGKILL; returns when all of it is gone."""
+        them = self.send(signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while any(_lives(pid) for pid in them):
+            assert time.monotonic() < deadline, "killed, and it is there still"
+            time.sleep(0.02)
+
     def sql(self, statement: LiteralString | psycopg.sql.Composed, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Runs one statement as the owner of everything."""
         with psycopg.connect(self.dsn(database), autocommit=True) as connection:
@@ -119,7 +135,7 @@ class Server:
 
     def clone(self, name: str, to: str) -> None:
         """A copy of a database as it is now; whoever uses it is thrown out."""
-        self._throw_out(name)
+        self.throw_out(name)
         self.sql(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(to), Identifier(name)))
 
     def exists(self, name: str) -> bool:
@@ -151,7 +167,8 @@ class Server:
         given = {"dsn": self.dsn(self.template)}
         asyncio.run(migrate(Config.model_validate(given, context={"literals": True})))
 
-    def _throw_out(self, name: str) -> None:
+    def throw_out(self, name: str) -> None:
+        """Ends all connections to a database."""
         self.sql(SQL("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {}").format(name))
 
     def remove(self) -> None:
@@ -162,6 +179,11 @@ class Server:
         """Adds to the configuration; counts from the next start."""
         with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as file:
             file.write(text + "\n")
+
+    def _leader(self) -> int:
+        """The process that says so, which may have been killed; 0: none."""
+        said = (self.data / "postmaster.pid").read_text().split() if (self.data / "postmaster.pid").exists() else []
+        return int(said[0]) if said else 0
 
     def _create(self, settings: str) -> None:
         (self.folder / "password").write_text(PASSWORD, encoding="utf-8")
@@ -182,6 +204,22 @@ class Server:
             )  # fmt: skip
             said.seek(0)
             assert not check or done.returncode == 0, said.read().decode()
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent, … of a process; empty: there is none."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def _children(parent: int) -> list[int]:
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in pids if _stat(pid)[1:2] == [str(parent)]]
+
+
+def _lives(pid: int) -> bool:
+    return _stat(pid)[:1] not in ([], ["Z"])
 
 
 def _unprivileged() -> str:

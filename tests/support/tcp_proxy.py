@@ -66,12 +66,15 @@ class Proxy:
                     break
                 await self._flows.wait()
                 if not self.frozen:
-                    to.write(data)
-                    await to.drain()
+                    await self._pass_on(data, to)
         except ConnectionError:
             pass
         to.close()
         back.close()
+
+    async def _pass_on(self, data: bytes, to: asyncio.StreamWriter) -> None:
+        to.write(data)
+        await to.drain()
 
     def _lost(self, who: Literal["client", "server"]) -> bool:
         if self._lose is None:

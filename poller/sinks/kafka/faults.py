@@ -88,5 +88,12 @@ def _said(error: BaseException) -> str:
         )
     if isinstance(error, errors.IllegalSaslStateError):
         return "the listener takes no login (IllegalSaslStateError). Is security.protocol that of this listener?"
+    if isinstance(error, errors.InvalidTimestampError):
+        return (
+            "the brokers refuse the time at which events are sent (InvalidTimestampError): it is this machine's, and by theirs it is "
+            "too far ahead (message.timestamp.after.max.ms, an hour by default) or behind. Set its clock; sending goes on by itself then"
+        )
+    if type(error) is errors.KafkaError and error.__cause__ is not None:  # "unexpected", whatever it was
+        return _said(error.__cause__)
     name = type(error).__name__
     return f"{name} {error}" if str(error) and name not in str(error) else str(error) or name

@@ -5,16 +5,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from poller.errors import SinkFault
 from poller.event import WINDOW
-from poller.model import DeadEvent, Event, Position, Progress, Segment
+from poller.model import DeadEvent, Position, Progress, Segment
 from poller.outgoing import Outgoing, dead_id, for_sink
 from poller.protocols import Published, Sent
 from poller.segment import end, unpack
+from poller.sinks.kafka.batch import record
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.faults import BatchTooLarge
 from poller.sinks.kafka.partition import hashes_of
 from poller.sinks.kafka.producer import Batch, Producer
 from poller.sinks.kafka.reading import Reading
-from poller.sinks.kafka.records import Constants, Entry, Identity, headers, pack_progress
+from poller.sinks.kafka.records import Constants, Entry, Identity, encoded, pack_progress
 from poller.sinks.kafka.topics import Limits
 
 Open = Callable[[], Awaitable[tuple[Producer, Limits]]]
@@ -67,7 +68,7 @@ class KafkaLane:
         Raises SinkFault or SinkRefused; whether the transaction took place is then known only to the progress record.
         """
         position = end(segments[-1])
-        entries = [entry for entry in self._entries(segments) if entry.seq not in self._dead]
+        entries = self._entries(segments)
         try:
             try:
                 await self._transaction(self._batches(entries), position)
@@ -104,13 +105,16 @@ class KafkaLane:
             await producer.discard()
 
     def _entries(self, segments: Sequence[Segment]) -> list[Entry]:
-        """What is meant for this sink. It may have asked for windows before, and has no topic for them any more."""
+        """What is meant for this sink and not named in `dead`. It may have asked for windows before, and has no topic for them any more."""
         out: list[Entry] = []
-        sink, windows = self._sink, self._config.windows
+        sink, windows, dead = self._sink, self._config.windows, self._dead
         for segment in segments:
-            events: list[Event] = unpack(segment)
-            numbered = enumerate(events, segment.first)
-            out += [Entry(seq, one) for seq, one in numbered if for_sink(one, sink) and (windows or one.type != WINDOW)]
+            numbered = enumerate(unpack(segment), segment.first)
+            out += [
+                Entry(seq, one)
+                for seq, one in numbered
+                if for_sink(one, sink) and (windows or one.type != WINDOW) and seq not in dead
+            ]
         return out
 
     # --- sending -----------------------------------------------------------------------------------------------------
@@ -133,9 +137,8 @@ class KafkaLane:
         self.progress = progress
 
     def _record(self, identity: Identity, progress: Progress) -> Batch:
-        batch = self._ready().batch()
-        at = int(progress.at * 1000)
-        batch.append(timestamp=at, key=identity.id.encode(), value=pack_progress(progress), headers=[])
+        batch = self._ready().batch(int(progress.at * 1000))
+        batch.append(record(identity.id.encode(), pack_progress(progress)))
         return identity.topic, self._shard, batch
 
     def _ready(self) -> Producer:
@@ -150,22 +153,26 @@ class KafkaLane:
         """
         producer, limits = self._ready(), self._limits
         assert limits is not None, "a lane that was never started"  # noqa: S101 as above
-        create, fixed, counts = producer.batch, self._constants.of, limits.partitions
+        fixed, counts, at = self._constants.of, limits.partitions, int(time.time() * 1000)
         out: dict[tuple[str, int], list[Batch]] = {}
-        at = int(time.time() * 1000)
-        shown = [self._outgoing.event(event) for _, event in entries]
-        keys = [event.key.encode("utf-8", "replace") for event in shown]
-        for (seq, _), event, key, hashed in zip(entries, shown, keys, hashes_of(keys), strict=True):
+        topics: list[str] = []
+        keys: list[bytes] = []
+        records: list[bytes] = []
+        for entry in entries:  # once: what is looked at twice is out of the processor's cache by then
+            event = self._outgoing.event(entry.event)
+            key = event.key.encode("utf-8", "replace")
             topic, constant = fixed(event.type, event.source)
+            topics.append(topic)
+            keys.append(key)
+            records.append(encoded(constant, entry.seq, event, key))
+        for topic, hashed, one in zip(topics, hashes_of(keys), records, strict=True):
             place = (topic, hashed % counts[topic])
-            value = event.body
-            record = headers(constant, seq, event, key)
             filling = out.get(place)
             if filling is None:
-                filling = out[place] = [(*place, create())]
-            if filling[-1][2].append(timestamp=at, key=key, value=value, headers=record) is None:
-                filling.append((*place, create()))
-                filling[-1][2].append(timestamp=at, key=key, value=value, headers=record)
+                filling = out[place] = [(*place, producer.batch(at))]
+            if not filling[-1][2].append(one):
+                filling.append((*place, producer.batch(at)))
+                filling[-1][2].append(one)
         turns = max(map(len, out.values()), default=0)
         return [batches[turn] for turn in range(turns) for batches in out.values() if turn < len(batches)]
 

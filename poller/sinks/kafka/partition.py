@@ -52,14 +52,15 @@ def _murmur2_lanes(keys: list[bytes]) -> tuple[int, ...]:
     size = len(keys[0])
     words, rest = divmod(size, 4)
     ones, mask, lanes = _lanes(len(keys))
-    columns = list(zip(*Struct(f"<{words}I{rest}s").iter_unpack(b"".join(keys)), strict=True)) if size else [()]
+    fill = b"\0" * (-size % 4)  # so that what is left over is a column like the others
+    whole = Struct(f"<{(size + 3) // 4}I")
+    columns = list(zip(*whole.iter_unpack(fill.join(keys) + fill), strict=True)) if size else []
     h = ones * (_SEED ^ size)
     for column in columns[:words]:
         k = int.from_bytes(lanes.pack(*column), "little") * _M & mask
         h = (h * _M ^ ((k ^ k >> 24) & mask) * _M) & mask
     if rest:
-        tails = lanes.pack(*[int.from_bytes(tail, "little") for tail in columns[words]])
-        h = (h ^ int.from_bytes(tails, "little")) * _M & mask
+        h = (h ^ int.from_bytes(lanes.pack(*columns[words]), "little")) * _M & mask
     h = ((h ^ h >> 13) & mask) * _M & mask
     h = (h ^ h >> 15) & mask
     return lanes.unpack(h.to_bytes(len(keys) * _LANE, "little"))

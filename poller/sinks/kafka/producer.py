@@ -9,15 +9,15 @@ from typing import Any
 import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.producer.message_accumulator import BatchBuilder
 
+from poller.sinks.kafka.batch import RecordBatch
 from poller.sinks.kafka.config import Config
 from poller.sinks.kafka.faults import mapped
 
 CLOSE = 3.0
 """Seconds that closing may take, whatever the brokers do."""
 
-Batch = tuple[str, int, BatchBuilder]
+Batch = tuple[str, int, RecordBatch]
 """Topic, partition, records."""
 
 
@@ -34,11 +34,10 @@ class Producer:
             acks="all",
             transactional_id=transactional_id,
             transaction_timeout_ms=int(config.transaction_timeout * 1000),
-            compression_type=None if config.compression == "none" else config.compression,
-            max_batch_size=batch_bytes,
             linger_ms=0,
         )
         self._futures: list[asyncio.Future[Any]] = []
+        self._batch_bytes = batch_bytes
         self.transactional = transactional_id is not None
 
     async def start(self) -> None:
@@ -50,9 +49,9 @@ class Producer:
             await self.discard()
             raise
 
-    def batch(self) -> BatchBuilder:
-        """An empty batch; `append` returns None when it is full."""
-        return self._inner.create_batch()
+    def batch(self, at: int) -> RecordBatch:
+        """An empty batch of records of that time, milliseconds since 1970."""
+        return RecordBatch(self._batch_bytes, self._config.compression, transactional=self.transactional, at=at)
 
     async def send(self, batches: Sequence[Batch]) -> None:
         """Sends and waits for every answer. Raises SinkFault; nothing is known about what was sent then."""

@@ -24,7 +24,7 @@ from poller.sinks.kafka.topics import is_there
 
 _LOOK = 0.2
 _STABLE_WAIT = 10.0
-"""Seconds to wait for open transactions before the caller is told; it comes again."""
+"""Seconds to wait for open transactions before the caller is told, where an answer may take so long; it comes again."""
 _FIRST_SPAN = 2_000
 _AT_ONCE = 2_000
 _STALL = 60.0
@@ -67,14 +67,16 @@ class Reading:
 
     async def _stable(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
         """Waits until everything below `ends` is decided. Raises SinkFault that names who holds it open."""
-        with anyio.move_on_after(_STABLE_WAIT):
-            while True:
-                with mapped("reading the stable ends of topics", self._config.request_timeout):
-                    stable = await consumer.end_offsets(list(ends))
-                behind = [partition for partition, end in ends.items() if stable[partition] < end]
-                if not behind:
-                    return
-                await anyio.sleep(_LOOK)
+        until = anyio.current_time() + min(_STABLE_WAIT, self._config.request_timeout)
+        while True:
+            with mapped("reading the stable ends of topics", self._config.request_timeout):
+                stable = await consumer.end_offsets(list(ends))
+            behind = [partition for partition, end in ends.items() if stable[partition] < end]
+            if not behind:
+                return
+            if anyio.current_time() >= until:
+                break
+            await anyio.sleep(_LOOK)
         who = await open_transactions(self._config, self._connection, behind[0].topic, behind[0].partition)
         raise SinkFault(
             f"Kafka: an open transaction hides what was committed to {behind[0].topic} partition {behind[0].partition} "

@@ -4,7 +4,7 @@ import base64
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
-from typing import NamedTuple, Self
+from typing import Self
 
 import msgspec
 
@@ -12,19 +12,33 @@ from poller.event import CONTENT_TYPE, sequence
 from poller.model import Event, Position, Progress, SeenKey
 from poller.outgoing import recorded_time
 from poller.protocols import Published
+from poller.sinks.kafka.batch import VARINT, header
 
-Headers = list[tuple[str, bytes]]
-
-_CONTENT = ("content-type", CONTENT_TYPE.encode())
-_VERSION = ("ce_specversion", b"1.0")
-_DATA = ("ce_datacontenttype", b"application/json")
 SEEN = "poller-seen"
-_REPLAY = ("poller-replay", b"true")
+_ALWAYS = 10
+"""Headers that every event has."""
+_FIXED = (
+    header("content-type", CONTENT_TYPE.encode())
+    + header("ce_specversion", b"1.0")
+    + header("ce_datacontenttype", b"application/json")
+)
+_ID, _SUBJECT, _RECORDED = header("ce_id"), header("ce_subject"), header("ce_recordedtime")
+_PARTITION_KEY, _TIME, _SEEN, _SEQUENCE = (
+    header("ce_partitionkey"),
+    header("ce_time"),
+    header(SEEN),
+    header("ce_sequence"),
+)
+_REPLAY = header("poller-replay", b"true")
+_BEFORE = len(
+    '{"specversion":"1.0","id":"","source":"","type":"","datacontenttype":"","dataschema":"","partitionkey":""'
+)
+"""Bytes of a body before its recorded time, beside its id and its key."""
 _from_base64 = base64.b64decode
-_day = Struct(">i").pack
+_seen = Struct(">i16s8s").pack
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One event of the log that is about to be sent, and its number."""
 
     seq: int
@@ -36,41 +50,51 @@ class Constants:
 
     def __init__(self, topic_of: Callable[[str], str]) -> None:
         self._topic_of = topic_of
-        self._known: dict[tuple[str, str], tuple[str, Headers]] = {}
+        self._known: dict[tuple[str, str], tuple[str, bytes]] = {}
 
-    def of(self, event_type: str, source: str) -> tuple[str, Headers]:
-        """The topic of an event and its first five headers."""
+    def of(self, event_type: str, source: str) -> tuple[str, bytes]:
+        """The topic of an event and its first five headers, encoded."""
         found = self._known.get((event_type, source))
         if found is None:
-            constant = [_CONTENT, _VERSION, _DATA, ("ce_type", event_type.encode()), ("ce_source", source.encode())]
-            found = (self._topic_of(event_type), constant)
+            own = header("ce_type", event_type.encode()) + header("ce_source", source.encode())
+            found = (self._topic_of(event_type), _FIXED + own)
             if len(self._known) < 4096:
                 self._known[event_type, source] = found
         return found
 
 
-def headers(constant: Headers, seq: int, event: Event, key: bytes) -> Headers:
-    """CloudEvents attributes as headers, `poller-seen`, from which a lost store is rebuilt, and `poller-replay` where it is asked for."""
-    out = [
-        *constant,
-        ("ce_id", event.id.encode()),
-        ("ce_subject", event.subject.encode("utf-8", "replace")),
-        ("ce_sequence", sequence(seq).encode()),
-        ("ce_recordedtime", recorded_time(event.body)),
-        ("ce_partitionkey", key),
-    ]
-    if event.time is not None:
-        out.append(("ce_time", event.time.encode()))
-    if event.seen is not None:
-        out.append((SEEN, pack_seen(event.seen)))
+def encoded(constant: bytes, seq: int, event: Event, key: bytes) -> bytes:
+    """An event as a record, from its key on (the first two lengths and what follows them are `batch.record`'s).
+
+    Headers: CloudEvents attributes, `poller-seen`, from which a lost store is rebuilt, and `poller-replay` where it is asked for.
+    """
+    body, size = event.body, VARINT[len(key)]
+    identifier, subject = event.id.encode(), event.subject.encode("utf-8", "replace")
+    number, recorded = sequence(seq).encode(), recorded_time(body, _BEFORE + len(identifier) + len(key))
+    time, seen = event.time, event.seen
+    count = _ALWAYS + (time is not None) + (seen is not None) + event.replay
+    parts = [
+        size, key, VARINT[len(body)], body, VARINT[count], constant,
+        _ID, VARINT[len(identifier)], identifier,
+        _SUBJECT, VARINT[len(subject)], subject,
+        _SEQUENCE, VARINT[len(number)], number,
+        _RECORDED, VARINT[len(recorded)], recorded,
+        _PARTITION_KEY, size, key,
+    ]  # fmt: skip
+    if time is not None:
+        at = time.encode()
+        parts += (_TIME, VARINT[len(at)], at)
+    if seen is not None:
+        packed = pack_seen(seen)
+        parts += (_SEEN, VARINT[len(packed)], packed)
     if event.replay:
-        out.append(_REPLAY)
-    return out
+        parts.append(_REPLAY)
+    return b"".join(parts)
 
 
 def pack_seen(seen: SeenKey) -> bytes:
     """Base64 of: the day in 4 bytes, the id's hash in 16, the state's in 8."""
-    return b2a_base64(_day(seen.day) + seen.id + seen.state, newline=False)
+    return b2a_base64(_seen(seen.day, seen.id, seen.state), newline=False)
 
 
 def unpack_seen(packed: bytes) -> SeenKey | None:

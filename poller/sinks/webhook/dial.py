@@ -12,7 +12,7 @@ import anyio.to_thread
 import httpcore
 
 from poller.addresses import Refusal, answer_refusal, literal_of, refusal
-from poller.errors import ConfigError
+from poller.errors import ConfigError, causes
 from poller.sinks.webhook.config import Config
 from poller.sinks.webhook.verdict import NoReply
 
@@ -167,7 +167,7 @@ class Dialler:
         try:
             return await stream.start_tls(context, self._url.host.rstrip("."))
         except LIBRARY_FAULTS as error:
-            fault = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)), None)
+            fault = next((cause for cause in causes(error) if isinstance(cause, ssl.SSLError)), None)
             said = _cause(error)
         if isinstance(fault, ssl.SSLCertVerificationError):
             raise NoLine(
@@ -195,16 +195,9 @@ def _shares(addresses: Sequence[str]) -> Iterator[tuple[str, float]]:
         yield address, math.inf if last else min(_ONE_ADDRESS, left / (len(addresses) - number))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
-
-
 def _cause(error: BaseException) -> str:
     """What was at the bottom of it, in the words of the system."""
-    cause = list(_causes(error))[-1]
+    cause = list(causes(error))[-1]
     if isinstance(cause, ssl.SSLError):
         return cause.reason or "closed"
     if isinstance(cause, OSError) and cause.strerror:

@@ -143,23 +143,28 @@ class Cdrs:
             cdr_id=words(leg.id),
             interaction_id=words(leg.interaction_id),
             started_at=started,
-            ended_at=utc(began + duration) if duration is not None else None,
             direction=_direction(leg, caller.number, callee.number),
             disposition=_disposition(cause, billed, leg.disposition),
             hangup_cause=cause,
-            q850_cause=Q850.get(cause) if cause else None,
             from_=caller,
             to=callee,
             duration_seconds=duration,
             billable_seconds=billed,
             ringing_seconds=number(leg.ringing_seconds),
             agent=words(leg.agent or leg.agent_name),
-            queue=words(leg.queue_name or leg.queue),
-            recordings=[RecordingRef(recording, filename)] if recording else [],
             vendor=Raw(record),
         )
-        mentions = [_mention(data, recording, filename, began)] if recording else []
-        return Normal(data=data, subject=call_id, time=started, partition_key=call_id, mentions=mentions)
+        # Set afterwards: of more than fifteen names in one call the interpreter makes a dictionary first.
+        if duration is not None:
+            data.ended_at = utc(began + duration)
+        if cause:
+            data.q850_cause = Q850.get(cause)
+        data.queue = words(leg.queue_name or leg.queue)
+        normal = Normal(data=data, subject=call_id, time=started, partition_key=call_id)
+        if recording:
+            data.recordings = [RecordingRef(recording, filename)]
+            normal.mentions = [_mention(data, recording, filename, began)]
+        return normal
 
 
 def _mention(data: CallData, recording: str, filename: str | None, began: float) -> Mention:

@@ -49,6 +49,7 @@ class _File(Struct):
 
 _key = msgspec.json.Decoder(_Key).decode
 _recording = msgspec.json.Decoder(_Recording).decode
+_names = msgspec.json.Decoder(dict[str, dict[str, Raw] | None] | None).decode
 _files = msgspec.json.Decoder(dict[str, _File] | None).decode
 
 
@@ -144,4 +145,17 @@ def _file(attachments: Raw) -> _File:
         files = _files(attachments)
     except (ValueError, RecursionError):
         files = None
-    return max((files or {}).values(), key=lambda file: number(file.length) or 0, default=_File())
+    found = max((files or {}).values(), key=lambda file: number(file.length) or 0, default=_File())
+    if found.length is None:
+        _check_names(attachments)
+    return found
+
+
+def _check_names(attachments: Raw) -> None:
+    """A size whose name holds bytes of another charset is not seen: without it the recording would be in a state that it never had."""
+    try:
+        files = _names(attachments)
+    except (ValueError, RecursionError):
+        return
+    if any("\ufffd" in name for file in (files or {}).values() for name in file or ()):
+        raise BadRecord("an attached file has field names with bytes that are no UTF-8: its size cannot be told")

@@ -15,13 +15,17 @@ from poller.stores.postgres.values import array
 
 
 async def claim(database: Database, shard: int, owner: str, seconds: float) -> Held | None:
-    """Waits for a write of the earlier owner, and only then for the lease: the earlier owner's renewals wait for neither."""
+    """Waits for a write of the earlier owner, and only then for the lease: the earlier owner's renewals wait for neither.
+
+    A write that began under a lease that is over is ended.
+    """
 
     async def work(session: Session) -> Held | None:
         async with session.transaction() as connection:
             bound = {"shard": shard, "owner": owner, "seconds": seconds}
             if await fetch(connection, "somebody_has", bound):
                 return None
+            await fetch(connection, "end_stopped", bound)
             await fetch(connection, "read_shard", bound)
             if not await fetch(connection, "take_lease", bound):
                 return None

@@ -32,11 +32,13 @@ SELECT set_config('search_path', %(schema)s, false),
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false),
     set_config('jit', 'off', false),
     set_config('enable_seqscan', 'off', false),
+    set_config('max_parallel_workers_per_gather', '0', false),
     CASE WHEN strpos(version(), 'linux') > 0 THEN set_config('client_connection_check_interval', '1s', false) END
 """
 """A server on Linux notices within a second that we are gone, and lets go of what it locked for us. What was committed is
 durable before it is sent, whatever the role's default. A just-in-time compiler only slows these statements.
-A plan that was made while a table was small, and reads all of it, is kept while it grows: there shall be none.
+A plan that was made while a table was small, and reads all of it, is kept while it grows: there shall be none. Where there is no
+other, it counts as so costly that the server would start two processes for twenty rows, in each look at who owns what.
 """
 
 
@@ -52,7 +54,7 @@ class Timing(Struct, frozen=True, kw_only=True):
     statement: float = 20.0
     lock: float = 10.0
     idle: float = 10.0
-    """The server ends a transaction in which we say nothing: a process that is stopped must not keep its shard locked."""
+    """The server ends a transaction in which we say nothing; what was stopped in the middle of a statement, who takes its shard ends."""
     migration: float = 300.0
 
 

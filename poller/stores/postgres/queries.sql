@@ -336,6 +336,18 @@ FROM (SELECT coalesce(sum(rows), 0)::bigint AS ids FROM seen_count) AS seen;
 -- name: somebody_has
 SELECT FROM lease WHERE shard = %(shard)s AND owner <> %(owner)s AND until > clock_timestamp();
 
+-- name: end_stopped
+-- A process that was stopped, or whose machine was lost, within what it sends keeps the shard's row locked for ever: the server waits
+-- for the rest, and none of its time limits counts then. What began while that lease held, or longer ago than a lease, is ended.
+SELECT pg_terminate_backend(their.pid)
+FROM shard
+JOIN pg_locks AS held ON held.locktype = 'transactionid' AND held.transactionid = shard.xmax AND held.granted
+JOIN pg_stat_activity AS their ON their.pid = held.pid AND their.usename = current_user
+LEFT JOIN lease ON lease.shard = shard.number AND lease.owner <> %(owner)s
+WHERE shard.number = %(shard)s
+    AND (lease.until IS NULL OR lease.until <= clock_timestamp()) -- not renewed or taken since somebody looked
+    AND their.xact_start < greatest(lease.until, clock_timestamp() - make_interval(secs => %(seconds)s));
+
 -- name: take_lease
 -- Free, lapsed, or ours already.
 INSERT INTO lease (shard, owner, epoch, until)

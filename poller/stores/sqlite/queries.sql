@@ -26,7 +26,10 @@ CROSS JOIN seen ON day = :day AND id = substr(:ids, i * 16 + 1, 16);
 SELECT EXISTS (SELECT 1 FROM seen WHERE day = ?);
 
 -- name: remember
-INSERT OR IGNORE INTO seen (day, id, state, seq) VALUES (?, ?, ?, ?);
+-- :rows holds 43 bytes each (id, state, seq in digits; at most 4096), of one day: one blob is bound instead of thousands of values.
+INSERT OR IGNORE INTO seen (day, id, state, seq)
+SELECT :day, substr(:rows, i * 43 + 1, 16), substr(:rows, i * 43 + 17, 8), CAST(substr(:rows, i * 43 + 25, 19) AS INTEGER)
+FROM temp.number WHERE i < :count;
 
 -- name: read_shard
 SELECT epoch, seq, chain FROM shard WHERE number = ?;

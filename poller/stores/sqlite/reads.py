@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from poller.stores.sqlite.config import Config
 from poller.stores.sqlite.queries import SQL
 
 _decode = msgspec.msgpack.Decoder(Event).decode
-_AT_ONCE = 4_096
-"""Keys that one statement looks for: as many as it has numbers for."""
+AT_ONCE = 4_096
+"""Keys that one statement looks for or remembers: as many as it has numbers for."""
 _FIRST_DAY = -(1 << 62)
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
 
@@ -38,13 +38,10 @@ def look_up(connection: sqlite3.Connection, held: Held | None, keys: Sequence[Se
     """One statement for each day finds what is not known exactly; only for those the neighbours are looked at."""
     if held is not None:
         check(connection, held)
-    days: dict[int, list[int]] = {}
-    for index, key in enumerate(keys):
-        days.setdefault(key.day, []).append(index)
     found: dict[int, Sighting] = {}
-    for day, all_indexes in days.items():
-        for at in range(0, len(all_indexes), _AT_ONCE):
-            indexes = all_indexes[at : at + _AT_ONCE]
+    for day, all_indexes in _by_day(keys).items():
+        for at in range(0, len(all_indexes), AT_ONCE):
+            indexes = all_indexes[at : at + AT_ONCE]
             packed = b"".join([keys[index].id + keys[index].state for index in indexes])
             bound = {"day": day, "keys": packed, "count": len(indexes)}
             # By place: one that the day knows in several other states comes several times.
@@ -53,6 +50,16 @@ def look_up(connection: sqlite3.Connection, held: Held | None, keys: Sequence[Se
                 here = [indexes[place] for place, under_this_day in unknown.items() if under_this_day]
                 found.update(_sightings(connection, day, [indexes[place] for place in unknown], here, keys))
     return found
+
+
+def _by_day(keys: Sequence[SeenKey]) -> Mapping[int, Sequence[int]]:
+    """The places of the keys; those of a page are mostly of one day."""
+    if len({key.day for key in keys}) == 1:
+        return {keys[0].day: range(len(keys))}
+    days: dict[int, list[int]] = {}
+    for index, key in enumerate(keys):
+        days.setdefault(key.day, []).append(index)
+    return days
 
 
 def _sightings(

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v1
-from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.protocol.offset import OffsetRequest, OffsetResponse_v2
 from kafka_broker import kafka_config
 
 from poller.errors import SinkFault
@@ -93,10 +93,39 @@ async def test_one_that_knows_no_controller_is_a_fault_like_others() -> None:
             await build("kafka", kafka_config(address, "p", request_timeout="10s"), shards=1).lane(0)
 
 
-def named(port: int) -> bytes:
-    """Both topics, with one partition each."""
-    topics = [(0, topic, False, [(0, 0, 1, [1], [1])]) for topic in TOPICS]
+def connected(key: int, port: int, *names: str) -> bytes | None:
+    """What it says as others do, until somebody who has found these topics asks more: None."""
+    if key == VERSIONS:
+        return versions()
+    return named(port, *names) if key == METADATA else None
+
+
+def named(port: int, *names: str) -> bytes:
+    """These topics, or both, with one partition each."""
+    topics = [(0, topic, False, [(0, 0, 1, [1], [1])]) for topic in names or TOPICS]
     return bytes(MetadataResponse_v1([(1, "127.0.0.1", port, None)], 1, topics).encode())
+
+
+async def test_one_that_never_says_how_far_transactions_are_decided_is_a_fault_like_others() -> None:
+    """The wait for strangers' transactions is over as soon as the answer is late, and there is no partition to name."""
+    asked, released = 0, asyncio.Event()
+
+    async def answer(key: int, port: int) -> bytes:
+        nonlocal asked
+        if (said := connected(key, port, "p.progress")) is not None:
+            return said
+        asked += 1
+        if asked > 1:  # the first one asks how far the topic goes
+            await released.wait()
+            raise ConnectionError
+        return bytes(OffsetResponse_v2(0, [("p.progress", [(0, 0, -1, 7)])]).encode())
+
+    async with broker(answer) as address:
+        config = kafka_config(address, "p", request_timeout="2s")
+        with pytest.raises(SinkFault, match="reading the stable ends of topics: no answer within 2 seconds"):
+            await Reading(config, config.connection()).progress(Identity("p.kafka.0", config.progress_topic), 0)
+        released.set()
+    assert asked == 2
 
 
 async def test_one_that_goes_away_while_a_consumer_asks_for_its_partitions_is_asked_again() -> None:
@@ -127,10 +156,8 @@ async def test_one_that_never_answers_a_consumer_gets_another_one() -> None:
 
     async def answer(key: int, port: int) -> bytes:
         nonlocal asked
-        if key == VERSIONS:
-            return versions()
-        if key == METADATA:
-            return named(port)
+        if (said := connected(key, port)) is not None:
+            return said
         asked += 1
         await released.wait()
         raise ConnectionError

@@ -573,6 +573,14 @@ def test_trap_07_audio_that_comes_later_is_another_state() -> None:
     assert cases.RECORDINGS.normalise(early, None).data.size_bytes is None
 
 
+def test_a_size_whose_name_is_broken_makes_up_no_state() -> None:
+    sound = cases.encode(cases.recording(1, _attachments={"a.mp3": {"length": 5}}))
+    with pytest.raises(BadRecord):
+        cases.RECORDINGS.keys(sound.replace(b"length", "len\ufffdgth".encode()), None)
+    renamed = sound.replace(b"a.mp3", "\ufffd.mp3".encode())
+    assert cases.RECORDINGS.keys(renamed, None) == cases.RECORDINGS.keys(sound, None)
+
+
 def test_own_time_of_a_recording_is_what_its_filter_looks_at() -> None:
     record = cases.encode(cases.recording())
     by_start = build("f", cases.config(endpoints={"recordings": {"filter": "start"}})).endpoints["recordings"]

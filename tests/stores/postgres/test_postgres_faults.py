@@ -100,9 +100,9 @@ async def test_connections_that_died_while_nobody_used_them(
 ) -> None:
     held = await store.hold(0)
     for number in range(3):
-        end_backends(postgres_server, database)
+        postgres_server.throw_out(database)
         held = await store.commit_page(held, page(held, [number]))
-        end_backends(postgres_server, database)
+        postgres_server.throw_out(database)
         assert await store.look_up(None, [key(number)]) == {}
 
 
@@ -354,7 +354,7 @@ async def test_a_server_that_takes_no_writes(
     held = await store.hold(0)
     set_read_only = "ALTER DATABASE {} SET default_transaction_read_only = {}"
     postgres_server.sql(psycopg.sql.SQL(set_read_only).format(psycopg.sql.Identifier(database), "on"))
-    end_backends(postgres_server, database)
+    postgres_server.throw_out(database)
     with pytest.raises(StoreFault, match=r"takes no writes .*target_session_attrs=read-write"):
         await store.commit_page(held, page(held, [1]))
     with pytest.raises(StoreFault, match=r"takes no writes.*target_session_attrs=read-write"):
@@ -469,14 +469,6 @@ async def failing(work: Any) -> Any:
         return await work
     except (StoreFault, Outdated) as error:
         return error
-
-
-def end_backends(server: Server, database: str) -> None:
-    server.sql(
-        psycopg.sql.SQL("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {}").format(
-            database
-        )
-    )
 
 
 def fails(server: Server, database: str, how: str) -> None:

@@ -18,7 +18,8 @@ from poller.leasing import Leases as Table
 from poller.leasing import Leasing
 from poller.model import Held
 from poller.stores.postgres import Config, PostgresStore, open_store
-from poller.stores.postgres.pool import Timing
+from poller.stores.postgres.pool import Session, Timing
+from poller.stores.postgres.queries import SQL
 
 pytestmark = pytest.mark.postgres
 
@@ -137,6 +138,41 @@ async def test_a_claim_that_waits_for_a_write_keeps_no_renewal_waiting(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("gone", ["lapsed", "released"])
+async def test_who_was_stopped_within_a_statement_does_not_keep_its_shard(
+    store: PostgresStore, postgres_server: Server, database: str, gone: str
+) -> None:
+    """The server waits for the rest of what is sent; no time limit of its own ends that."""
+    held = await taken(store, 0, "a")
+    stopped = psycopg.pq.PGconn.connect(postgres_server.dsn(database).encode())
+    stopped.enter_pipeline_mode()
+    for statement in (b"BEGIN", b"SELECT FROM poller.shard FOR UPDATE"):
+        stopped.send_query_params(statement, [])
+    stopped.send_flush_request()
+    stopped.flush()
+    await until(lambda: not postgres_server.sql("SELECT FROM poller.shard FOR UPDATE SKIP LOCKED", database))
+    if gone == "released":
+        await store.release("a", [held])
+    pass_time(postgres_server, database, LEASE)
+    assert (await taken(store, 0, "b", 0.001)).epoch > held.epoch
+    stopped.finish()
+
+
+@pytest.mark.anyio
+async def test_who_writes_under_a_lease_that_was_just_renewed_is_let_be(
+    store: PostgresStore, postgres_server: Server, database: str
+) -> None:
+    """Somebody saw that it had lapsed, and comes to end its write only now."""
+    held = await taken(store, 0, "a")
+    pass_time(postgres_server, database, LEASE)
+    assert await store.renew("a", [held], LEASE, staying=True) == {0}
+    async with await psycopg.AsyncConnection.connect(postgres_server.dsn(database)) as owner:
+        await owner.execute("SELECT FROM poller.shard FOR UPDATE")
+        assert await store._database.rows("end_stopped", shard=0, owner="b", seconds=0.001) == []
+        await owner.execute("SELECT")
+
+
+@pytest.mark.anyio
 async def test_leases_are_renewed_while_all_connections_are_busy(
     open_one: Any, postgres_server: Server, database: str
 ) -> None:
@@ -221,7 +257,7 @@ async def test_a_claim_whose_answer_is_lost_can_be_made_again(open_one: Any, pos
     async with proxy(postgres_server.port) as between:
         store = await open_one(port=between.port)
         await store.positions()
-        between.lose("answer", 7)  # BEGIN, a look, the shard, the lease, the epoch, the mark, COMMIT
+        between.lose("answer", 8)  # BEGIN, a look, who was stopped, the shard, the lease, the epoch, the mark, COMMIT
         with pytest.raises(StoreFault, match="while it committed"):
             await store.claim(0, "a", LEASE)
         assert (await taken(store, 0, "a")).epoch == 2
@@ -315,3 +351,18 @@ class Leases(RuleBasedStateMachine):
 
 TestLeases = pytest.mark.usefixtures("postgres_server")(Leases.TestCase)
 TestLeases.settings = settings(max_examples=15, stateful_step_count=25)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("statement", "bound"), [("leases", {"switched": "x"}), ("facts", {}), ("dead_totals", {})])
+async def test_what_is_asked_again_and_again_starts_no_processes_in_the_server(
+    store: PostgresStore, statement: str, bound: dict[str, object]
+) -> None:
+    """Each replica looks at the leases every second: two workers for twenty rows cost the server more than all else of it."""
+
+    async def explain(session: Session) -> list[str]:
+        cursor = await session.connection.execute(f"EXPLAIN {SQL[statement]}", bound)
+        return [row[0] for row in await cursor.fetchall()]
+
+    plan = await store._beside.call(explain)
+    assert [step for step in plan if "Gather" in step or "Workers" in step] == [], plan

@@ -22,7 +22,7 @@ from poller.simulate.broker import Broker
 from poller.sinks.kafka import Config, build
 from poller.sinks.kafka.lane import KafkaLane
 from poller.sinks.kafka.partition import hashes_of
-from poller.sinks.kafka.records import Constants, headers
+from poller.sinks.kafka.records import Constants, encoded
 
 PAGE = 1_000
 
@@ -69,8 +69,8 @@ async def main(count: int, bootstrap: str) -> None:
     stage("partition", lambda: [hashes_of(keys[at : at + PAGE]) for at in range(0, count, PAGE)], count)
     stage("recorded time", lambda: [recorded_time(event.body) for event in events], count)
     stage(
-        "headers",
-        lambda: [headers(constants.of(e.type, e.source)[1], 1, e, k) for e, k in zip(events, keys, strict=True)],
+        "records",
+        lambda: [encoded(constants.of(e.type, e.source)[1], 1, e, k) for e, k in zip(events, keys, strict=True)],
         count,
     )
     sink = build("bench", Config.model_validate({"kind": "kafka", "bootstrap_servers": [bootstrap]}), shards=1)

@@ -20,6 +20,8 @@ from poller.segment import pack
 from poller.stores.sqlite import Config, open_store
 
 DAYS, PAGE, ROUNDS = 30, 1_000, 60
+AT_ONCE = 50_000
+"""Ids in one commit while a store is filled: a call has a deadline."""
 
 
 def keys(rnd: random.Random, day: int, count: int) -> list[SeenKey]:
@@ -48,7 +50,8 @@ async def fill(store: Store, held: Held, rnd: random.Random, ids: int) -> list[l
     pages = []
     for day in range(DAYS):
         known = keys(rnd, 20_000 + day, ids // DAYS)
-        await store.commit_page(held, PageCommit(seen=[(key, 1) for key in known]))
+        for begin in range(0, len(known), AT_ONCE):
+            await store.commit_page(held, PageCommit(seen=[(key, 1) for key in known[begin : begin + AT_ONCE]]))
         pages += [rnd.sample(known, min(PAGE, len(known))) for _ in range(ROUNDS // DAYS)]
     return pages
 

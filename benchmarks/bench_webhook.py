@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import httpx
 import uvloop
-from bench_kafka import log
+from bench_kafka import log, stage
 
 from poller.each import Attempt
 from poller.model import Event
@@ -58,13 +58,6 @@ def receive(listener: socket.socket) -> None:
 
     uvloop.install()
     asyncio.run(serve())
-
-
-def stage(name: str, work: Callable[[], object], count: int) -> None:
-    """Prints the CPU time of one pure stage."""
-    began = time.process_time()
-    work()
-    print(f"{name:42}{(time.process_time() - began) / count * 1e6:8.2f} µs")
 
 
 async def timed(name: str, events: list[Event], send: Callable[[Event], Awaitable[None]]) -> None:

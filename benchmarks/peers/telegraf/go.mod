@@ -1,0 +1,5 @@
+module poller.example/benchmarks/telegraf
+
+go 1.25.7
+
+require github.com/influxdata/telegraf v1.37.3

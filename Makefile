@@ -2,24 +2,27 @@
 
 PYTHON ?= python3
 DURATION ?=
-WORKERS ?= 2
+WORKERS ?= 3
 BIN := .venv/bin
 STAMP := .venv/installed
 REPORT := .cache/tests.xml
-# A file stays with one worker: what its tests share is made once. tests/support/worker_order.py says which file comes first.
+# One more than CI has cores, since tests wait a lot. A file stays with one worker: what its tests share is made once. tests/support/worker_order.py says which file comes first.
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint crash bench docs dist image-locks environment clean
+.PHONY: help demo test quick lint crash chaos soak bench instructions docs dist image-locks environment clean
 .SILENT:
 
 help:
 	echo "make demo       simulated phone systems, the daemon and Kafka, live; DURATION=30 ends after 30 seconds"
-	echo "make test       everything: lint, types, import contracts, all tests, the real broker included; WORKERS=4 runs four at a time, not two"
+	echo "make test       everything: lint, types, import contracts, all tests, the real broker included; WORKERS=4 runs four at a time, not three"
 	echo "make quick      the tests that take seconds"
 	echo "make lint       lint, formatting, types, import contracts"
 	echo "make crash      the program killed and disturbed at every step, by a model of time, disk and network; SEEDS=10000 FROM=1, or SEED=7 with its trace"
-	echo "make bench      the benchmarks"
+	echo "make chaos      real replicas, broker and database, and everything that can happen to them; MINUTES=30, SEED=7, FAULT='broker killed'"
+	echo "make soak       does anything grow? two simulated weeks, then a real hour; DAYS=12 MINUTES=20"
+	echo "make instructions  whether a record takes over 10 % more instructions than recorded; RECORD=1 records them; needs valgrind"
+	echo "make bench      the benchmarks; PEERS=1 instead: poller beside others on the same feed"
 	echo "make docs       generates docs/configuration.md, docs/events.md, docs/licences.md, the schemas, the dashboards and the chart's schema, README and golden renders"
 	echo "make dist       wheel and sdist in dist/, built by what requirements-build.lock names"
 	echo "make image-locks  pins what the image installs as requirements.lock has it; needs uv"
@@ -58,8 +61,20 @@ quick: $(STAMP)
 crash: $(STAMP)
 	PYTHONHASHSEED=0 PYTHONPATH=.:tests/support $(BIN)/python tests/support/crash_main.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM)) --workers $(WORKERS)
 
+chaos: $(STAMP)
+	PYTHONUNBUFFERED=1 PYTHONPATH=.:tests/support $(BIN)/python tests/support/chaos_main.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(FAULT),--fault "$(FAULT)")
+
+soak: $(STAMP)
+	code=0; export PYTHONPATH=.:tests/support; \
+	PYTHONHASHSEED=0 $(BIN)/python tests/support/soak_main.py $(if $(DAYS),--days $(DAYS)) || code=1; \
+	$(BIN)/python tests/support/soak_hour.py $(if $(MINUTES),--minutes $(MINUTES)) || code=1; exit $$code
+
 bench: $(STAMP)
-	set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	set -e; for file in $(if $(PEERS),benchmarks/compare.py,benchmarks/bench_*.py); do echo "== $$file"; $(BIN)/python $$file; done
+
+# Counted, not timed: the same on a busy machine.
+instructions: $(STAMP)
+	PYTHONPATH=.:tests/support $(BIN)/python tests/support/instruction_check.py $(if $(RECORD),--record)
 
 docs: $(STAMP)
 	mkdir -p docs

@@ -1,4 +1,4 @@
-"""Fails when a test that needs the real broker, PostgreSQL, Node.js, Go, Helm, Prometheus, Chromium or the building of images was skipped, or when no broker test ran."""
+"""Fails when a test that needs the real broker, PostgreSQL, Node.js, Go, Helm, Prometheus, Chromium, valgrind or the building of images was skipped, or when no broker test ran."""
 
 import sys
 import xml.etree.ElementTree as ET
@@ -17,7 +17,8 @@ def judge(report: Path) -> tuple[int, list[str]]:
             "yes"
             if "yes"
             in {
-                said.get(name) for name in ("kafka", "postgres", "node", "go", "helm", "prometheus", "image", "browser")
+                said.get(name)
+                for name in ("kafka", "postgres", "node", "go", "helm", "prometheus", "image", "browser", "valgrind")
             }
             else said.get("kafka")
         )

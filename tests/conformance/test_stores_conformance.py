@@ -107,6 +107,28 @@ async def test_a_wrong_belief_about_the_end_is_outdated(store: Store, wrong: Pos
     assert await store.look_up(None, [key(1)]) == {0: Sighting(DAY0, 0)}
 
 
+async def test_a_checkpoint_alone_is_compared_too(store: Store) -> None:
+    """Most polls find nothing new, and write that."""
+    mine, key_of_mine = await store.hold(0), CheckpointKey("mor", "user_calls")
+    for value in (b"one", b"two"):
+        assert await store.commit_page(mine, PageCommit(checkpoints={key_of_mine: value})) == mine
+        assert await store.checkpoints() == {key_of_mine: value}
+    for wrong in (
+        Held(0, mine.epoch, Position(1, b"")),
+        Held(0, mine.epoch, Position(0, b"x")),
+        Held(0, mine.epoch + 1, mine.last),
+        Held(1, 1, Position()),
+    ):
+        with pytest.raises(Outdated):
+            await store.commit_page(wrong, PageCommit(checkpoints={key_of_mine: b"wrong"}))
+    assert await store.checkpoints() == {key_of_mine: b"two"}
+    after = await store.commit_page(mine, page(mine, [1]))
+    with pytest.raises(Outdated):
+        await store.commit_page(mine, PageCommit(checkpoints={key_of_mine: b"late"}))
+    await store.commit_page(after, PageCommit(checkpoints={key_of_mine: b"three"}))
+    assert await store.checkpoints() == {key_of_mine: b"three"}
+
+
 async def test_what_a_commit_rests_on_is_asked_of_the_store_that_is_believed_in(store: Store) -> None:
     held = await store.hold(0)
     assert await store.look_up(held, [key(1), key(2, day=DAY0 + 40)]) == {

@@ -8,7 +8,7 @@ import anyio
 import psycopg
 
 from poller.errors import Outdated, StoreFault, StoreFull
-from poller.model import Held, Position
+from poller.model import CheckpointKey, Held, Position
 from poller.options import show_size
 from poller.stores.postgres.config import Config
 from poller.stores.postgres.dsn import Dsn
@@ -116,6 +116,16 @@ class Database:
             return True
 
         return await self.call(work)
+
+    async def move_checkpoint(self, held: Held, key: CheckpointKey, value: bytes) -> None:
+        """The same for one checkpoint alone, in one round trip. Written twice it is as it is: no outcome needs to be found out."""
+        holder = self._holders.get(held.shard)
+        bound = {
+            "shard": held.shard, "epoch": held.epoch, "seq": held.last.seq, "chain": held.last.chain, "holder": holder,
+            "source": key.source, "endpoint": key.endpoint, "ask": key.ask, "value": value,
+        }  # fmt: skip
+        rows = await self.rows("move_checkpoint", **bound)
+        compare(held, holder, rows[0] if rows else None)
 
     def _check_room(self, row: Row | None) -> None:
         limit = self.config.max_bytes

@@ -124,6 +124,18 @@ SELECT source, endpoint, ask, value FROM checkpoint WHERE source = coalesce(%(so
 INSERT INTO checkpoint (source, endpoint, ask, value) VALUES (%(source)s, %(endpoint)s, %(ask)s, %(value)b)
 ON CONFLICT (source, endpoint, ask) DO UPDATE SET value = excluded.value;
 
+-- name: move_checkpoint
+-- What most polls write, when nothing is new: compared and written in one statement. The shard's row as it was found comes back.
+WITH found AS MATERIALIZED (
+    SELECT epoch, seq, chain, holder FROM shard WHERE number = %(shard)s FOR UPDATE
+), written AS (
+    INSERT INTO checkpoint (source, endpoint, ask, value)
+    SELECT %(source)s, %(endpoint)s, %(ask)s, %(value)b FROM found
+    WHERE epoch = %(epoch)s AND seq = %(seq)s AND chain = %(chain)b AND holder = coalesce(%(holder)s, holder)
+    ON CONFLICT (source, endpoint, ask) DO UPDATE SET value = excluded.value
+)
+SELECT epoch, seq, chain, holder FROM found;
+
 -- name: position
 SELECT seq, chain FROM position WHERE sink = %(sink)s AND shard = %(shard)s;
 

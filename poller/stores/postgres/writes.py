@@ -23,6 +23,13 @@ def commit_page(held: Held, page: PageCommit) -> tuple[Position, list[Statement]
     return last, [*appended, *moved, *kept, *_dead_records(page.dead), *_closed(page.closes)]
 
 
+def lone_checkpoint(page: PageCommit) -> tuple[CheckpointKey, bytes] | None:
+    """The checkpoint of a page that writes nothing else."""
+    if page.segment is not None or page.seen or page.dead or page.closes or len(page.checkpoints) != 1:
+        return None
+    return next(iter(page.checkpoints.items()))
+
+
 def delivered(held: Held, sink: str, position: Position, dead: Sequence[DeadEvent]) -> list[Statement]:
     """The dead letters with the position that passes them."""
     place = {"sink": sink, "shard": held.shard}

@@ -18,7 +18,7 @@ from tcp_proxy import Proxy, proxy
 
 from poller.errors import Outdated, StoreFault, StoreFull, StoreRefused
 from poller.kept import Attempted
-from poller.model import Held, PageCommit, Position, Sighting
+from poller.model import CheckpointKey, Held, PageCommit, Position, Sighting
 from poller.stores.postgres import Config, PostgresStore, open_read, open_store
 from poller.stores.postgres.pool import Session, Timing
 
@@ -44,6 +44,28 @@ async def test_a_page_takes_few_round_trips(between: Proxy, open_one: Any) -> No
         held = await store.commit_page(held, page(held, many, dead=[dead_record(1)]))
         assert between.trips == 3
     await store.close()
+
+
+async def test_a_checkpoint_alone_takes_one_round_trip_and_may_get_lost_in_it(between: Proxy, open_one: Any) -> None:
+    store = await open_one(port=between.port)
+    held = await store.hold(0)
+    for number in range(4):  # what is sent the first times is made known to the server in another one
+        await store.commit_page(held, moved(number))
+    between.trips = 0
+    await store.commit_page(held, moved(4))
+    assert between.trips == 1
+    between.lose("request", 1)
+    await store.commit_page(held, moved(5))
+    assert await store.checkpoints() == moved(5).checkpoints
+    between.lose("answer", 1)
+    await store.commit_page(held, moved(6))
+    assert await store.checkpoints() == moved(6).checkpoints
+    await store.close()
+
+
+def moved(number: int) -> PageCommit:
+    """What a poll writes that finds nothing new."""
+    return PageCommit(checkpoints={CheckpointKey("mor", "user_calls"): b"%d" % number})
 
 
 async def test_a_commit_whose_answer_is_lost_was_made(between: Proxy, open_one: Any) -> None:
@@ -80,17 +102,18 @@ async def test_a_write_that_had_not_begun_to_commit_is_made_again(between: Proxy
 
 
 async def test_a_database_that_says_nothing_is_given_up(between: Proxy, open_one: Any) -> None:
-    store = await open_one(port=between.port, timing=Timing(call=0.3, connect=0.3))
+    store = await open_one(port=between.port)
     held = await store.hold(0)
     between.frozen = True
+    patient = store._database.timing
+    store._database.timing = store._database.pool._timing = Timing(call=0.3, connect=0.3)
     with pytest.raises(StoreFault, match=r"did not answer within 0\.3 s"):
         await store.commit_page(held, page(held, [1]))
     with pytest.raises(StoreFault, match=r"did not (let us in|answer) within 0\.3 s"):
         await store.positions()
     between.frozen = False
     between.cut()
-    store._database.timing = Timing()
-    store._database.pool._timing = Timing()
+    store._database.timing = store._database.pool._timing = patient
     assert (await store.commit_page(held, page(held, [1]))).last.seq == 1
     await store.close()
 
@@ -321,6 +344,10 @@ async def test_a_database_that_went_back_gives_no_epoch_twice(
     assert await second.hold(0) == believed, "all that a writer can see is the same"
     with pytest.raises(Outdated, match="by another holder"):
         await first.commit_page(believed, page(believed, [1]))
+    with pytest.raises(Outdated, match="by another holder"):
+        await first.commit_page(believed, moved(1))
+    assert await second.checkpoints() == {}
+    await second.commit_page(believed, moved(1))
     await second.commit_page(believed, page(believed, [1]))
     await first.close()
     await second.close()

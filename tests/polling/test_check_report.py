@@ -61,7 +61,7 @@ async def report(
 ) -> tuple[list[Finding], Peer]:
     """The findings, and what was asked."""
     async with saying(say) as running:
-        source = mor_config(endpoints or {"user_calls": {"timeout": "500ms"}}, base_url=running.url)
+        source = mor_config(endpoints or {"user_calls": {}}, base_url=running.url)
         settings = Settings.model_validate({"store": Config(), "sources": {"mor-main": source}})
         return await check(settings, [], since=since, clock=FakeClock(NOW)), running
 
@@ -141,7 +141,6 @@ def test_a_defect_of_the_parser_costs_one_record() -> None:
         (answer(200, b""), ""),
         (answer(200, b"<page><calls"), ""),
         (answer(500, b"oops"), "500"),
-        (b"", "within 0.5 s"),
     ],
 )
 async def test_what_cannot_be_read(said: bytes, word: str) -> None:
@@ -151,6 +150,14 @@ async def test_what_cannot_be_read(said: bytes, word: str) -> None:
     assert word in finding.error
     assert finding.advice
     assert len(running.asked) == 1, "what may pass is not a refusal: no variant is tried"
+
+
+async def test_who_says_nothing() -> None:
+    (finding,), _ = await report(lambda _: b"", {"user_calls": {"timeout": "500ms"}})
+    assert finding.verdict == "failed"
+    assert finding.error is not None
+    assert "within 0.5 s" in finding.error
+    assert finding.advice
 
 
 async def test_a_wrong_hash_everywhere() -> None:
@@ -199,7 +206,7 @@ async def command(folder: Path, say: Say, *arguments: str) -> tuple[int, str]:
     async with saying(say) as running:
         source = {
             "kind": "mor", "base_url": running.url, "username": "admin", "version": "x13",
-            "api_secret": {"env": "MOR_SECRET"}, "endpoints": {"user_calls": {"timeout": "5s"}},
+            "api_secret": {"env": "MOR_SECRET"}, "endpoints": {"user_calls": {}},
         }  # fmt: skip
         config = {"store": {"kind": "sqlite", "path": str(folder / "p.db")}, "sources": {"mor-main": source}}
         (folder / "poller.yaml").write_text(json.dumps(config))

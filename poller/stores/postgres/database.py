@@ -118,7 +118,11 @@ class Database:
         return await self.call(work)
 
     async def move_checkpoint(self, held: Held, key: CheckpointKey, value: bytes) -> None:
-        """The same for one checkpoint alone, in one round trip. Written twice it is as it is: no outcome needs to be found out."""
+        """The same for one checkpoint alone, in one round trip, and once more where the connection was lost: it stays the same row.
+
+        A first one that comes through long after may put back a checkpoint that was moved on meanwhile; then what lies between
+        is read once more. It cannot where anything was published, or another writer came, since.
+        """
         holder = self._holders.get(held.shard)
         bound = {
             "shard": held.shard, "epoch": held.epoch, "seq": held.last.seq, "chain": held.last.chain, "holder": holder,

@@ -116,7 +116,7 @@ class PostgresStore:
         return await reads.look_up(self._database, held, keys)
 
     async def commit_page(self, held: Held, page: PageCommit) -> Held:
-        """Two round trips, one for a checkpoint alone. Raises StoreFull at the configured limit too."""
+        """Two round trips, one for a checkpoint alone where the store has no limit. Raises StoreFull at the limit too."""
         alone = writes.lone_checkpoint(page)
         if alone is not None and self._database.config.max_bytes is None:
             await self._database.move_checkpoint(held, *alone)

@@ -6,7 +6,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 STAMP := .venv/installed
 REPORT := .cache/tests.xml
-# One more than CI has cores, since tests wait a lot. A file stays with one worker: what its tests share is made once. tests/support/worker_order.py says which file comes first.
+# One more than two cores, since tests wait a lot. A file stays with one worker: what its tests share is made once. tests/support/worker_order.py says which file comes first.
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

@@ -21,6 +21,8 @@ from poller.page.shown import text
 pytestmark = pytest.mark.anyio
 
 INSIDE = ["/", "/dead-letters", "/dead-letters/a/b", "/sources/pbx-0001", "/journey", "/journey?id=x"]
+NUMBER = re.compile(r"601\D{0,3}234")
+"""What must not be seen of +48 601 234 567, however it is written: fewer of its digits may stand in any instant."""
 ACTIONS = ["/dead-letters/retry", "/webhooks/enable", "/webhooks/disable", "/logout"]
 
 
@@ -166,7 +168,7 @@ async def test_numbers_are_masked_until_asked_for() -> None:
     async with served(figures) as url, client(url) as browser:
         masked = (await browser.get("/dead-letters/a/b")).text
         shown = (await browser.get("/dead-letters/a/b?numbers=shown")).text
-    assert "234" not in masked
+    assert not NUMBER.search(masked)
     assert "567" in masked
     assert "+48 601 234 567" in shown
 
@@ -176,7 +178,7 @@ async def test_numbers_that_others_quote_are_masked(said: str) -> None:
     figures = Figures(down=True, failed=f"503 from pbx.example:8443 at 2026-01-02 03:04:05: {said}")
     async with served(figures) as url, client(url) as browser:
         page = (await browser.get("/")).text
-    assert "234" not in page
+    assert not NUMBER.search(page)
     assert page.count("503 from pbx.example:8443 at 2026-01-02 03:04:05") == 2 * figures.sources
 
 
@@ -215,7 +217,7 @@ async def test_a_phone_system_has_a_page_of_its_own() -> None:
                  "1970-01-01 00:00:10", "4 s behind ours", 'href="/dead-letters?source=pbx-0003"', "1.5 s"):  # fmt: skip
         assert said in page.replace("&nbsp;", " "), said
     assert "<b>" not in page
-    assert "234" not in page
+    assert not NUMBER.search(page)
 
 
 async def test_the_way_of_a_call() -> None:
@@ -227,7 +229,7 @@ async def test_the_way_of_a_call() -> None:
     for said in ("The way of 1700000000.7", "topic telephony.calls, partition 3", "attempt 2: dead", "mor.user_calls",
                  "took 2.0 s", "It asked for", 'href="/dead-letters/a/b"', "no longer kept", "The whole log: 9 events."):  # fmt: skip
         assert said in page, said
-    assert "234" not in page
+    assert not NUMBER.search(page)
     assert shown.count("+48 601 234 567") == 2
     assert "<b>" not in shown
     assert "Nothing is known of nothing" in nothing

@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from poller.clock import Clock
-from poller.errors import PollerError
+from poller.errors import PollerError, causes
 from poller.options import show_duration
 from poller.redact import Redactor, printable
 
@@ -105,10 +105,7 @@ def _harmless(value: object) -> object:
 
 def _of_the_network(error: BaseException) -> bool:
     """Whether a broken connection lies behind it: that is no defect, and where in a library it was met helps nobody."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, (OSError, EOFError)):
-        found = found.__cause__ or found.__context__
-    return found is not None
+    return any(isinstance(cause, (OSError, EOFError)) for cause in causes(error))
 
 
 class LibraryLines(logging.Handler):

@@ -331,10 +331,10 @@ class Metrics:
 
         What is short is put together: each slice is handed from a thread to the loop, which costs more than to write a short one.
         """
-        pieces = [generate_latest(self.registry)]
+        out = bytearray(generate_latest(self.registry))
         for text in itertools.chain.from_iterable(table.write() for table in self.tables):
-            pieces.append(text.encode())
-            if sum(map(len, pieces)) >= SLICE:
-                yield b"".join(pieces)
-                pieces.clear()
-        yield b"".join(pieces)
+            out += text.encode()
+            if len(out) >= SLICE:
+                yield bytes(out)
+                out.clear()
+        yield bytes(out)

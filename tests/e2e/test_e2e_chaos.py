@@ -14,20 +14,14 @@ from chaos_main import Run
 from chaos_parts import Disks, Parts, database_on_a_small_disk
 from chaos_parts_faults import BrokerFull, DatabaseFull, SixHours
 from chaos_world import World, opened
-from e2e_replicas import LEASE
+from e2e_replicas import LEASE, MARKS
 from kafka_doors import Door
 from postgres_server import Server
 
 from poller.simulate.broker import Broker
 from poller.simulate.judge import MADE_UP
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.kafka,
-    pytest.mark.postgres,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-]
+pytestmark = MARKS
 
 MOST_APART = 4
 """Faults of the single machine: all of them are in `make chaos`, and so are those that take the longest."""

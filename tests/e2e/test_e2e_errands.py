@@ -6,11 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import anyio
-import pytest
 from cli_command import command
 from delivery_events import call_event
 from e2e_daemon import SLOW, Daemon, Trial, kafka_sink, simulation
-from e2e_replicas import SHARDS, replicas
+from e2e_replicas import MARKS, SHARDS, replicas
 from kafka_broker import read_all
 from postgres_server import Server
 
@@ -20,13 +19,7 @@ from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 from poller.stores.postgres import Config, open_store
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.kafka,
-    pytest.mark.postgres,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-]
+pytestmark = MARKS
 
 
 async def bury(dsn: str) -> list[str]:

@@ -6,22 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import pytest
 from e2e_daemon import Trial, kafka_sink, simulation
-from e2e_replicas import LEASE, in_turns, outages, replicas
+from e2e_replicas import LEASE, MARKS, in_turns, outages, replicas
 from postgres_server import Server
 from tcp_proxy import Proxy, proxy
 
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.kafka,
-    pytest.mark.postgres,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-]
+pytestmark = MARKS
 
 
 async def test_replicas_that_come_go_die_and_sleep(

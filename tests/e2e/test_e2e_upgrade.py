@@ -8,20 +8,14 @@ from pathlib import Path
 import pytest
 from anyio import to_thread
 from e2e_daemon import SLOW, Daemon, Trial, kafka_sink, simulation
-from e2e_replicas import LEASE, Replicas, replicas
+from e2e_replicas import LEASE, MARKS, Replicas, replicas
 from postgres_server import Server
 
 from poller.simulate.broker import Broker
 from poller.simulate.run import simulators
 from poller.stores.postgres import migrations
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.kafka,
-    pytest.mark.postgres,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-]
+pytestmark = MARKS
 
 KEPT = Path(__file__).parents[1] / "data" / "before"
 _KNOWS = "from poller.stores.postgres import migrations; print(migrations.NEWEST, migrations.__file__)"

@@ -4,8 +4,9 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import anyio
 import psycopg
@@ -13,40 +14,47 @@ from anyio import to_thread
 from chaos_hours import six_hours_pass
 from chaos_world import FULL, Fault, World
 
+from poller.simulate.broker import Broker
+
 _NOTICES = 30.0
 """Seconds within which a broker has tried to write, and ended."""
 _SWITCHES = 4
 """So many files of what is written ahead may be there beforehand."""
 
 
-class DatabaseKilled:
-    """The server, and everything that it had started."""
+class Killed:
+    """One of them, and everything that it had started."""
 
-    name = "database killed"
-
-    def __init__(self, world: World) -> None:
-        self._parts = world.parts
-
-    async def begin(self, rnd: random.Random) -> None:  # noqa: ARG002 there is nothing to choose
-        await to_thread.run_sync(self._parts.server.kill)
-
-    async def end(self) -> None:
-        await self._parts.database_up()
-
-
-class DatabaseAsleep:
-    """Stopped and woken again, with what it was doing."""
-
-    name = "database asleep"
-
-    def __init__(self, world: World) -> None:
-        self._parts = world.parts
+    def __init__(self, name: str, kill: Callable[[], None], up: Callable[[], Awaitable[None]]) -> None:
+        self.name = name
+        self._kill = kill
+        self._up = up
 
     async def begin(self, rnd: random.Random) -> None:  # noqa: ARG002 there is nothing to choose
-        self._parts.server.send(signal.SIGSTOP)
+        await to_thread.run_sync(self._kill)
 
     async def end(self) -> None:
-        self._parts.server.send(signal.SIGCONT)
+        await self._up()
+
+
+class Asleep:
+    """One of them is stopped and woken again, with what it was doing: as in a long collection of garbage."""
+
+    def __init__(self, name: str, send: Callable[[signal.Signals], object]) -> None:
+        self.name = name
+        self._send = send
+
+    async def begin(self, rnd: random.Random) -> None:  # noqa: ARG002 there is nothing to choose
+        self._send(signal.SIGSTOP)
+
+    async def end(self) -> None:
+        self._send(signal.SIGCONT)
+
+
+def _to_broker(broker: Broker, sign: signal.Signals) -> None:
+    if broker.pid is not None:  # else it was killed beside
+        with suppress(ProcessLookupError):
+            os.kill(broker.pid, sign)
 
 
 class DatabaseFull:
@@ -84,39 +92,6 @@ class DatabaseFull:
         return sum(
             "no room left" in str(line.get("error")) for one in self._world.them.each for line in one.said("failing")
         )
-
-
-class BrokerKilled:
-    name = "broker killed"
-
-    def __init__(self, world: World) -> None:
-        self._parts = world.parts
-
-    async def begin(self, rnd: random.Random) -> None:  # noqa: ARG002 there is nothing to choose
-        await to_thread.run_sync(self._parts.broker.kill)
-
-    async def end(self) -> None:
-        await self._parts.broker_up()
-
-
-class BrokerAsleep:
-    """As in a long collection of garbage."""
-
-    name = "broker asleep"
-
-    def __init__(self, world: World) -> None:
-        self._parts = world.parts
-
-    async def begin(self, rnd: random.Random) -> None:  # noqa: ARG002 there is nothing to choose
-        self._send(signal.SIGSTOP)
-
-    async def end(self) -> None:
-        self._send(signal.SIGCONT)
-
-    def _send(self, sign: signal.Signals) -> None:
-        if self._parts.broker.pid is not None:  # else it was killed beside
-            with suppress(ProcessLookupError):
-                os.kill(self._parts.broker.pid, sign)
 
 
 class BrokerFull:
@@ -169,13 +144,17 @@ class SixHours:
             await one.open()
 
 
-_FAULTS: Sequence[Callable[[World], Fault]] = (DatabaseKilled, DatabaseAsleep, BrokerKilled, BrokerAsleep, SixHours)
 _OF_DISKS: dict[str, Callable[[World], Fault]] = {"database": DatabaseFull, "broker": BrokerFull}
 
 
 def faults(world: World) -> list[Fault]:
     """All that can befall them."""
+    parts = world.parts
     return [
-        *(fault(world) for fault in _FAULTS),
-        *(fault(world) for what, fault in _OF_DISKS.items() if what in world.parts.disks),
+        Killed("database killed", parts.server.kill, parts.database_up),
+        Asleep("database asleep", parts.server.send),
+        Killed("broker killed", parts.broker.kill, parts.broker_up),
+        Asleep("broker asleep", partial(_to_broker, parts.broker)),
+        SixHours(world),
+        *(fault(world) for what, fault in _OF_DISKS.items() if what in parts.disks),
     ]

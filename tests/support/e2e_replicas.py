@@ -7,12 +7,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, LiteralString
 
+import pytest
 from e2e_daemon import STEP, Daemon, source
 from postgres_server import Server
 from tcp_proxy import Proxy
 
 from poller.simulate.run import Simulators
 
+MARKS = [
+    pytest.mark.anyio,
+    pytest.mark.kafka,
+    pytest.mark.postgres,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+]
+"""Of tests with real replicas, which need a broker and a database."""
 LEASE = 4.0
 """Seconds."""
 SHARDS = 6
